@@ -1,0 +1,112 @@
+#include "base/text.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+
+#include "base/error.h"
+
+namespace burnish {
+
+std::vector<std::string> split_text(std::string_view text, char separator) {
+  std::vector<std::string> parts;
+  for (;;) {
+    auto at = text.find(separator);
+    parts.emplace_back(text.substr(0, at));
+    if (at == std::string_view::npos) return parts;
+    text.remove_prefix(at + 1);
+  }
+}
+
+std::string_view trim(std::string_view text) {
+  while (!text.empty() && (text.front() == ' ' || text.front() == '\t' || text.front() == '\r')) {
+    text.remove_prefix(1);
+  }
+  while (!text.empty() && (text.back() == ' ' || text.back() == '\t' || text.back() == '\r')) {
+    text.remove_suffix(1);
+  }
+  return text;
+}
+
+std::string join(const std::vector<std::string>& parts, std::string_view separator) {
+  std::string text;
+  for (size_t i = 0; i < parts.size(); ++i) {
+    if (i) text += separator;
+    text += parts[i];
+  }
+  return text;
+}
+
+std::string number_text(double value) {
+  if (std::isnan(value)) return "nan";
+  if (std::isinf(value)) return value < 0 ? "-inf" : "inf";
+  char buffer[40];
+  auto end = std::to_chars(buffer, buffer + sizeof buffer, value).ptr;
+  return std::string(buffer, end);
+}
+
+namespace {
+struct File {
+  int fd;
+  ~File() {
+    if (fd >= 0) ::close(fd);
+  }
+};
+}  // namespace
+
+std::string read_file(const std::filesystem::path& path, uint64_t limit) {
+  File file{::open(path.c_str(), O_RDONLY | O_CLOEXEC)};
+  require(file.fd >= 0, "cannot read {}: {}", path.string(), std::strerror(errno));
+  struct stat info {};
+  require(::fstat(file.fd, &info) == 0, "cannot read {}: {}", path.string(), std::strerror(errno));
+  require(S_ISREG(info.st_mode), "cannot read {}: it is not a regular file", path.string());
+  require(static_cast<uint64_t>(info.st_size) <= limit, "{} is {} bytes, more than the {} allowed",
+          path.string(), info.st_size, limit);
+  std::string bytes(static_cast<size_t>(info.st_size), '\0');
+  size_t done = 0;
+  while (done < bytes.size()) {
+    ssize_t n = ::read(file.fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    require(n >= 0, "cannot read {}: {}", path.string(), std::strerror(errno));
+    if (n == 0) break;
+    done += static_cast<size_t>(n);
+  }
+  bytes.resize(done);
+  return bytes;
+}
+
+void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  std::string temporary = path.string() + ".XXXXXX";
+  File file{::mkostemp(temporary.data(), O_CLOEXEC)};
+  require(file.fd >= 0, "cannot write {}: {}", path.string(), std::strerror(errno));
+  auto give_up = [&](const char* what) {
+    int error = errno;
+    ::unlink(temporary.c_str());
+    fail_user("cannot write {}: {}: {}", path.string(), what, std::strerror(error));
+  };
+  size_t done = 0;
+  while (done < bytes.size()) {
+    ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) give_up("write");
+    done += static_cast<size_t>(n);
+  }
+  mode_t mask = ::umask(0);
+  ::umask(mask);
+  if (::fchmod(file.fd, 0666 & ~mask) != 0) give_up("chmod");
+  if (::fsync(file.fd) != 0) give_up("fsync");
+  if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("rename");
+}
+
+uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {
+  uint64_t h = seed;
+  for (unsigned char c : bytes) h = (h ^ c) * 0x100000001b3u;
+  return h;
+}
+
+}  // namespace burnish

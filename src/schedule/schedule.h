@@ -1,0 +1,113 @@
+// Schedules: a printable, replayable list of steps over named stages and loops, which change order, place and storage
+// of a computation and never its result. An illegal step is refused by a returned reason.
+//
+// Names are the trace's addresses. split(D, y, 4) makes D.y.o and D.y.i; fuse(D, y, x) makes D.y@x; cache_write(C)
+// makes the stage C.acc; cache_read(X) makes X.cached; rfactor(S, k, 64) makes S.rf with the axis ko. A name depends on
+// earlier steps of the same stage only, so a trace replays after an unrelated step is added, and on other shapes.
+#pragma once
+
+#include <map>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "base/error.h"
+#include "loop/program.h"
+#include "te/stage.h"
+
+namespace burnish {
+
+enum class Tail : uint8_t { Guard, Exact, Tail, Balanced, Overlap };
+
+namespace step {
+struct Split { std::string stage, loop; int64_t factor; Tail tail = Tail::Guard; };
+struct SplitParts { std::string stage, loop; int64_t parts; };
+struct Fuse { std::string stage, outer, inner; };
+struct Reorder { std::string stage; std::vector<std::string> loops; };
+struct Unroll { std::string stage, loop; };
+struct Vectorize { std::string stage, loop; };
+struct Parallel { std::string stage, loop; };
+struct ComputeAt { std::string stage, at_stage, at_loop; };
+struct StoreAt { std::string stage, at_stage, at_loop; };
+struct StoreRoot { std::string stage; };
+struct Inline { std::string stage; };
+struct CacheRead { std::string stage; };
+struct CacheWrite { std::string stage; };
+struct MergeEpilogue { std::string stage; };
+struct RFactor { std::string stage, axis; int64_t factor; };
+struct SetScope { std::string stage; Scope scope; };
+struct Pack { std::string stage; Layout layout; };
+struct FoldStorage { std::string stage, axis; int64_t factor = 0; };  // 0: as many as are alive at once
+struct StorageAlign { std::string stage; int64_t pad; };
+struct Partition { std::string stage, loop; std::vector<int64_t> cuts; };
+struct GuardInit { std::string stage; };
+}  // namespace step
+
+using ScheduleStep = std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll, step::Vectorize,
+                          step::Parallel, step::ComputeAt, step::StoreAt, step::StoreRoot, step::Inline,
+                          step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::RFactor, step::SetScope,
+                          step::Pack, step::FoldStorage, step::StorageAlign, step::Partition, step::GuardInit>;
+
+std::string to_text(const ScheduleStep& s);  // split(O, y.i, 2, guard)
+ScheduleStep parse_step(std::string_view line);  // UserError
+
+struct Nest;  // schedule/nest.h: the declarations about one stage
+
+class Schedule {
+ public:
+  explicit Schedule(StageGroup group);
+  ~Schedule();
+  Schedule(const Schedule&);
+  Schedule(Schedule&&) noexcept;
+  Schedule& operator=(Schedule) noexcept;
+
+  // Applies and records one step. A refused step changes nothing.
+  Result<> apply(const ScheduleStep& s);
+  Result<> replay(std::string_view trace);  // one step a line, '#' comments
+
+  // The same, for schedules written in C++; the first refusal sticks, is kept in `failure()`, and makes the rest no-ops.
+  std::pair<std::string, std::string> split(std::string_view stage, std::string_view loop, int64_t factor,
+                                            Tail tail = Tail::Guard);  // names of outer and inner
+  std::pair<std::string, std::string> split_parts(std::string_view stage, std::string_view loop, int64_t parts);
+  std::string fuse(std::string_view stage, std::string_view outer, std::string_view inner);
+  void reorder(std::string_view stage, std::vector<std::string> loops);
+  void unroll(std::string_view stage, std::string_view loop);
+  void vectorize(std::string_view stage, std::string_view loop);
+  void parallel(std::string_view stage, std::string_view loop);
+  void compute_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
+  void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
+  void store_root(std::string_view stage);
+  void inline_stage(std::string_view stage);
+  std::string cache_read(std::string_view stage);
+  std::string cache_write(std::string_view stage);
+  void merge_epilogue(std::string_view stage);
+  std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor);
+  void set_scope(std::string_view stage, Scope scope);
+  void pack(std::string_view stage, Layout layout);
+  void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);
+  void storage_align(std::string_view stage, int64_t pad);
+  void partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts);
+  void guard_init(std::string_view stage);
+  const std::optional<Reason>& failure() const { return failure_; }
+
+  const StageGroup& group() const { return group_; }
+  const std::vector<ScheduleStep>& trace() const { return trace_; }
+  std::string to_text() const;
+  const std::vector<std::string> loops(std::string_view stage) const;  // leaves, outermost first
+  const Nest& nest(StageId s) const;
+
+ private:
+  StageGroup group_;
+  std::vector<Nest> nests_;
+  std::vector<ScheduleStep> trace_;
+  std::optional<Reason> failure_;
+};
+
+// Stages and declarations -> one loop nest. The function's parameters are the group's inputs, then its outputs.
+// A refusal is the schedule's fault and says which declaration does not fit.
+Result<Function> lower(const Schedule& s);
+
+// The parameters' physical layouts after `pack` steps: constants have to be packed so before they are passed.
+Layout packed_layout(const Schedule& s, StageId parameter);
+
+}  // namespace burnish

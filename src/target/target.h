@@ -1,0 +1,56 @@
+// What the compiler asks of a target. Each folder under target/ implements it; targets.cpp lists them. Callers ask for
+// capabilities and never compare a target by name.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "loop/program.h"
+#include "schedule/schedule.h"
+
+namespace burnish {
+
+// What the schedules need to know of a machine.
+struct Machine {
+  std::string cpu;             // LLVM's name: znver4, x86-64-v3
+  std::string triple;
+  int vector_bytes = 16;       // widest useful vector: 16, 32, 64
+  int vector_registers = 16;
+  bool masked = false;         // masks for free (AVX-512VL, SVE)
+  int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 8 << 20;
+  int threads = 1;             // threads that the code is laid out for; any number may run it
+};
+
+enum class EmitKind : uint8_t { LlvmIr, Assembly, Object };
+
+struct Artifact {
+  std::string bytes;      // a shared library
+  std::string llvm_ir;    // filled when asked for
+};
+
+class Target {
+ public:
+  virtual ~Target() = default;
+  virtual std::string text() const = 0;  // parses back: llvm:cpu=znver4
+  virtual const Machine& machine() const = 0;
+
+  // A good schedule without tuning: always lowers. `threads` is machine().threads.
+  virtual Schedule default_schedule(const StageGroup& g) const = 0;
+  // Estimated seconds of a kernel under the analytic model.
+  // (search adds spaces here)
+
+  // Code for the whole program: text of one kind, or the bytes of an object file.
+  virtual std::string emit(const Program& p, EmitKind kind) const = 0;
+  // A complete shared library; `metadata` is the JSON of docs/artifact.md.
+  virtual std::string build(const Program& p, const std::string& metadata) const = 0;
+  // CPU features that the generated code needs, by LLVM's names.
+  virtual std::vector<std::string> required_features() const = 0;
+};
+
+// "native", "llvm", "llvm:cpu=x86-64-v3,threads=2". UserError lists the known targets.
+std::shared_ptr<const Target> make_target(std::string_view text, int threads);
+
+}  // namespace burnish
