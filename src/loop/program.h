@@ -34,7 +34,7 @@ struct Function {
   std::vector<std::string> vars;    // names by VarId, for text
   Stmt body;
 
-  BufferId add_buffer(Buffer b);
+  BufferId add_buffer(Buffer b);  // of scope Param: also becomes the next of params
   VarId fresh(std::string name);
 };
 

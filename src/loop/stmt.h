@@ -2,6 +2,7 @@
 // Function and have one flat index (elements): an affine form of loop variables plus atoms.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -56,7 +57,7 @@ class Stmt {
 };
 
 struct StmtNode {
-  StmtKind kind;
+  StmtKind kind = StmtKind::Seq;
   std::vector<Stmt> children;  // For, Let, Alloc, While: the body; Seq: all; If: then, otherwise (optional)
   ForStmt loop;                // For
   VarId var = 0;               // Let
@@ -78,8 +79,9 @@ Stmt make_barrier();  // all threads of the run; only outside parallel loops
 Stmt make_call(std::string callee, std::vector<Expr> args);
 
 bool equal(const Stmt& a, const Stmt& b);
-// Bottom up; `f` returns a replacement or a null Stmt.
+// Bottom up; `f` returns a replacement or a null Stmt. An empty Seq (make_seq({})) deletes a statement of a Seq.
 Stmt rewrite(const Stmt& s, const std::function<Stmt(const Stmt&)>& f);
+// `f` meets every node of every expression, operands first, as in rewrite(Expr); including values inside indices.
 Stmt rewrite_exprs(const Stmt& s, const std::function<Expr(const Expr&)>& f);
 void visit(const Stmt& s, const std::function<void(const Stmt&)>& f);  // pre-order
 
