@@ -47,12 +47,10 @@ double round_bf16(double v) {
 }
 
 double round_to(DType t, double v) {
-  switch (t) {
-    case DType::F32: return static_cast<float>(v);
-    case DType::F16: return round_f16(v);
-    case DType::BF16: return round_bf16(v);
-    default: return v;
-  }
+  if (t == DType::F32) return static_cast<float>(v);
+  if (t == DType::F16) return round_f16(v);
+  if (t == DType::BF16) return round_bf16(v);
+  return v;
 }
 
 Scalar real(DType t, double v) { return {t, round_to(t, v), 0}; }
@@ -174,19 +172,12 @@ double real_unary(UnaryOp op, double a) {
 }
 
 Scalar integer_unary(UnaryOp op, DType t, int64_t a) {
-  switch (op) {
-    case UnaryOp::Neg: return whole(t, -static_cast<uint64_t>(a));
-    case UnaryOp::Abs: return whole(t, is_signed(t) && a < 0 ? -static_cast<uint64_t>(a) : a);
-    case UnaryOp::Not: return t == DType::Bool ? truth(!a) : whole(t, ~static_cast<uint64_t>(a));
-    case UnaryOp::Sign: return whole(t, is_signed(t) ? (a > 0) - (a < 0) : a != 0);
-    case UnaryOp::Floor:
-    case UnaryOp::Ceil:
-    case UnaryOp::Round:
-    case UnaryOp::Trunc: return {t, 0, a};
-    case UnaryOp::IsNan:
-    case UnaryOp::IsInf: return truth(false);
-    default: break;
-  }
+  if (op == UnaryOp::Neg) return whole(t, -static_cast<uint64_t>(a));
+  if (op == UnaryOp::Abs) return whole(t, is_signed(t) && a < 0 ? -static_cast<uint64_t>(a) : a);
+  if (op == UnaryOp::Not) return t == DType::Bool ? truth(!a) : whole(t, ~static_cast<uint64_t>(a));
+  if (op == UnaryOp::Sign) return whole(t, is_signed(t) ? (a > 0) - (a < 0) : a != 0);
+  if (op >= UnaryOp::Floor && op <= UnaryOp::Trunc) return {t, 0, a};
+  if (op == UnaryOp::IsNan || op == UnaryOp::IsInf) return truth(false);
   throw_internal(fmt::format("{} of {}", name_of(op), name_of(t)), std::source_location::current());
 }
 
