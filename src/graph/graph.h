@@ -62,7 +62,7 @@ struct Value {
   TensorType type;
   NodeId producer = ~NodeId{0};
   uint32_t output = 0;       // which output of the producer
-  TensorPtr constant;        // row-major data of a constant
+  TensorPtr constant;        // row-major data of a constant; an input of a group's body has it too where it is known
   bool is_constant() const { return constant != nullptr; }
 };
 
@@ -88,6 +88,14 @@ struct Graph {
   ValueId add(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs, std::string source);  // its only output
   const TensorType& type(ValueId v) const { return values[v].type; }
 };
+
+// Types of a node's outputs as its operator infers them (row-major), or as its body says.
+std::vector<TensorType> infer_types(const Graph& g, const Node& n);
+
+// Adds a fused group: a node of the operator "group" over one body, whose inputs and outputs are the node's.
+// Constants are inputs of the body like any other, whose content is known there too.
+NodeId add_group(Graph& g, Graph body, std::vector<ValueId> inputs, std::string source,
+                 std::vector<std::string> output_names = {});
 
 // For every value the nodes that read it, in order, each once; the graph's outputs are not counted.
 std::vector<std::vector<NodeId>> consumers(const Graph& g);

@@ -64,6 +64,13 @@ struct OpDef {
   int64_t (*macs)(const InferContext&, std::span<const TensorType> outputs) = nullptr;
 };
 
+// Operators that passes introduce; no model contains them.
+const OpDef& group_op();             // one body; see below
+const OpDef& layout_transform_op();  // a copy into the memory layout given by its attribute "layout"
+Attrs layout_attrs(const Layout& layout);  // attributes of a layout_transform: axis, div, mod, pad per dimension
+Layout layout_of(const Attrs& attrs);
+const OpDef* find_any_op(std::string_view name);  // these two, then find_op
+
 // src/ops/ops.cpp
 const OpDef* find_op(std::string_view name);    // null when unknown
 const OpDef& op_named(std::string_view name);   // InternalError when unknown
