@@ -1,7 +1,8 @@
 // Errors. A message starts in lower case, names the values it is about, and says what to do.
-// Three exceptions leave the compiler; a failure that callers expect (an illegal schedule step) is a Result instead.
+// Three exceptions leave the compiler (include/burnish/error.h); a failure that callers expect (an illegal schedule step) is a Result instead.
 #pragma once
 
+#include <burnish/error.h>
 #include <fmt/core.h>
 
 #include <optional>
@@ -14,21 +15,6 @@
 #include <vector>
 
 namespace burnish {
-
-// The user's model, file or call is at fault.
-struct UserError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// A known gap: names operator, source node and target. Lists all of them at once.
-struct Unsupported : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
-
-// Burnish is at fault: names the pass and where the dump is.
-struct InternalError : std::logic_error {
-  using std::logic_error::logic_error;
-};
 
 // Adds "while <what>" to the messages of errors that are raised below it by fail_user and check.
 class ErrorContext {
