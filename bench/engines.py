@@ -1,0 +1,123 @@
+"""Burnish and its peers behind one face. Each runs in a process of its own, so that no engine's threads, allocator or
+OpenMP runtime disturb another's; a process measures only while the others wait for a message."""
+
+import multiprocessing
+import statistics
+import time
+
+
+class Burnish:
+    def __init__(self, path, prepared, shapes, threads):
+        import burnish
+
+        begin = time.perf_counter()
+        library = burnish.compile(path, shapes=shapes).export_bytes()
+        self.compile_s = time.perf_counter() - begin
+        self.session = burnish.InferenceSession(library, threads=threads)
+
+    def bind(self, feeds):
+        return lambda: self.session.run(None, feeds)
+
+
+class OnnxRuntime:
+    def __init__(self, path, prepared, shapes, threads):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+        options.log_severity_level = 3
+        begin = time.perf_counter()
+        self.session = onnxruntime.InferenceSession(prepared, options, providers=["CPUExecutionProvider"])
+        self.compile_s = time.perf_counter() - begin
+
+    def bind(self, feeds):
+        return lambda: self.session.run(None, feeds)
+
+
+class OpenVino:
+    def __init__(self, path, prepared, shapes, threads):
+        import openvino
+
+        core = openvino.Core()
+        begin = time.perf_counter()
+        model = core.read_model(prepared)
+        # fp32 by force: on CPUs with bf16 the default is bf16, which is another calculation.
+        self.compiled = core.compile_model(model, "CPU", {
+            "INFERENCE_PRECISION_HINT": "f32", "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_NUM_THREADS": threads, "NUM_STREAMS": 1,
+        })
+        self.compile_s = time.perf_counter() - begin
+        self.request = self.compiled.create_infer_request()
+
+    def bind(self, feeds):
+        self.request.infer(feeds)
+
+        def run():
+            self.request.infer()
+            return [self.request.get_output_tensor(i).data.copy() for i in range(len(self.compiled.outputs))]
+
+        return run
+
+
+ENGINES = {"burnish": Burnish, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+
+
+def _serve(pipe, engine, path, prepared, shapes, threads, feeds):
+    try:
+        subject = ENGINES[engine](path, prepared, shapes, threads)
+        run = subject.bind(feeds)
+        outputs = run()
+        pipe.send(("ready", subject.compile_s, outputs))
+    except Exception as error:  # whatever an engine does with a model is a result
+        pipe.send(("failed", f"{type(error).__name__}: {error}", None))
+        return
+    while True:
+        seconds = pipe.recv()
+        if seconds is None:
+            return
+        samples, end = [], time.perf_counter() + seconds
+        while not samples or time.perf_counter() < end:
+            begin = time.perf_counter()
+            run()
+            samples.append(time.perf_counter() - begin)
+        pipe.send(samples)
+
+
+class Worker:
+    """One engine with one model in one process."""
+
+    def __init__(self, engine, path, prepared, shapes, threads, feeds):
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(
+            target=_serve, args=(theirs, engine, path, prepared, shapes, threads, feeds), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.engine, self.samples, self.error = engine, [], None
+        try:
+            state, value, self.outputs = self.pipe.recv()
+        except EOFError:
+            self.process.join()
+            state, value, self.outputs = "failed", f"the process ended with {self.process.exitcode}", None
+        if state == "failed":
+            self.error = value
+        else:
+            self.compile_s = value
+
+    def measure(self, seconds, keep=True):
+        self.pipe.send(seconds)
+        samples = self.pipe.recv()
+        if keep:
+            self.samples += samples
+
+    def median_ms(self):
+        return 1e3 * statistics.median(self.samples)
+
+    def close(self):
+        if self.process.is_alive():
+            self.pipe.send(None)
+            self.process.join(10)
+            if self.process.is_alive():
+                self.process.kill()
