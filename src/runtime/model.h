@@ -1,0 +1,32 @@
+// A loaded model: what its sessions share.
+#pragma once
+
+#include "artifact.h"
+#include "memory.h"
+
+#include <memory>
+#include <string>
+
+namespace burnish::runtime {
+
+class Model {
+ public:
+  // Texts of Failures begin with `path`.
+  static std::shared_ptr<const Model> load(File file, const std::string& path, burnish_weights weights);
+
+  const Metadata& metadata() const { return metadata_; }
+  const burnish_entry& entry() const { return library_.entry(); }
+  const void* weights() const { return weights_; }
+
+ private:
+  Metadata metadata_;
+  Library library_;
+  Buffer copy_;  // of the weights, or nothing
+  const void* weights_ = nullptr;
+};
+
+}  // namespace burnish::runtime
+
+struct burnish_model {
+  std::shared_ptr<const burnish::runtime::Model> model;
+};

@@ -1,0 +1,222 @@
+#include "pool.h"
+
+#include "cpu.h"
+#include "failure.h"
+
+#include <linux/futex.h>
+#include <sched.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <climits>
+#include <cstdio>
+#include <cstring>
+
+namespace burnish::runtime {
+
+namespace {
+
+// Threads of this process's pools (and their callers) that are awake: running a job or spinning. The one piece of state
+// that all pools share; it decides only how they wait. `awake_process` tells a child after fork that the count is stale.
+constinit std::atomic<int> awake{0};
+constinit std::atomic<pid_t> awake_process{0};
+
+class Awake {
+ public:
+  Awake() { awake.fetch_add(1, std::memory_order_relaxed); }
+  ~Awake() { awake.fetch_sub(1, std::memory_order_relaxed); }
+  Awake(const Awake&) = delete;
+  Awake& operator=(const Awake&) = delete;
+};
+
+void pause_cpu() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#else
+  __asm__ volatile("yield");
+#endif
+}
+
+void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t old) {
+  syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
+}
+
+// Changes the word and wakes whoever sleeps on it. Sequentially consistent on both sides: either this sees the sleeper,
+// or the sleeper (which counts itself first) sees the new word.
+void raise(Signal& signal, std::uint32_t value) {
+  signal.word.store(value, std::memory_order_seq_cst);
+  if (signal.sleepers.load(std::memory_order_seq_cst) != 0) {
+    syscall(SYS_futex, &signal.word, FUTEX_WAKE_PRIVATE, INT_MAX, nullptr, nullptr, 0);
+  }
+}
+
+// IEEE rounding and denormals on every thread of a job, whatever the host program has set on the calling one: outputs
+// must not depend on it.
+class FloatDefaults {
+ public:
+#if defined(__x86_64__)
+  FloatDefaults() : saved_(__builtin_ia32_stmxcsr()) { __builtin_ia32_ldmxcsr(0x1f80); }
+  ~FloatDefaults() { __builtin_ia32_ldmxcsr(saved_); }
+
+ private:
+  unsigned saved_;
+#else
+  FloatDefaults() : saved_(__builtin_aarch64_get_fpcr()) { __builtin_aarch64_set_fpcr(0); }
+  ~FloatDefaults() { __builtin_aarch64_set_fpcr(saved_); }
+
+ private:
+  unsigned saved_;
+#endif
+ public:
+  FloatDefaults(const FloatDefaults&) = delete;
+  FloatDefaults& operator=(const FloatDefaults&) = delete;
+};
+
+void pin_to(pthread_t thread, int cpu) {
+  const auto n = static_cast<std::size_t>(cpu);
+  cpu_set_t* set = CPU_ALLOC(n + 1);
+  if (!set) return;
+  CPU_ZERO_S(CPU_ALLOC_SIZE(n + 1), set);
+  CPU_SET_S(n, CPU_ALLOC_SIZE(n + 1), set);
+  pthread_setaffinity_np(thread, CPU_ALLOC_SIZE(n + 1), set);  // a wish
+  CPU_FREE(set);
+}
+
+}  // namespace
+
+Pool::Pool(const PoolOptions& options) : process_(getpid()) {
+  if (awake_process.exchange(process_) != process_) awake.store(0);
+  const std::vector<int> mine = affinity_cpus();
+  if (options.threads > max_threads) {
+    fail(BURNISH_ERROR_USER, "%u threads are asked for; the most is %u", options.threads, max_threads);
+  }
+  threads_ = options.threads != 0 ? options.threads
+                                  : std::min(static_cast<std::uint32_t>(mine.size()), max_threads);
+  // Pools that were created under different masks run beside each other: the process's mask is what they share.
+  cpus_ = static_cast<std::uint32_t>(std::max(mine.size(), affinity_cpus(process_).size()));
+  always_crowded_ = threads_ > mine.size();
+  spin_time_ = std::chrono::microseconds(options.spin_us == 0 ? 100 : std::max(0, options.spin_us));
+  if (threads_ == 1) return;
+
+  workers_ = std::make_unique<Worker[]>(threads_ - 1);
+  // Signals are the business of the program's own threads.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  std::uint32_t started = 0;
+  int error = 0;
+  for (; started < threads_ - 1 && error == 0; ++started) {
+    Worker& w = workers_[started];
+    w.pool = this;
+    w.index = started + 1;
+    error = pthread_create(&w.thread, nullptr, worker_main, &w);
+    if (error != 0) break;
+    char name[16];
+    std::snprintf(name, sizeof name, "burnish-%u", w.index);
+    pthread_setname_np(w.thread, name);
+    if (options.pin) pin_to(w.thread, mine[w.index % mine.size()]);
+  }
+  pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  if (error != 0) {
+    stop(started);
+    fail(BURNISH_ERROR_MEMORY, "the system gives %u of %u threads: %s", started + 1, threads_, std::strerror(error));
+  }
+}
+
+Pool::~Pool() {
+  if (threads_ > 1 && getpid() == process_) stop(threads_ - 1);
+}
+
+void Pool::stop(std::uint32_t started) {
+  stopping_.store(true);
+  for (std::uint32_t i = 0; i < started; ++i) {
+    raise(workers_[i].start, workers_[i].start.word.load() + 1);
+  }
+  for (std::uint32_t i = 0; i < started; ++i) pthread_join(workers_[i].thread, nullptr);
+}
+
+void* Pool::worker_main(void* worker) {
+  Worker& self = *static_cast<Worker*>(worker);
+  self.pool->work(self);
+  return nullptr;
+}
+
+void Pool::work(Worker& self) {
+  const Awake awake_here;
+  const FloatDefaults defaults;
+  for (std::uint32_t seen = 0;; ++seen) {
+    wait(self.start, seen);
+    if (stopping_.load()) return;
+    const std::uint32_t workers = count_ - 1;  // read now: the next job may begin once all have counted themselves
+    job_(ctx_, self.index);
+    if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers) {
+      raise(done_, done_.word.load(std::memory_order_relaxed) + 1);
+    }
+  }
+}
+
+void Pool::run(std::uint32_t count, Job job, void* ctx) {
+  const FloatDefaults defaults;
+  if (count > 1 && getpid() != process_) {
+    fail(BURNISH_ERROR_USER,
+         "this session's threads belong to the process that created it, which forked; create it after fork");
+  }
+  const std::lock_guard lock(turn_);
+  const Awake awake_here;
+  job_ = job;
+  ctx_ = ctx;
+  count_ = count;
+  finished_.store(0, std::memory_order_relaxed);
+  const std::uint32_t jobs = done_.word.load(std::memory_order_relaxed);
+  for (std::uint32_t i = 0; i < count - 1; ++i) {
+    Signal& start = workers_[i].start;
+    raise(start, start.word.load(std::memory_order_relaxed) + 1);
+  }
+  job(ctx, 0);
+  if (count > 1) wait(done_, jobs);
+}
+
+void Pool::barrier() {
+  if (count_ == 1) return;
+  const std::uint32_t before = released_.word.load(std::memory_order_relaxed);
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
+    arrived_.store(0, std::memory_order_relaxed);
+    raise(released_, before + 1);
+  } else {
+    wait(released_, before);
+  }
+}
+
+bool Pool::crowded() const {
+  return always_crowded_ || awake.load(std::memory_order_relaxed) > static_cast<int>(cpus_);
+}
+
+void Pool::wait(Signal& signal, std::uint32_t old) const {
+  if (spin(signal, old)) return;
+  signal.sleepers.fetch_add(1, std::memory_order_seq_cst);
+  awake.fetch_sub(1, std::memory_order_relaxed);
+  while (signal.word.load(std::memory_order_seq_cst) == old) futex_wait(signal.word, old);
+  awake.fetch_add(1, std::memory_order_relaxed);
+  signal.sleepers.fetch_sub(1, std::memory_order_relaxed);
+}
+
+bool Pool::spin(const Signal& signal, std::uint32_t old) const {
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point start{};
+  for (int round = 0;; ++round) {
+    for (int i = 0; i < 32; ++i) {
+      if (signal.word.load(std::memory_order_acquire) != old) return true;
+      pause_cpu();
+    }
+    if (spin_time_.count() == 0 || crowded()) return false;
+    const Clock::time_point now = Clock::now();
+    if (round == 0) start = now;
+    if (now - start > spin_time_) return false;
+    // The machine may be crowded by others: from half the time on, let them run if they wait for this CPU.
+    if (now - start > spin_time_ / 2) sched_yield();
+  }
+}
+
+}  // namespace burnish::runtime
