@@ -33,7 +33,7 @@ bool is_plain(std::string_view name) {
   return true;
 }
 
-std::string quoted(std::string_view text) {
+std::string quote(std::string_view text) {
   std::string out = "\"";
   for (char c : text) {
     if (c == '"' || c == '\\') {
@@ -70,7 +70,7 @@ std::string tensor_text(const Tensor& t) {
 struct AttrText {
   std::string operator()(int64_t v) const { return std::to_string(v); }
   std::string operator()(double v) const { return float_text(v); }
-  std::string operator()(const std::string& v) const { return quoted(v); }
+  std::string operator()(const std::string& v) const { return quote(v); }
   std::string operator()(const std::vector<int64_t>& v) const {
     return fmt::format("[{}]", fmt::join(v, ","));
   }
@@ -81,7 +81,7 @@ struct AttrText {
   }
   std::string operator()(const std::vector<std::string>& v) const {
     std::vector<std::string> parts;
-    for (const std::string& s : v) parts.push_back(quoted(s));
+    for (const std::string& s : v) parts.push_back(quote(s));
     return "[" + join(parts, ",") + "]";
   }
   std::string operator()(const TensorPtr& v) const {
@@ -97,12 +97,12 @@ class Printer {
       std::string base = v.name.empty() ? "v" : v.name;
       std::string name = base;
       for (int k = 1; !taken.insert(name).second; ++k) name = fmt::format("{}.{}", base, k);
-      names_.push_back("%" + (is_plain(name) ? name : quoted(name)));
+      names_.push_back("%" + (is_plain(name) ? name : quote(name)));
     }
   }
 
   std::string print() {
-    std::string out = fmt::format("graph {} {{\n", is_plain(g_.name) ? g_.name : quoted(g_.name));
+    std::string out = fmt::format("graph {} {{\n", is_plain(g_.name) ? g_.name : quote(g_.name));
     std::vector<bool> is_input(g_.values.size(), false);
     for (ValueId v : g_.inputs) {
       is_input[v] = true;
@@ -132,7 +132,7 @@ class Printer {
     std::string out = fmt::format("{}  {} = {}({})", indent_, join(outputs, ", "), n.op->name,
                                   join(inputs, ", "));
     if (!attrs.empty()) out += " {" + join(attrs, ", ") + "}";
-    if (!n.source.empty()) out += " from " + quoted(n.source);
+    if (!n.source.empty()) out += " from " + quote(n.source);
     for (const Graph& body : n.bodies) out += " " + Printer(body, indent_ + "  ").print();
     return n.bodies.empty() ? out + "\n" : out;
   }
