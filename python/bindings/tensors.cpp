@@ -2,6 +2,8 @@
 
 #include "errors.h"
 
+#include <nanobind/stl/string.h>
+
 #include <cstdlib>
 #include <new>
 #include <string>
