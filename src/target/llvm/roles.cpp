@@ -1,0 +1,85 @@
+// Which axis of a group's output does what in a register tile.
+#include <algorithm>
+
+#include "target/llvm/space.h"
+
+namespace burnish::llvm_target {
+
+namespace {
+
+bool reads(const Stage& s, StageId from) {
+  bool found = false;
+  for (const Expr& e : expressions(s)) {
+    visit(e, [&](const Expr& x) { found |= x.kind() == ExprKind::Load && x.from() == from; });
+  }
+  return found;
+}
+
+// Every load of `from` in `s` is at the point of `s` itself.
+bool reads_pointwise(const Stage& s, StageId from, const Stage& producer) {
+  if (producer.axes.size() != s.axes.size()) return false;
+  bool pointwise = true;
+  for (const Expr& e : expressions(s)) {
+    visit(e, [&](const Expr& x) {
+      if (x.kind() != ExprKind::Load || x.from() != from) return;
+      for (size_t i = 0; i < s.axes.size(); ++i) {
+        const Index& index = x.indices()[i];
+        pointwise &= index.is_affine() && index.a == Aff::of(s.axes[i].var);
+      }
+    });
+  }
+  for (size_t i = 0; i < s.axes.size(); ++i) pointwise &= s.axes[i].extent == producer.axes[i].extent;
+  return pointwise;
+}
+
+}  // namespace
+
+std::vector<uint32_t> physical_order(const Stage& s) {
+  std::vector<uint32_t> order;
+  for (const PhysicalDim& d : physical(s.layout, s.shape())) {
+    if (std::find(order.begin(), order.end(), d.dim.axis) == order.end()) order.push_back(d.dim.axis);
+  }
+  return order;
+}
+
+std::optional<Roles> roles_of(const Schedule& s, StageId out) {
+  const StageGroup& g = s.group();
+  const Stage& o = g[out];
+  Roles r{.out = out, .acc = out};
+  if (!o.is_reduction()) {
+    std::optional<StageId> acc;
+    for (StageId p = 0; p < g.stages.size(); ++p) {
+      if (!g[p].is_compute() || p == out || !reads(o, p)) continue;
+      if (acc || !g[p].is_reduction() || !reads_pointwise(o, p, g[p])) return std::nullopt;
+      acc = p;
+    }
+    if (!acc) return std::nullopt;
+    r.acc = *acc;
+  }
+  std::vector<uint32_t> order = physical_order(o);
+  std::erase_if(order, [&](uint32_t a) { return o.axes[a].extent == 1; });
+  for (uint32_t a = 0; a < o.axes.size(); ++a) {
+    if (o.axes[a].extent == 1) r.unit.push_back(a);
+  }
+  if (order.empty()) {
+    order.push_back(r.unit.back());
+    r.unit.pop_back();
+  }
+  r.vector = order.back();
+  order.pop_back();
+  if (!order.empty()) {
+    r.tile = order.back();
+    order.pop_back();
+  }
+  const Stage& acc = g[r.acc];
+  const VarId lanes = acc.axes[r.vector].var;
+  visit(acc.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load) return;
+    r.broadcast |= std::ranges::all_of(
+        x.indices(), [&](const Index& i) { return i.is_affine() && i.a.slope(lanes) == 0; });
+  });
+  r.outer = std::move(order);
+  return r;
+}
+
+}  // namespace burnish::llvm_target
