@@ -1,0 +1,109 @@
+/// The compiler as a library: from a model file to a native library.
+///
+///   burnish::CompileOptions options;
+///   options.shapes["input.1"] = {1, 3, 544, 960};
+///   burnish::compile("centerface.onnx", options).export_to("centerface.so");
+///
+/// Errors are the three exceptions of burnish/error.h: UserError (the file or the call), Unsupported (lists every
+/// operator that is missing, with its source nodes), InternalError (ours: names the pass).
+#ifndef BURNISH_COMPILER_H
+#define BURNISH_COMPILER_H
+
+#include <burnish/error.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+namespace burnish {
+
+struct CompileOptions {
+  /// Shapes of inputs by name; needed for symbolic dimensions, and may override declared ones.
+  std::map<std::string, std::vector<std::int64_t>> shapes;
+  /// "native", or "llvm:cpu=NAME" with LLVM's name of a CPU (x86-64, x86-64-v3, znver4).
+  std::string target = "native";
+  /// Threads that the code is laid out for; any number may run it. 0: all CPUs this process may use.
+  int threads = 0;
+  /// The reference: all floats in fp64, plain schedules. Inputs and outputs are then f64.
+  bool reference = false;
+
+  // Working on the compiler itself (HACKING.md).
+  std::vector<std::string> disable_passes;
+  std::string stop_after;               ///< name of a graph pass: the later ones do not run
+  std::vector<std::string> dump_passes; ///< names, or "all": text before and after, into dump_dir
+  std::filesystem::path dump_dir;
+  bool verify_passes = false;
+  bool time_passes = false;             ///< fills CompiledModel::pass_times
+};
+
+/// What a model is made of, before anything is compiled.
+struct ModelSummary {
+  struct Port {
+    std::string name, dtype;
+    std::vector<std::int64_t> shape;
+  };
+  struct Count {
+    std::string name;
+    std::int64_t count;
+  };
+  std::vector<Port> inputs, outputs;
+  std::vector<Count> operators;  ///< by number, most frequent first
+  std::int64_t parameters = 0;   ///< elements of all constants
+  std::int64_t macs = 0;         ///< multiply-adds of one run
+};
+
+/// A fused group of the model: what is scheduled, tuned and timed as one kernel.
+struct TaskSummary {
+  std::string name;
+  std::vector<std::string> sources;  ///< nodes of the model
+  std::int64_t macs = 0, bytes = 0;
+  std::int64_t count = 1;            ///< how often the model runs this very kernel
+};
+
+struct TaskText {
+  std::string stages, schedule, loops;
+};
+
+class CompiledModel {
+ public:
+  CompiledModel(CompiledModel&&) noexcept;
+  CompiledModel& operator=(CompiledModel&&) noexcept;
+  ~CompiledModel();
+
+  /// The shared library, whole.
+  const std::string& library() const;
+  /// The JSON object of docs/artifact.md.
+  const std::string& metadata() const;
+  /// Writes the library, whole or not at all. UserError when that fails.
+  void export_to(const std::filesystem::path& path) const;
+  /// The program as text: "graph", "loops", "llvm", "asm", "obj" (bytes of an object file), "so".
+  std::string emit(std::string_view kind) const;
+  std::vector<TaskSummary> tasks() const;
+  /// Stages, schedule and loops of one task. UserError lists the names when there is no such task.
+  TaskText task(std::string_view name) const;
+  /// Seconds a pass, in order, when asked for.
+  const std::vector<std::pair<std::string, double>>& pass_times() const;
+
+ private:
+  struct State;
+  explicit CompiledModel(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+  friend CompiledModel compile(const std::filesystem::path&, const CompileOptions&);
+};
+
+/// Compiles a model file (ONNX).
+CompiledModel compile(const std::filesystem::path& model, const CompileOptions& options = {});
+
+/// Reads a model and says what it is made of. Unsupported lists all operators that cannot be compiled.
+ModelSummary inspect(const std::filesystem::path& model, const CompileOptions& options = {});
+
+/// The version of Burnish: "0.1.0".
+std::string_view version();
+
+}  // namespace burnish
+#endif
