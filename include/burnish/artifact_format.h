@@ -1,6 +1,6 @@
-// How the checks of a compiled library (model.so) are laid out in its file: finding the Burnish notes, and the checksum.
-// Shared by the runtime, which verifies, and by the compiler, which stamps. Header-only; needs nothing but std.
-// The prose is in docs/artifact.md.
+// How the checks of a compiled library (model.so) are laid out in its file: finding the Burnish
+// notes, and the checksum. Shared by the runtime, which verifies, and by the compiler, which
+// stamps. Header-only; needs nothing but std. The prose is in docs/artifact.md.
 #ifndef BURNISH_ARTIFACT_FORMAT_H
 #define BURNISH_ARTIFACT_FORMAT_H
 
@@ -42,8 +42,9 @@ struct Extent {
   std::uint64_t offset = 0, size = 0;
 };
 
-// What the file says about itself. `error` is null when the file is a whole 64-bit ELF shared object with both notes;
-// otherwise it ends the sentence "PATH ...", and nothing else here may be used.
+// What the file says about itself. `error` is null when the file is a whole 64-bit ELF shared
+// object with both notes; otherwise it ends the sentence "PATH ...", and nothing else here may be
+// used.
 struct Layout {
   const char* error = nullptr;
   ElfHeader header{};
@@ -55,8 +56,7 @@ struct Layout {
 
 namespace detail {
 
-template <class T>
-T read_at(std::span<const std::byte> file, std::uint64_t offset) {
+template <class T> T read_at(std::span<const std::byte> file, std::uint64_t offset) {
   T value;
   std::memcpy(&value, file.data() + offset, sizeof value);
   return value;
@@ -102,7 +102,11 @@ inline Layout read_layout(std::span<const std::byte> file) {
   if (size < sizeof(ElfHeader)) return fail("is too short to be a shared library");
   out.header = detail::read_at<ElfHeader>(file, 0);
   const ElfHeader& h = out.header;
-  if (std::memcmp(h.ident, "\x7f" "ELF", 4) != 0) return fail("is not an ELF shared library");
+  if (std::memcmp(h.ident,
+                  "\x7f"
+                  "ELF",
+                  4) != 0)
+    return fail("is not an ELF shared library");
   if (h.ident[4] != 2 || h.ident[5] != 1) return fail("is not a 64-bit little-endian library");
   if (h.type != 3) return fail("is an ELF file, but not a shared library");
   if (h.phentsize != sizeof(ProgramHeader) || h.phnum == 0 || h.phnum > kMaxProgramHeaders) {
@@ -135,7 +139,8 @@ inline Layout read_layout(std::span<const std::byte> file) {
       covered |= l.type == kLoad && p.offset >= l.offset &&
                  detail::inside(p.offset - l.offset, p.filesz, l.filesz);
     }
-    if (covered && !detail::read_notes(file, p, out)) return fail("is damaged: its notes are malformed");
+    if (covered && !detail::read_notes(file, p, out))
+      return fail("is damaged: its notes are malformed");
   }
   if (out.metadata.offset == 0 || out.checksum.offset == 0) {
     return fail("is a shared library, but not one that Burnish compiled (it has no Burnish notes)");
@@ -144,7 +149,8 @@ inline Layout read_layout(std::span<const std::byte> file) {
   return out;
 }
 
-// XXH64 with seed 0, fed in pieces (xxHash specification, https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
+// XXH64 with seed 0, fed in pieces (xxHash specification,
+// https://github.com/Cyan4973/xxHash/blob/dev/doc/xxhash_spec.md).
 class Xxh64 {
  public:
   void update(const std::byte* data, std::size_t size) {
@@ -170,19 +176,22 @@ class Xxh64 {
     }
     h += total_;
     std::size_t i = 0;
-    for (; i + 8 <= fill_; i += 8) h = std::rotl(h ^ round(0, load<std::uint64_t>(buffer_ + i)), 27) * p1 + p4;
-    for (; i + 4 <= fill_; i += 4) h = std::rotl(h ^ (load<std::uint32_t>(buffer_ + i) * p1), 23) * p2 + p3;
-    for (; i < fill_; ++i) h = std::rotl(h ^ (static_cast<std::uint64_t>(buffer_[i]) * p5), 11) * p1;
+    for (; i + 8 <= fill_; i += 8)
+      h = std::rotl(h ^ round(0, load<std::uint64_t>(buffer_ + i)), 27) * p1 + p4;
+    for (; i + 4 <= fill_; i += 4)
+      h = std::rotl(h ^ (load<std::uint32_t>(buffer_ + i) * p1), 23) * p2 + p3;
+    for (; i < fill_; ++i)
+      h = std::rotl(h ^ (static_cast<std::uint64_t>(buffer_[i]) * p5), 11) * p1;
     h = (h ^ (h >> 33)) * p2;
     h = (h ^ (h >> 29)) * p3;
     return h ^ (h >> 32);
   }
 
  private:
-  static constexpr std::uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F, p3 = 0x165667B19E3779F9,
-                                 p4 = 0x85EBCA77C2B2AE63, p5 = 0x27D4EB2F165667C5;
-  template <class T>
-  static T load(const std::byte* at) {
+  static constexpr std::uint64_t p1 = 0x9E3779B185EBCA87, p2 = 0xC2B2AE3D27D4EB4F,
+                                 p3 = 0x165667B19E3779F9, p4 = 0x85EBCA77C2B2AE63,
+                                 p5 = 0x27D4EB2F165667C5;
+  template <class T> static T load(const std::byte* at) {
     T value;
     std::memcpy(&value, at, sizeof value);
     return value;
@@ -203,9 +212,10 @@ class Xxh64 {
   std::size_t fill_ = 0;
 };
 
-// The checksum of docs/artifact.md over a file whose layout is good: ELF header, program headers, then the file bytes of
-// every PT_LOAD segment, in the order of the table. Taken as zero wherever they appear: what `strip` rewrites
-// (e_shoff, e_shnum, e_shstrndx, and the sizes of PT_PHDR) and the checksum itself.
+// The checksum of docs/artifact.md over a file whose layout is good: ELF header, program headers,
+// then the file bytes of every PT_LOAD segment, in the order of the table. Taken as zero wherever
+// they appear: what `strip` rewrites (e_shoff, e_shnum, e_shstrndx, and the sizes of PT_PHDR) and
+// the checksum itself.
 inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& layout) {
   std::array<Extent, 3 + kMaxProgramHeaders> zero;
   std::size_t zeros = 0;
@@ -219,7 +229,8 @@ inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& 
   take_as_zero({layout.checksum.offset, 8});
   for (std::size_t i = 0; i < layout.header.phnum; ++i) {
     if (layout.segments[i].type != kPhdr) continue;
-    take_as_zero({layout.header.phoff + i * sizeof(ProgramHeader) + offsetof(ProgramHeader, filesz), 16});
+    take_as_zero(
+        {layout.header.phoff + i * sizeof(ProgramHeader) + offsetof(ProgramHeader, filesz), 16});
   }
 
   Xxh64 hash;
@@ -244,15 +255,16 @@ inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& 
   return hash.digest();
 }
 
-// Where the 8 bytes of the checksum lie in a linked library; nothing when it is not a whole library with both notes.
+// Where the 8 bytes of the checksum lie in a linked library; nothing when it is not a whole library
+// with both notes.
 inline std::optional<std::size_t> find_checksum_offset(std::span<const std::byte> file) {
   const Layout layout = read_layout(file);
   if (layout.error) return std::nullopt;
   return layout.checksum.offset;
 }
 
-// For the compiler, after linking: writes the checksum into its note. Returns null, or what is wrong with the file
-// (the end of the sentence "PATH ...").
+// For the compiler, after linking: writes the checksum into its note. Returns null, or what is
+// wrong with the file (the end of the sentence "PATH ...").
 inline const char* stamp_checksum(std::span<std::byte> file) {
   const Layout layout = read_layout(file);
   if (layout.error) return layout.error;

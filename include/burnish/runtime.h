@@ -1,15 +1,17 @@
 /* Burnish's runtime: loads a compiled network (model.so) and runs it. Stable C interface.
  *
- * Every function that can fail returns a burnish_status; burnish_last_error() then tells the calling thread why, in a
- * sentence. Nothing here throws, prints or aborts. Structs that start with `struct_size` may grow at their end: set it to
- * sizeof, and zero the rest.
+ * Every function that can fail returns a burnish_status; burnish_last_error() then tells the
+ * calling thread why, in a sentence. Nothing here throws, prints or aborts. Structs that start with
+ * `struct_size` may grow at their end: set it to sizeof, and zero the rest.
  *
- * Threads: models and pools may be used from any number of threads at once; a session by one thread at a time (a second
- * one that runs it meanwhile gets BURNISH_ERROR_USER). Handles are released by their *_release function, in any order: a
- * session keeps its model and its pool alive. NULL may be released.
+ * Threads: models and pools may be used from any number of threads at once; a session by one thread
+ * at a time (a second one that runs it meanwhile gets BURNISH_ERROR_USER). Handles are released by
+ * their *_release function, in any order: a session keeps its model and its pool alive. NULL may be
+ * released.
  *
- * fork: threads do not survive it. A session or pool of more than one thread must be used in the process that created
- * it; in a child its runs fail with BURNISH_ERROR_USER, and releasing it is safe.
+ * fork: threads do not survive it. A session or pool of more than one thread must be used in the
+ * process that created it; in a child its runs fail with BURNISH_ERROR_USER, and releasing it is
+ * safe.
  */
 #ifndef BURNISH_RUNTIME_H
 #define BURNISH_RUNTIME_H
@@ -33,7 +35,8 @@ typedef enum burnish_status {
   BURNISH_ERROR_UNSUPPORTED = 2, /* the library is for another CPU, ABI or system */
   BURNISH_ERROR_INTERNAL = 3,    /* Burnish is at fault */
   BURNISH_ERROR_MEMORY = 4,      /* the system gave no memory or no thread */
-  BURNISH_ERROR_FAULT = 5        /* the running model reported an error in its data (such as an index out of range) */
+  BURNISH_ERROR_FAULT =
+      5 /* the running model reported an error in its data (such as an index out of range) */
 } burnish_status;
 
 /* Element types; a tensor's elements are dense and row-major. A bool is one byte, 0 or 1. */
@@ -57,7 +60,8 @@ typedef struct burnish_model burnish_model;
 typedef struct burnish_session burnish_session;
 typedef struct burnish_pool burnish_pool;
 
-/* The text of the last failure on the calling thread; "" when there was none. Valid until this thread's next failure. */
+/* The text of the last failure on the calling thread; "" when there was none. Valid until this
+ * thread's next failure. */
 BURNISH_API const char* burnish_last_error(void);
 /* "0.1.0" */
 BURNISH_API const char* burnish_version(void);
@@ -71,15 +75,16 @@ BURNISH_API uint32_t burnish_cpu_count(void);
 /* ---- models ---- */
 
 typedef enum burnish_weights {
-  BURNISH_WEIGHTS_AUTO = 0,   /* copied when they have 1 MB or more */
-  BURNISH_WEIGHTS_COPY = 1,   /* one copy a model, on 2 MB pages, shared by its sessions */
-  BURNISH_WEIGHTS_DIRECT = 2  /* read from the library's own pages */
+  BURNISH_WEIGHTS_AUTO = 0,  /* copied when they have 1 MB or more */
+  BURNISH_WEIGHTS_COPY = 1,  /* one copy a model, on 2 MB pages, shared by its sessions */
+  BURNISH_WEIGHTS_DIRECT = 2 /* read from the library's own pages */
 } burnish_weights;
 
 typedef struct burnish_load_options {
   size_t struct_size;
   burnish_weights weights;
-  int private_copy; /* nonzero: load from a sealed copy in memory, so that later changes of the file cannot matter */
+  int private_copy; /* nonzero: load from a sealed copy in memory, so that later changes of the file
+                       cannot matter */
 } burnish_load_options;
 
 typedef struct burnish_model_info {
@@ -88,10 +93,10 @@ typedef struct burnish_model_info {
   const char* compiler; /* "burnish 0.1.0" */
   const char* target;   /* "llvm:cpu=znver4" */
   const char* cpu;
-  uint32_t threads;     /* the number of threads that it was compiled for; it runs with any */
+  uint32_t threads; /* the number of threads that it was compiled for; it runs with any */
   uint32_t inputs, outputs, steps;
   uint64_t arena_bytes, scratch_bytes, weights_bytes; /* scratch: per thread */
-  uint64_t macs;        /* multiply-accumulates of one run */
+  uint64_t macs;                                      /* multiply-accumulates of one run */
 } burnish_model_info;
 
 typedef struct burnish_tensor_info {
@@ -104,40 +109,47 @@ typedef struct burnish_tensor_info {
 
 typedef struct burnish_step_info {
   const char* name;
-  const char* schedule;        /* text of the schedule; "" when not recorded */
-  const char* const* sources;  /* names of the nodes that this step came from */
+  const char* schedule;       /* text of the schedule; "" when not recorded */
+  const char* const* sources; /* names of the nodes that this step came from */
   uint32_t source_count;
-  uint64_t macs, bytes;        /* multiply-accumulates; bytes read and written */
+  uint64_t macs, bytes; /* multiply-accumulates; bytes read and written */
 } burnish_step_info;
 
-/* Loads a library. It is read and checked (format, checksum, ABI, CPU features) before any of it is mapped or run.
- * options may be NULL. */
+/* Loads a library. It is read and checked (format, checksum, ABI, CPU features) before any of it is
+ * mapped or run. options may be NULL. */
 BURNISH_API burnish_status burnish_model_load(const char* path, const burnish_load_options* options,
                                               burnish_model** model);
 /* The same from memory, which is copied and not needed afterwards. */
 BURNISH_API burnish_status burnish_model_load_memory(const void* data, size_t bytes,
-                                                     const burnish_load_options* options, burnish_model** model);
+                                                     const burnish_load_options* options,
+                                                     burnish_model** model);
 BURNISH_API void burnish_model_release(burnish_model* model);
 
-/* The pointers in these belong to the model and stay valid until its last handle (model or session) is released. */
-BURNISH_API burnish_status burnish_model_get_info(const burnish_model* model, burnish_model_info* info);
+/* The pointers in these belong to the model and stay valid until its last handle (model or session)
+ * is released. */
+BURNISH_API burnish_status burnish_model_get_info(const burnish_model* model,
+                                                  burnish_model_info* info);
 BURNISH_API burnish_status burnish_model_get_input(const burnish_model* model, uint32_t index,
                                                    burnish_tensor_info* info);
 BURNISH_API burnish_status burnish_model_get_output(const burnish_model* model, uint32_t index,
                                                     burnish_tensor_info* info);
-BURNISH_API burnish_status burnish_model_get_step(const burnish_model* model, uint32_t index, burnish_step_info* info);
+BURNISH_API burnish_status burnish_model_get_step(const burnish_model* model, uint32_t index,
+                                                  burnish_step_info* info);
 
 /* ---- thread pools ---- */
 
 typedef struct burnish_pool_options {
   size_t struct_size;
   uint32_t threads; /* with the calling thread; 0: burnish_cpu_count() */
-  int32_t spin_us;  /* how long a waiting thread spins before it sleeps; 0: 100; negative: never spins */
-  int pin;          /* nonzero: worker t stays on the t-th CPU of the creator's mask; the calling thread is left alone */
+  int32_t
+      spin_us; /* how long a waiting thread spins before it sleeps; 0: 100; negative: never spins */
+  int pin; /* nonzero: worker t stays on the t-th CPU of the creator's mask; the calling thread is
+              left alone */
 } burnish_pool_options;
 
 /* A pool that several sessions may share; their runs then take turns. options may be NULL. */
-BURNISH_API burnish_status burnish_pool_create(const burnish_pool_options* options, burnish_pool** pool);
+BURNISH_API burnish_status burnish_pool_create(const burnish_pool_options* options,
+                                               burnish_pool** pool);
 BURNISH_API void burnish_pool_release(burnish_pool* pool);
 BURNISH_API uint32_t burnish_pool_threads(const burnish_pool* pool);
 
@@ -151,9 +163,10 @@ typedef struct burnish_session_options {
   burnish_pool* pool; /* NULL: the session has a pool of its own */
 } burnish_session_options;
 
-/* A tensor of the caller's. dtype is always checked. shape is checked unless it is NULL, bytes always. */
+/* A tensor of the caller's. dtype is always checked. shape is checked unless it is NULL, bytes
+ * always. */
 typedef struct burnish_tensor {
-  void* data;           /* aligned to the dtype's size */
+  void* data; /* aligned to the dtype's size */
   uint64_t bytes;
   burnish_dtype dtype;
   uint32_t rank;
@@ -161,13 +174,15 @@ typedef struct burnish_tensor {
 } burnish_tensor;
 
 /* options may be NULL. The model may be released while the session lives. */
-BURNISH_API burnish_status burnish_session_create(const burnish_model* model, const burnish_session_options* options,
+BURNISH_API burnish_status burnish_session_create(const burnish_model* model,
+                                                  const burnish_session_options* options,
                                                   burnish_session** session);
 BURNISH_API void burnish_session_release(burnish_session* session);
 BURNISH_API uint32_t burnish_session_threads(const burnish_session* session);
 
-/* Makes runs read (write) the caller's memory, without a copy, until it is bound anew; it must stay valid that long.
- * NULL instead of a tensor: the session's own buffer again. An input is not written to. */
+/* Makes runs read (write) the caller's memory, without a copy, until it is bound anew; it must stay
+ * valid that long. NULL instead of a tensor: the session's own buffer again. An input is not
+ * written to. */
 BURNISH_API burnish_status burnish_session_bind_input(burnish_session* session, const char* name,
                                                       const burnish_tensor* tensor);
 BURNISH_API burnish_status burnish_session_bind_output(burnish_session* session, const char* name,
@@ -175,20 +190,22 @@ BURNISH_API burnish_status burnish_session_bind_output(burnish_session* session,
 /* Copies the caller's tensor into the session's own buffer, which runs then read. */
 BURNISH_API burnish_status burnish_session_set_input(burnish_session* session, const char* name,
                                                      const burnish_tensor* tensor);
-/* Where runs read the input (write the output): what is bound, or the session's own buffer (aligned to 64 bytes, at
- * first zero). shape points into the model. An output is valid after a run, until the next one. */
+/* Where runs read the input (write the output): what is bound, or the session's own buffer (aligned
+ * to 64 bytes, at first zero). shape points into the model. An output is valid after a run, until
+ * the next one. */
 BURNISH_API burnish_status burnish_session_get_input(burnish_session* session, const char* name,
                                                      burnish_tensor* tensor);
 BURNISH_API burnish_status burnish_session_get_output(burnish_session* session, const char* name,
                                                       burnish_tensor* tensor);
 
-/* One inference. The calling thread takes part as thread 0. Allocates nothing after the first one. Inputs that were
- * never given are zero. The same library, CPU, inputs and thread count give bit-identical outputs. */
+/* One inference. The calling thread takes part as thread 0. Allocates nothing after the first one.
+ * Inputs that were never given are zero. The same library, CPU, inputs and thread count give
+ * bit-identical outputs. */
 BURNISH_API burnish_status burnish_session_run(burnish_session* session);
-/* The same, with the wall time in nanoseconds between the ends of consecutive steps on thread 0. step_ns has `steps`
- * elements, which must be the model's number of steps; total_ns may be NULL. */
-BURNISH_API burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_ns, uint32_t steps,
-                                                   uint64_t* total_ns);
+/* The same, with the wall time in nanoseconds between the ends of consecutive steps on thread 0.
+ * step_ns has `steps` elements, which must be the model's number of steps; total_ns may be NULL. */
+BURNISH_API burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_ns,
+                                                   uint32_t steps, uint64_t* total_ns);
 
 #ifdef __cplusplus
 }

@@ -24,14 +24,17 @@ namespace {
   fail(status, "%s %s", path.c_str(), why.c_str());
 }
 
-std::string system_error(const char* what) { return std::string(what) + ": " + std::strerror(errno); }
+std::string system_error(const char* what) {
+  return std::string(what) + ": " + std::strerror(errno);
+}
 
 // The file's bytes, for reading.
 class View {
  public:
   View(const File& file, const std::string& path) {
     struct stat st;
-    if (fstat(file.fd(), &st) != 0) fail_at(BURNISH_ERROR_USER, path, system_error("cannot be read"));
+    if (fstat(file.fd(), &st) != 0)
+      fail_at(BURNISH_ERROR_USER, path, system_error("cannot be read"));
     if (!S_ISREG(st.st_mode)) fail_at(BURNISH_ERROR_USER, path, "is not a file");
     if (st.st_size == 0) fail_at(BURNISH_ERROR_USER, path, "is empty");
     size_ = static_cast<std::size_t>(st.st_size);
@@ -48,9 +51,10 @@ class View {
   std::size_t size_ = 0;
 };
 
-// A path of the open file that was never used before in this process: the system's loader compares paths before it
-// looks at files, and would take "/proc/self/fd/5" for a library that it still holds under that name from an earlier
-// descriptor 5. The number of the load is written in binary, "/" and "/./", which is the same path to the kernel.
+// A path of the open file that was never used before in this process: the system's loader compares
+// paths before it looks at files, and would take "/proc/self/fd/5" for a library that it still
+// holds under that name from an earlier descriptor 5. The number of the load is written in binary,
+// "/" and "/./", which is the same path to the kernel.
 std::string unique_path(const File& file) {
   static std::atomic<std::uint64_t> loads{0};
   std::string path = "/proc/self/fd/";
@@ -72,7 +76,8 @@ File open_artifact(const std::string& path) {
 }
 
 File sealed_file(const void* data, std::size_t bytes, const std::string& path) {
-  // MFD_EXEC (0x10) exists from Linux 6.3 on, where some systems refuse to map other memory files as code.
+  // MFD_EXEC (0x10) exists from Linux 6.3 on, where some systems refuse to map other memory files
+  // as code.
   constexpr unsigned flags = MFD_CLOEXEC | MFD_ALLOW_SEALING, executable = 0x10;
   int fd = memfd_create("burnish-model", flags | executable);
   if (fd < 0 && errno == EINVAL) fd = memfd_create("burnish-model", flags);
@@ -104,12 +109,13 @@ Metadata check_artifact(const File& file, const std::string& path) {
   if (layout.error) fail_at(BURNISH_ERROR_USER, path, layout.error);
   const Machine here = this_machine();
   if (layout.header.machine != here.elf) {
-    fail(BURNISH_ERROR_UNSUPPORTED, "%s is for %s, this machine is %s; compile it for this machine", path.c_str(),
-         machine_name(layout.header.machine), here.name);
+    fail(BURNISH_ERROR_UNSUPPORTED, "%s is for %s, this machine is %s; compile it for this machine",
+         path.c_str(), machine_name(layout.header.machine), here.name);
   }
   const auto stated = artifact::detail::read_at<std::uint64_t>(bytes, layout.checksum.offset);
   if (artifact::checksum_of(bytes, layout) != stated) {
-    fail_at(BURNISH_ERROR_USER, path, "is damaged: its checksum does not match; copy or compile it anew");
+    fail_at(BURNISH_ERROR_USER, path,
+            "is damaged: its checksum does not match; copy or compile it anew");
   }
   if (const std::string why = check_self_contained(bytes, layout); !why.empty()) {
     fail_at(BURNISH_ERROR_USER, path, why);
@@ -129,27 +135,31 @@ Library::Library(const File& file, const Metadata& metadata, const std::string& 
   void* handle = dlopen(mapped.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!handle) {
     const char* why = dlerror();
-    fail(BURNISH_ERROR_USER, "%s cannot be loaded by the system: %s", path.c_str(), why ? why : "no reason given");
+    fail(BURNISH_ERROR_USER, "%s cannot be loaded by the system: %s", path.c_str(),
+         why ? why : "no reason given");
   }
   Library owner;  // closes the handle when a check below fails
   owner.handle_ = handle;
-  const auto get_entry = reinterpret_cast<burnish_model_entry_fn>(dlsym(handle, BURNISH_ENTRY_SYMBOL));
+  const auto get_entry =
+      reinterpret_cast<burnish_model_entry_fn>(dlsym(handle, BURNISH_ENTRY_SYMBOL));
   if (!get_entry) fail_at(BURNISH_ERROR_USER, path, "has no function " BURNISH_ENTRY_SYMBOL);
   owner.entry_ = get_entry();
   const burnish_entry* e = owner.entry_;
   if (!e || !e->run) fail_at(BURNISH_ERROR_USER, path, "has no code to run");
   if (e->abi != BURNISH_ABI_VERSION) {
-    fail(BURNISH_ERROR_UNSUPPORTED, "%s has ABI %u, this runtime has ABI %d; compile the model anew", path.c_str(),
-         e->abi, BURNISH_ABI_VERSION);
+    fail(BURNISH_ERROR_UNSUPPORTED,
+         "%s has ABI %u, this runtime has ABI %d; compile the model anew", path.c_str(), e->abi,
+         BURNISH_ABI_VERSION);
   }
   if (e->weights_bytes != metadata.weights_bytes || (e->weights_bytes != 0 && !e->weights)) {
-    fail(BURNISH_ERROR_USER, "%s has %llu bytes of weights, its metadata says %llu; compile the model anew",
+    fail(BURNISH_ERROR_USER,
+         "%s has %llu bytes of weights, its metadata says %llu; compile the model anew",
          path.c_str(), static_cast<unsigned long long>(e->weights_bytes),
          static_cast<unsigned long long>(metadata.weights_bytes));
   }
   if (e->steps != metadata.steps.size()) {
-    fail(BURNISH_ERROR_USER, "%s has %u steps, its metadata lists %zu; compile the model anew", path.c_str(), e->steps,
-         metadata.steps.size());
+    fail(BURNISH_ERROR_USER, "%s has %u steps, its metadata lists %zu; compile the model anew",
+         path.c_str(), e->steps, metadata.steps.size());
   }
   *this = std::move(owner);
 }

@@ -33,19 +33,21 @@ File open_artifact(const std::string& path);
 File sealed_file(const void* data, std::size_t bytes, const std::string& path);
 File sealed_copy(const File& file, const std::string& path);
 
-// Reads and checks: whole ELF library of this machine, imports nothing and runs nothing on being loaded, checksum,
-// metadata, ABI, CPU features.
+// Reads and checks: whole ELF library of this machine, imports nothing and runs nothing on being
+// loaded, checksum, metadata, ABI, CPU features.
 Metadata check_artifact(const File& file, const std::string& path);
 
 // The library, mapped.
 class Library {
  public:
   Library() = default;
-  // `file` has been checked. Its own descriptor is what is mapped, so that a file put in its place meanwhile is not.
+  // `file` has been checked. Its own descriptor is what is mapped, so that a file put in its place
+  // meanwhile is not.
   Library(const File& file, const Metadata& metadata, const std::string& path);
   ~Library();
   Library(Library&& other) noexcept
-      : handle_(std::exchange(other.handle_, nullptr)), entry_(std::exchange(other.entry_, nullptr)) {}
+      : handle_(std::exchange(other.handle_, nullptr)),
+        entry_(std::exchange(other.entry_, nullptr)) {}
   Library& operator=(Library&& other) noexcept {
     std::swap(handle_, other.handle_);
     std::swap(entry_, other.entry_);

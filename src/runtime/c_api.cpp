@@ -18,18 +18,20 @@ void need(const void* pointer, const char* what) {
   if (!pointer) fail(BURNISH_ERROR_USER, "the argument \"%s\" is null", what);
 }
 
-// An options struct of a caller that may be older (shorter) or newer (longer) than this library. Null: the defaults.
-template <class T>
-T read_options(const T* given, const char* what) {
+// An options struct of a caller that may be older (shorter) or newer (longer) than this library.
+// Null: the defaults.
+template <class T> T read_options(const T* given, const char* what) {
   T out{};
   if (!given) return out;
   if (given->struct_size < sizeof(std::size_t) || given->struct_size > 4096) {
-    fail(BURNISH_ERROR_USER, "%s.struct_size is %zu; set it to sizeof(%s)", what, given->struct_size, what);
+    fail(BURNISH_ERROR_USER, "%s.struct_size is %zu; set it to sizeof(%s)", what,
+         given->struct_size, what);
   }
   const auto* bytes = reinterpret_cast<const unsigned char*>(given);
   for (std::size_t i = sizeof(T); i < given->struct_size; ++i) {
     if (bytes[i] != 0) {
-      fail(BURNISH_ERROR_UNSUPPORTED, "%s has an option that this runtime does not know; use a newer runtime", what);
+      fail(BURNISH_ERROR_UNSUPPORTED,
+           "%s has an option that this runtime does not know; use a newer runtime", what);
     }
   }
   std::memcpy(&out, given, std::min(sizeof(T), given->struct_size));
@@ -40,7 +42,8 @@ void give_tensor_info(const std::vector<TensorSpec>& specs, std::uint32_t index,
                       burnish_tensor_info* info) {
   need(info, "info");
   if (index >= specs.size()) {
-    fail(BURNISH_ERROR_USER, "there is no %s number %u; the model has %zu", what, index, specs.size());
+    fail(BURNISH_ERROR_USER, "there is no %s number %u; the model has %zu", what, index,
+         specs.size());
   }
   const TensorSpec& s = specs[index];
   *info = {.name = s.name.c_str(),
@@ -52,9 +55,9 @@ void give_tensor_info(const std::vector<TensorSpec>& specs, std::uint32_t index,
 
 burnish_weights checked(burnish_weights weights) {
   switch (weights) {
-    case BURNISH_WEIGHTS_AUTO:
-    case BURNISH_WEIGHTS_COPY:
-    case BURNISH_WEIGHTS_DIRECT: return weights;
+  case BURNISH_WEIGHTS_AUTO:
+  case BURNISH_WEIGHTS_COPY:
+  case BURNISH_WEIGHTS_DIRECT: return weights;
   }
   fail(BURNISH_ERROR_USER, "%d is no way to hold weights", static_cast<int>(weights));
 }
@@ -77,7 +80,8 @@ uint32_t burnish_cpu_count(void) {
   return count;
 }
 
-burnish_status burnish_model_load(const char* path, const burnish_load_options* options, burnish_model** model) {
+burnish_status burnish_model_load(const char* path, const burnish_load_options* options,
+                                  burnish_model** model) {
   return guard([&] {
     need(path, "path");
     need(model, "model");
@@ -88,14 +92,16 @@ burnish_status burnish_model_load(const char* path, const burnish_load_options* 
   });
 }
 
-burnish_status burnish_model_load_memory(const void* data, size_t bytes, const burnish_load_options* options,
+burnish_status burnish_model_load_memory(const void* data, size_t bytes,
+                                         const burnish_load_options* options,
                                          burnish_model** model) {
   return guard([&] {
     need(data, "data");
     need(model, "model");
     const auto o = read_options(options, "burnish_load_options");
     const std::string name = "the library in memory";
-    *model = new burnish_model{Model::load(sealed_file(data, bytes, name), name, checked(o.weights))};
+    *model =
+        new burnish_model{Model::load(sealed_file(data, bytes, name), name, checked(o.weights))};
   });
 }
 
@@ -106,7 +112,8 @@ burnish_status burnish_model_get_info(const burnish_model* model, burnish_model_
     need(model, "model");
     need(info, "info");
     if (info->struct_size < sizeof(std::size_t)) {
-      fail(BURNISH_ERROR_USER, "burnish_model_info.struct_size is %zu; set it to sizeof(burnish_model_info)",
+      fail(BURNISH_ERROR_USER,
+           "burnish_model_info.struct_size is %zu; set it to sizeof(burnish_model_info)",
            info->struct_size);
     }
     const Metadata& m = model->model->metadata();
@@ -127,27 +134,31 @@ burnish_status burnish_model_get_info(const burnish_model* model, burnish_model_
   });
 }
 
-burnish_status burnish_model_get_input(const burnish_model* model, uint32_t index, burnish_tensor_info* info) {
+burnish_status burnish_model_get_input(const burnish_model* model, uint32_t index,
+                                       burnish_tensor_info* info) {
   return guard([&] {
     need(model, "model");
     give_tensor_info(model->model->metadata().inputs, index, "input", info);
   });
 }
 
-burnish_status burnish_model_get_output(const burnish_model* model, uint32_t index, burnish_tensor_info* info) {
+burnish_status burnish_model_get_output(const burnish_model* model, uint32_t index,
+                                        burnish_tensor_info* info) {
   return guard([&] {
     need(model, "model");
     give_tensor_info(model->model->metadata().outputs, index, "output", info);
   });
 }
 
-burnish_status burnish_model_get_step(const burnish_model* model, uint32_t index, burnish_step_info* info) {
+burnish_status burnish_model_get_step(const burnish_model* model, uint32_t index,
+                                      burnish_step_info* info) {
   return guard([&] {
     need(model, "model");
     need(info, "info");
     const auto& steps = model->model->metadata().steps;
     if (index >= steps.size()) {
-      fail(BURNISH_ERROR_USER, "there is no step number %u; the model has %zu", index, steps.size());
+      fail(BURNISH_ERROR_USER, "there is no step number %u; the model has %zu", index,
+           steps.size());
     }
     const StepSpec& s = steps[index];
     *info = {.name = s.name.c_str(),
@@ -172,7 +183,8 @@ void burnish_pool_release(burnish_pool* pool) { delete pool; }
 
 uint32_t burnish_pool_threads(const burnish_pool* pool) { return pool ? pool->pool->threads() : 0; }
 
-burnish_status burnish_session_create(const burnish_model* model, const burnish_session_options* options,
+burnish_status burnish_session_create(const burnish_model* model,
+                                      const burnish_session_options* options,
                                       burnish_session** session) {
   return guard([&] {
     need(model, "model");
@@ -182,11 +194,13 @@ burnish_status burnish_session_create(const burnish_model* model, const burnish_
     if (o.pool) {
       pool = o.pool->pool;
     } else {
-      pool = std::make_shared<Pool>(PoolOptions{.threads = o.threads, .spin_us = o.spin_us, .pin = o.pin != 0});
+      pool = std::make_shared<Pool>(
+          PoolOptions{.threads = o.threads, .spin_us = o.spin_us, .pin = o.pin != 0});
     }
     const std::uint32_t threads = o.threads != 0 ? o.threads : pool->threads();
     if (threads > pool->threads()) {
-      fail(BURNISH_ERROR_USER, "%u threads are asked for, the pool has %u", threads, pool->threads());
+      fail(BURNISH_ERROR_USER, "%u threads are asked for, the pool has %u", threads,
+           pool->threads());
     }
     *session = new burnish_session{Session(model->model, std::move(pool), threads)};
   });
@@ -194,23 +208,28 @@ burnish_status burnish_session_create(const burnish_model* model, const burnish_
 
 void burnish_session_release(burnish_session* session) { delete session; }
 
-uint32_t burnish_session_threads(const burnish_session* session) { return session ? session->session.threads() : 0; }
+uint32_t burnish_session_threads(const burnish_session* session) {
+  return session ? session->session.threads() : 0;
+}
 
-burnish_status burnish_session_bind_input(burnish_session* session, const char* name, const burnish_tensor* tensor) {
+burnish_status burnish_session_bind_input(burnish_session* session, const char* name,
+                                          const burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
     session->session.bind(Port::Input, name, tensor);
   });
 }
 
-burnish_status burnish_session_bind_output(burnish_session* session, const char* name, const burnish_tensor* tensor) {
+burnish_status burnish_session_bind_output(burnish_session* session, const char* name,
+                                           const burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
     session->session.bind(Port::Output, name, tensor);
   });
 }
 
-burnish_status burnish_session_set_input(burnish_session* session, const char* name, const burnish_tensor* tensor) {
+burnish_status burnish_session_set_input(burnish_session* session, const char* name,
+                                         const burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
@@ -218,7 +237,8 @@ burnish_status burnish_session_set_input(burnish_session* session, const char* n
   });
 }
 
-burnish_status burnish_session_get_input(burnish_session* session, const char* name, burnish_tensor* tensor) {
+burnish_status burnish_session_get_input(burnish_session* session, const char* name,
+                                         burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
@@ -226,7 +246,8 @@ burnish_status burnish_session_get_input(burnish_session* session, const char* n
   });
 }
 
-burnish_status burnish_session_get_output(burnish_session* session, const char* name, burnish_tensor* tensor) {
+burnish_status burnish_session_get_output(burnish_session* session, const char* name,
+                                          burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
@@ -247,7 +268,8 @@ burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_
     need(session, "session");
     need(step_ns, "step_ns");
     const std::size_t have = session->session.steps();
-    if (steps != have) fail(BURNISH_ERROR_USER, "step_ns has %u elements, the model %zu steps", steps, have);
+    if (steps != have)
+      fail(BURNISH_ERROR_USER, "step_ns has %u elements, the model %zu steps", steps, have);
     session->session.run(step_ns, total_ns);
   });
 }

@@ -121,7 +121,8 @@ Feature cpu_feature(std::string_view name) {
   for (const X86Feature& f : x86_features) {
     if (f.name != name) continue;
     std::uint32_t r[4];
-    if (!__get_cpuid_count(f.leaf, f.subleaf, &r[eax], &r[ebx], &r[ecx], &r[edx])) return Feature::Missing;
+    if (!__get_cpuid_count(f.leaf, f.subleaf, &r[eax], &r[ebx], &r[ecx], &r[edx]))
+      return Feature::Missing;
     if (!(r[f.where] >> f.bit & 1)) return Feature::Missing;
     return (saved_state() & f.state) == f.state ? Feature::Present : Feature::Missing;
   }
@@ -142,11 +143,12 @@ struct ArmFeature {
 
 // Linux, Documentation/arch/arm64/elf_hwcaps.rst.
 constexpr ArmFeature arm_features[] = {
-    {"fp-armv8", AT_HWCAP, 0}, {"neon", AT_HWCAP, 1},      {"aes", AT_HWCAP, 3},    {"sha2", AT_HWCAP, 6},
-    {"crc", AT_HWCAP, 7},      {"lse", AT_HWCAP, 8},       {"fullfp16", AT_HWCAP, 10}, {"rdm", AT_HWCAP, 12},
-    {"rcpc", AT_HWCAP, 15},    {"sha3", AT_HWCAP, 17},     {"dotprod", AT_HWCAP, 20},  {"sve", AT_HWCAP, 22},
-    {"fp16fml", AT_HWCAP, 23}, {"sve2", AT_HWCAP2, 1},     {"i8mm", AT_HWCAP2, 13},    {"bf16", AT_HWCAP2, 14},
-    {"sme", AT_HWCAP2, 23},
+    {"fp-armv8", AT_HWCAP, 0},  {"neon", AT_HWCAP, 1},     {"aes", AT_HWCAP, 3},
+    {"sha2", AT_HWCAP, 6},      {"crc", AT_HWCAP, 7},      {"lse", AT_HWCAP, 8},
+    {"fullfp16", AT_HWCAP, 10}, {"rdm", AT_HWCAP, 12},     {"rcpc", AT_HWCAP, 15},
+    {"sha3", AT_HWCAP, 17},     {"dotprod", AT_HWCAP, 20}, {"sve", AT_HWCAP, 22},
+    {"fp16fml", AT_HWCAP, 23},  {"sve2", AT_HWCAP2, 1},    {"i8mm", AT_HWCAP2, 13},
+    {"bf16", AT_HWCAP2, 14},    {"sme", AT_HWCAP2, 23},
 };
 
 }  // namespace
@@ -166,12 +168,12 @@ Machine this_machine() { return {"AArch64", 183, "aarch64"}; }
 
 const char* machine_name(std::uint16_t elf) {
   switch (elf) {
-    case 3: return "32-bit x86";
-    case 40: return "32-bit Arm";
-    case 62: return "x86-64";
-    case 183: return "AArch64";
-    case 243: return "RISC-V";
-    default: return "another CPU";
+  case 3: return "32-bit x86";
+  case 40: return "32-bit Arm";
+  case 62: return "x86-64";
+  case 183: return "AArch64";
+  case 243: return "RISC-V";
+  default: return "another CPU";
   }
 }
 

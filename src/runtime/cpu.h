@@ -9,8 +9,8 @@ namespace burnish::runtime {
 
 enum class Feature { Present, Missing, Unknown };
 
-// Is a feature, named as LLVM names it ("avx512f", "sse4.2", "neon"), usable here: by the CPU and by the system, which
-// has to save its registers? Unknown: a name that this runtime does not know.
+// Is a feature, named as LLVM names it ("avx512f", "sse4.2", "neon"), usable here: by the CPU and
+// by the system, which has to save its registers? Unknown: a name that this runtime does not know.
 Feature cpu_feature(std::string_view name);
 
 // "x86-64", the e_machine value of ELF, and the first part of triples.

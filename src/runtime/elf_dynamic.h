@@ -7,8 +7,9 @@
 
 namespace burnish::runtime {
 
-// A library of ours imports nothing and runs nothing while it is loaded: no needed libraries, no undefined symbols, no
-// initialisers, no resolver functions, no relocated code. Returns "", or the end of the sentence "PATH ...".
+// A library of ours imports nothing and runs nothing while it is loaded: no needed libraries, no
+// undefined symbols, no initialisers, no resolver functions, no relocated code. Returns "", or the
+// end of the sentence "PATH ...".
 std::string check_self_contained(std::span<const std::byte> file, const artifact::Layout& layout);
 
 }  // namespace burnish::runtime

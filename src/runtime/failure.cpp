@@ -7,7 +7,8 @@
 namespace burnish::runtime {
 
 namespace {
-// A plain array: no destructor at thread exit, no allocation while an out-of-memory error is reported.
+// A plain array: no destructor at thread exit, no allocation while an out-of-memory error is
+// reported.
 thread_local char text_of_last_error[2048];
 }  // namespace
 

@@ -23,8 +23,7 @@ const char* last_error();
 burnish_status set_last_error(burnish_status status, const char* text);
 
 // Runs a body of the C interface: whatever it throws becomes a status and a text.
-template <class Body>
-burnish_status guard(Body&& body) noexcept {
+template <class Body> burnish_status guard(Body&& body) noexcept {
   try {
     std::forward<Body>(body)();
     return BURNISH_OK;

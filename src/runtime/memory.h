@@ -10,8 +10,9 @@ namespace burnish::runtime {
 class Buffer {
  public:
   Buffer() = default;
-  // At least one page, aligned to it; from 2 MB on aligned to 2 MB and backed by huge pages where the system gives them.
-  // Throws Failure with BURNISH_ERROR_MEMORY; `what` names the purpose in its text.
+  // At least one page, aligned to it; from 2 MB on aligned to 2 MB and backed by huge pages where
+  // the system gives them. Throws Failure with BURNISH_ERROR_MEMORY; `what` names the purpose in
+  // its text.
   Buffer(std::uint64_t bytes, const char* what);
   ~Buffer();
   Buffer(Buffer&& other) noexcept

@@ -25,9 +25,10 @@ struct DtypeRow {
   std::size_t size;
 };
 constexpr DtypeRow dtypes[] = {
-    {BURNISH_BOOL, "bool", 1}, {BURNISH_I8, "i8", 1},   {BURNISH_U8, "u8", 1},   {BURNISH_I16, "i16", 2},
-    {BURNISH_U16, "u16", 2},   {BURNISH_I32, "i32", 4}, {BURNISH_U32, "u32", 4}, {BURNISH_I64, "i64", 8},
-    {BURNISH_U64, "u64", 8},   {BURNISH_F16, "f16", 2}, {BURNISH_BF16, "bf16", 2}, {BURNISH_F32, "f32", 4},
+    {BURNISH_BOOL, "bool", 1}, {BURNISH_I8, "i8", 1},     {BURNISH_U8, "u8", 1},
+    {BURNISH_I16, "i16", 2},   {BURNISH_U16, "u16", 2},   {BURNISH_I32, "i32", 4},
+    {BURNISH_U32, "u32", 4},   {BURNISH_I64, "i64", 8},   {BURNISH_U64, "u64", 8},
+    {BURNISH_F16, "f16", 2},   {BURNISH_BF16, "bf16", 2}, {BURNISH_F32, "f32", 4},
     {BURNISH_F64, "f64", 8},
 };
 
@@ -55,13 +56,18 @@ void check_size(std::string_view text) {
       continue;
     }
     switch (c) {
-      case '"': quoted = true; break;
-      case '[':
-      case '{': ++values; if (++depth > max_json_depth) damaged("it is nested too deeply"); break;
-      case ']':
-      case '}': if (depth > 0) --depth; break;
-      case ',': ++values; break;
-      default: break;
+    case '"': quoted = true; break;
+    case '[':
+    case '{':
+      ++values;
+      if (++depth > max_json_depth) damaged("it is nested too deeply");
+      break;
+    case ']':
+    case '}':
+      if (depth > 0) --depth;
+      break;
+    case ',': ++values; break;
+    default: break;
     }
   }
   if (values > max_json_values) damaged("it has too many values");
@@ -70,7 +76,8 @@ void check_size(std::string_view text) {
 // A field of an object, with what a message needs to name it.
 class Field {
  public:
-  Field(const Json& object, const char* key, std::string where = {}) : name_(where + '"' + key + '"') {
+  Field(const Json& object, const char* key, std::string where = {})
+      : name_(where + '"' + key + '"') {
     const auto it = object.find(key);
     value_ = it == object.end() ? nullptr : &*it;
   }
@@ -82,7 +89,8 @@ class Field {
     const Json& v = get();
     if (!v.is_number_unsigned()) damaged(name_ + " is not a whole number from 0 on");
     const auto n = v.get<std::uint64_t>();
-    if (n > limit) damaged(name_ + " is " + std::to_string(n) + ", more than " + std::to_string(limit));
+    if (n > limit)
+      damaged(name_ + " is " + std::to_string(n) + ", more than " + std::to_string(limit));
     return n;
   }
 
@@ -126,8 +134,9 @@ TensorSpec parse_tensor(const Json& json, const std::string& where) {
     if (dtype == r.name) row = &r;
   }
   if (!row) {
-    fail(BURNISH_ERROR_UNSUPPORTED, "uses the dtype \"%s\" (tensor \"%s\"), which this runtime does not know",
-         dtype.c_str(), out.name.c_str());
+    fail(BURNISH_ERROR_UNSUPPORTED,
+         "uses the dtype \"%s\" (tensor \"%s\"), which this runtime does not know", dtype.c_str(),
+         out.name.c_str());
   }
   out.dtype = row->dtype;
   out.bytes = row->size;
@@ -136,7 +145,8 @@ TensorSpec parse_tensor(const Json& json, const std::string& where) {
   for (const Json& dim : shape.array()) {
     if (dim.is_string()) {
       fail(BURNISH_ERROR_UNSUPPORTED,
-           "has the symbolic dimension \"%s\" (tensor \"%s\"), which this runtime does not support; compile with "
+           "has the symbolic dimension \"%s\" (tensor \"%s\"), which this runtime does not "
+           "support; compile with "
            "--shape",
            dim.get_ref<const std::string&>().c_str(), out.name.c_str());
     }
@@ -156,9 +166,11 @@ std::vector<TensorSpec> parse_tensors(const Json& root, const char* key) {
   std::vector<TensorSpec> out;
   const Field list(root, key);
   for (const Json& tensor : list.array()) {
-    out.push_back(parse_tensor(tensor, list.name() + " number " + std::to_string(out.size()) + ": "));
+    out.push_back(
+        parse_tensor(tensor, list.name() + " number " + std::to_string(out.size()) + ": "));
     for (std::size_t i = 0; i + 1 < out.size(); ++i) {
-      if (out[i].name == out.back().name) damaged(list.name() + " names \"" + out[i].name + "\" twice");
+      if (out[i].name == out.back().name)
+        damaged(list.name() + " names \"" + out[i].name + "\" twice");
     }
     if (out.size() > 4096) damaged(list.name() + " has more than 4096 tensors");
   }
@@ -200,7 +212,8 @@ std::string shape_text(std::span<const std::int64_t> shape) {
 
 Metadata parse_metadata(std::string_view json) {
   // Notes are padded: what follows the object may be spaces or zero bytes.
-  while (!json.empty() && (json.back() == '\0' || json.back() == ' ' || json.back() == '\n')) json.remove_suffix(1);
+  while (!json.empty() && (json.back() == '\0' || json.back() == ' ' || json.back() == '\n'))
+    json.remove_suffix(1);
   check_size(json);
   const Json root = Json::parse(json.begin(), json.end(), nullptr, /*allow_exceptions=*/false);
   if (!root.is_object()) damaged("it is not a JSON object");
@@ -209,8 +222,8 @@ Metadata parse_metadata(std::string_view json) {
   if (abi != BURNISH_ABI_VERSION) {
     const Field compiler(root, "compiler");
     fail(BURNISH_ERROR_UNSUPPORTED, "has ABI %llu (compiled by %s), this runtime has ABI %d; %s",
-         static_cast<unsigned long long>(abi), compiler.present() ? compiler.text().c_str() : "an unknown compiler",
-         BURNISH_ABI_VERSION,
+         static_cast<unsigned long long>(abi),
+         compiler.present() ? compiler.text().c_str() : "an unknown compiler", BURNISH_ABI_VERSION,
          abi > BURNISH_ABI_VERSION ? "use a newer runtime" : "compile the model anew");
   }
   Metadata out;
@@ -230,7 +243,8 @@ Metadata parse_metadata(std::string_view json) {
   if (const Field f(root, "macs"); f.present()) out.macs = f.count(UINT64_MAX);
   const Field steps(root, "steps");
   for (const Json& step : steps.array()) {
-    out.steps.push_back(parse_step(step, "\"steps\" number " + std::to_string(out.steps.size()) + ": "));
+    out.steps.push_back(
+        parse_step(step, "\"steps\" number " + std::to_string(out.steps.size()) + ": "));
   }
   for (StepSpec& step : out.steps) {
     for (const std::string& source : step.sources) step.source_texts.push_back(source.c_str());
@@ -242,7 +256,8 @@ void check_machine(const Metadata& metadata) {
   const std::string_view triple = metadata.triple;
   const Machine here = this_machine();
   if (triple.substr(0, triple.find('-')) != here.arch || triple.find("linux") == triple.npos) {
-    fail(BURNISH_ERROR_UNSUPPORTED, "was compiled for %s, this machine is %.*s-linux; compile it for this machine",
+    fail(BURNISH_ERROR_UNSUPPORTED,
+         "was compiled for %s, this machine is %.*s-linux; compile it for this machine",
          metadata.triple.c_str(), static_cast<int>(here.arch.size()), here.arch.data());
   }
   std::string missing, unknown;
@@ -253,12 +268,14 @@ void check_machine(const Metadata& metadata) {
   }
   if (!missing.empty()) {
     fail(BURNISH_ERROR_UNSUPPORTED,
-         "needs CPU features that this machine does not have: %s (compiled for cpu=%s); compile it for this machine",
+         "needs CPU features that this machine does not have: %s (compiled for cpu=%s); compile it "
+         "for this machine",
          missing.c_str(), metadata.cpu.c_str());
   }
   if (!unknown.empty()) {
     fail(BURNISH_ERROR_UNSUPPORTED,
-         "needs CPU features that this runtime does not know: %s (compiled for cpu=%s); use a newer runtime",
+         "needs CPU features that this runtime does not know: %s (compiled for cpu=%s); use a "
+         "newer runtime",
          unknown.c_str(), metadata.cpu.c_str());
   }
 }

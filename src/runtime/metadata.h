@@ -36,13 +36,14 @@ struct Metadata {
   std::uint64_t arena_bytes = 0, scratch_bytes = 0, weights_bytes = 0, macs = 0;
 };
 
-const char* dtype_name(burnish_dtype dtype);      // null for a value that is none
-std::size_t dtype_size(burnish_dtype dtype);      // 0 for a value that is none
+const char* dtype_name(burnish_dtype dtype);                  // null for a value that is none
+std::size_t dtype_size(burnish_dtype dtype);                  // 0 for a value that is none
 std::string shape_text(std::span<const std::int64_t> shape);  // "1x3x544x960"; "scalar" for rank 0
 
 // Throws Failure; its text ends the sentence "PATH ...".
 Metadata parse_metadata(std::string_view json);
-// Does the library suit this machine: system, CPU family, every CPU feature? Throws Failure likewise.
+// Does the library suit this machine: system, CPU family, every CPU feature? Throws Failure
+// likewise.
 void check_machine(const Metadata& metadata);
 
 }  // namespace burnish::runtime

@@ -4,7 +4,8 @@
 
 namespace burnish::runtime {
 
-std::shared_ptr<const Model> Model::load(File file, const std::string& path, burnish_weights weights) {
+std::shared_ptr<const Model> Model::load(File file, const std::string& path,
+                                         burnish_weights weights) {
   auto out = std::make_shared<Model>();
   out->metadata_ = check_artifact(file, path);
   out->library_ = Library(file, out->metadata_, path);
@@ -14,7 +15,8 @@ std::shared_ptr<const Model> Model::load(File file, const std::string& path, bur
   constexpr std::uint64_t worth_a_copy = 1 << 20;
   const bool aligned = reinterpret_cast<std::uintptr_t>(e.weights) % 64 == 0;
   const bool copy = weights == BURNISH_WEIGHTS_COPY ||
-                    (weights == BURNISH_WEIGHTS_AUTO && e.weights_bytes >= worth_a_copy) || !aligned;
+                    (weights == BURNISH_WEIGHTS_AUTO && e.weights_bytes >= worth_a_copy) ||
+                    !aligned;
   if (copy && e.weights_bytes != 0) {
     out->copy_ = Buffer(e.weights_bytes, "the weights");
     std::memcpy(out->copy_.data(), e.weights, e.weights_bytes);

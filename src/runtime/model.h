@@ -12,7 +12,8 @@ namespace burnish::runtime {
 class Model {
  public:
   // Texts of Failures begin with `path`.
-  static std::shared_ptr<const Model> load(File file, const std::string& path, burnish_weights weights);
+  static std::shared_ptr<const Model> load(File file, const std::string& path,
+                                           burnish_weights weights);
 
   const Metadata& metadata() const { return metadata_; }
   const burnish_entry& entry() const { return library_.entry(); }

@@ -18,8 +18,9 @@ namespace burnish::runtime {
 
 namespace {
 
-// Threads of this process's pools (and their callers) that are awake: running a job or spinning. The one piece of state
-// that all pools share; it decides only how they wait. `awake_process` tells a child after fork that the count is stale.
+// Threads of this process's pools (and their callers) that are awake: running a job or spinning.
+// The one piece of state that all pools share; it decides only how they wait. `awake_process` tells
+// a child after fork that the count is stale.
 constinit std::atomic<int> awake{0};
 constinit std::atomic<pid_t> awake_process{0};
 
@@ -43,8 +44,8 @@ void futex_wait(const std::atomic<std::uint32_t>& word, std::uint32_t old) {
   syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, old, nullptr, nullptr, 0);
 }
 
-// Changes the word and wakes whoever sleeps on it. Sequentially consistent on both sides: either this sees the sleeper,
-// or the sleeper (which counts itself first) sees the new word.
+// Changes the word and wakes whoever sleeps on it. Sequentially consistent on both sides: either
+// this sees the sleeper, or the sleeper (which counts itself first) sees the new word.
 void raise(Signal& signal, std::uint32_t value) {
   signal.word.store(value, std::memory_order_seq_cst);
   if (signal.sleepers.load(std::memory_order_seq_cst) != 0) {
@@ -52,8 +53,8 @@ void raise(Signal& signal, std::uint32_t value) {
   }
 }
 
-// IEEE rounding and denormals on every thread of a job, whatever the host program has set on the calling one: outputs
-// must not depend on it.
+// IEEE rounding and denormals on every thread of a job, whatever the host program has set on the
+// calling one: outputs must not depend on it.
 class FloatDefaults {
  public:
 #if defined(__x86_64__)
@@ -90,11 +91,13 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
   if (awake_process.exchange(process_) != process_) awake.store(0);
   const std::vector<int> mine = affinity_cpus();
   if (options.threads > max_threads) {
-    fail(BURNISH_ERROR_USER, "%u threads are asked for; the most is %u", options.threads, max_threads);
+    fail(BURNISH_ERROR_USER, "%u threads are asked for; the most is %u", options.threads,
+         max_threads);
   }
   threads_ = options.threads != 0 ? options.threads
                                   : std::min(static_cast<std::uint32_t>(mine.size()), max_threads);
-  // Pools that were created under different masks run beside each other: the process's mask is what they share.
+  // Pools that were created under different masks run beside each other: the process's mask is what
+  // they share.
   cpus_ = static_cast<std::uint32_t>(std::max(mine.size(), affinity_cpus(process_).size()));
   always_crowded_ = threads_ > mine.size();
   spin_time_ = std::chrono::microseconds(options.spin_us == 0 ? 100 : std::max(0, options.spin_us));
@@ -121,7 +124,8 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) {
     stop(started);
-    fail(BURNISH_ERROR_MEMORY, "the system gives %u of %u threads: %s", started + 1, threads_, std::strerror(error));
+    fail(BURNISH_ERROR_MEMORY, "the system gives %u of %u threads: %s", started + 1, threads_,
+         std::strerror(error));
   }
 }
 
@@ -149,7 +153,8 @@ void Pool::work(Worker& self) {
   for (std::uint32_t seen = 0;; ++seen) {
     wait(self.start, seen);
     if (stopping_.load()) return;
-    const std::uint32_t workers = count_ - 1;  // read now: the next job may begin once all have counted themselves
+    const std::uint32_t workers =
+        count_ - 1;  // read now: the next job may begin once all have counted themselves
     job_(ctx_, self.index);
     if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers) {
       raise(done_, done_.word.load(std::memory_order_relaxed) + 1);
@@ -160,8 +165,8 @@ void Pool::work(Worker& self) {
 void Pool::run(std::uint32_t count, Job job, void* ctx) {
   const FloatDefaults defaults;
   if (count > 1 && getpid() != process_) {
-    fail(BURNISH_ERROR_USER,
-         "this session's threads belong to the process that created it, which forked; create it after fork");
+    fail(BURNISH_ERROR_USER, "this session's threads belong to the process that created it, which "
+                             "forked; create it after fork");
   }
   const std::lock_guard lock(turn_);
   const Awake awake_here;
@@ -214,7 +219,8 @@ bool Pool::spin(const Signal& signal, std::uint32_t old) const {
     const Clock::time_point now = Clock::now();
     if (round == 0) start = now;
     if (now - start > spin_time_) return false;
-    // The machine may be crowded by others: from half the time on, let them run if they wait for this CPU.
+    // The machine may be crowded by others: from half the time on, let them run if they wait for
+    // this CPU.
     if (now - start > spin_time_ / 2) sched_yield();
   }
 }

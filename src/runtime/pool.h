@@ -1,8 +1,10 @@
-// The threads of a session (or of several that share them): one parallel region at a time, with barriers inside.
+// The threads of a session (or of several that share them): one parallel region at a time, with
+// barriers inside.
 //
-// A worker waits on its own word, the caller on one, a barrier on one; every wait spins first and then sleeps on the word
-// (futex). Spinning stops at once while more threads of the process's pools are awake than there are CPUs: then the
-// thread that is waited for may need the CPU of the one that waits.
+// A worker waits on its own word, the caller on one, a barrier on one; every wait spins first and
+// then sleeps on the word (futex). Spinning stops at once while more threads of the process's pools
+// are awake than there are CPUs: then the thread that is waited for may need the CPU of the one
+// that waits.
 #pragma once
 
 #include <pthread.h>
@@ -39,8 +41,8 @@ class Pool {
 
   std::uint32_t threads() const { return threads_; }
 
-  // job(ctx, t) on threads t = 0 .. count-1, 0 being the caller; returns when all have returned. count <= threads().
-  // Calls from several threads take turns. Allocates nothing.
+  // job(ctx, t) on threads t = 0 .. count-1, 0 being the caller; returns when all have returned.
+  // count <= threads(). Calls from several threads take turns. Allocates nothing.
   using Job = void (*)(void* ctx, std::uint32_t thread);
   void run(std::uint32_t count, Job job, void* ctx);
 

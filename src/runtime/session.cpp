@@ -25,8 +25,8 @@ std::string names_of(const std::vector<TensorSpec>& specs) {
 void check_tensor(Port port, const TensorSpec& spec, const burnish_tensor& given) {
   const char* dtype = dtype_name(given.dtype);
   const auto refuse = [&](const std::string& got) {
-    fail(BURNISH_ERROR_USER, "%s \"%s\" is %s of shape %s (%llu bytes), but %s was given", port_name(port),
-         spec.name.c_str(), dtype_name(spec.dtype), shape_text(spec.shape).c_str(),
+    fail(BURNISH_ERROR_USER, "%s \"%s\" is %s of shape %s (%llu bytes), but %s was given",
+         port_name(port), spec.name.c_str(), dtype_name(spec.dtype), shape_text(spec.shape).c_str(),
          static_cast<unsigned long long>(spec.bytes), got.c_str());
   };
   if (!dtype) refuse("the unknown dtype number " + std::to_string(static_cast<int>(given.dtype)));
@@ -66,7 +66,8 @@ struct Session::Run {
     Run& run = of(ctx);
     if (step >= run.session.model_->metadata().steps.size()) return;
     const Clock::time_point now = Clock::now();
-    run.step_ns[step] += static_cast<std::uint64_t>((now - run.last_mark) / std::chrono::nanoseconds(1));
+    run.step_ns[step] +=
+        static_cast<std::uint64_t>((now - run.last_mark) / std::chrono::nanoseconds(1));
     run.last_mark = now;
   }
   static void fault(void* ctx, std::uint32_t thread, std::uint32_t code) {
@@ -86,8 +87,8 @@ struct Session::Run {
 struct Session::InUse {
   explicit InUse(Session& session) : session_(session) {
     if (session.in_use_.exchange(true, std::memory_order_acquire)) {
-      fail(BURNISH_ERROR_USER,
-           "the session is in use by another thread; make a session for each thread (they share the model)");
+      fail(BURNISH_ERROR_USER, "the session is in use by another thread; make a session for each "
+                               "thread (they share the model)");
     }
   }
   ~InUse() { session_.in_use_.store(false, std::memory_order_release); }
@@ -98,7 +99,8 @@ struct Session::InUse {
   Session& session_;
 };
 
-Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<Pool> pool, std::uint32_t threads)
+Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<Pool> pool,
+                 std::uint32_t threads)
     : model_(std::move(model)), pool_(std::move(pool)), threads_(threads) {
   const Metadata& m = model_->metadata();
   arena_ = Buffer(m.arena_bytes, "the arena of a session");
@@ -121,8 +123,8 @@ std::size_t Session::find(Port port, const char* name, const TensorSpec** spec) 
     *spec = &all[i];
     return port == Port::Input ? i : model_->metadata().inputs.size() + i;
   }
-  fail(BURNISH_ERROR_USER, "there is no %s \"%.200s\"; the model's %ss are %s", port_name(port), name ? name : "(null)",
-       port_name(port), names_of(all).c_str());
+  fail(BURNISH_ERROR_USER, "there is no %s \"%.200s\"; the model's %ss are %s", port_name(port),
+       name ? name : "(null)", port_name(port), names_of(all).c_str());
 }
 
 void* Session::own_buffer(std::size_t index, const TensorSpec& spec) {
@@ -193,10 +195,12 @@ void Session::run(std::uint64_t* step_ns, std::uint64_t* total_ns) {
   run.last_mark = start;
   pool_->run(threads_, Run::thread_main, &run);
   if (total_ns) {
-    *total_ns = static_cast<std::uint64_t>((Run::Clock::now() - start) / std::chrono::nanoseconds(1));
+    *total_ns =
+        static_cast<std::uint64_t>((Run::Clock::now() - start) / std::chrono::nanoseconds(1));
   }
   if (const std::uint32_t code = run.fault_code.load(); code != 0) {
-    fail(BURNISH_ERROR_FAULT, "the model reported fault %u on thread %u: its input has a value that it cannot process",
+    fail(BURNISH_ERROR_FAULT,
+         "the model reported fault %u on thread %u: its input has a value that it cannot process",
          code, run.fault_thread.load());
   }
 }
