@@ -1,0 +1,78 @@
+// Regions of the stages computed inside a loop, consumers before producers. Three for each:
+//   full   if nothing rolled: only tells where a warm-up starts
+//   need   what the consumers' fresh parts read: sizes buffers
+//   fresh  what is computed here: sizes loops, and is handed on to the producers
+#include <algorithm>
+
+#include "base/error.h"
+#include "schedule/lowering.h"
+
+namespace burnish::lowering {
+
+// The part of a consumer's box that is computed, and so reads its producers; for one load, the part that reaches it.
+Box Lowering::in_domain(StageId s, const Box& box, const Reader* reader) const {
+  const Stage& t = stage(s);
+  Box r = box;
+  for (size_t a = 0; a < r.size(); ++a) {
+    Limit limit = reader ? reader->limits[a]
+                         : Limit{0, a < t.axes.size() ? t.axes[a].extent : t.raxes[a - t.axes.size()].extent};
+    Interval lo = ranges_.bounds(r[a].lo);
+    if (lo.lo < limit.lo) r[a].clip_low(Aff(limit.lo));
+    if (lo.hi + box[a].ext > limit.hi) r[a].clip_high(Aff(limit.hi));
+  }
+  return r;
+}
+
+// A recurrence needs its previous value too: one where it rolls, all of them where its own loop is the time.
+void Lowering::scan_extent(StageId s, Span& span) const {
+  int64_t more = !span.lo.is_const() || warm_ ? std::max<int64_t>(0, 2 - span.ext) : span.lo.c + 1;
+  (void)s;
+  span.lo.c -= more;
+  span.ext += more;
+  for (Aff& c : span.clo) c.c -= more;
+}
+
+Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
+  size_t n = group_.stages.size();
+  Regions r{std::vector<Box>(n), std::vector<Box>(n), std::vector<Box>(n)};
+  std::vector<Box> inner_full(n), inner_fresh(n);
+  if (owner_box) {
+    r.full[p.stage] = r.need[p.stage] = r.fresh[p.stage] = *owner_box;
+    inner_full[p.stage] = inner_fresh[p.stage] = in_domain(p.stage, *owner_box, nullptr);
+  }
+  for (StageId s = static_cast<StageId>(n); s-- > 0;) {
+    const Info& i = info_[s];
+    const Stage& t = stage(s);
+    if (!i.live || !t.is_compute() || !r.need[s].empty() || !inside(s, p)) continue;
+    auto through = [&](const std::vector<Box>& of, const std::vector<Box>& inner, Box& to) {
+      std::vector<std::optional<Span>> spans(t.axes.size());
+      if (i.output)
+        for (size_t a = 0; a < t.axes.size(); ++a) spans[a] = Span(Aff(0), t.axes[a].extent);
+      for (const Reader& reader : i.readers) {
+        if (i.output) break;
+        if (reader.consumer == s || of[reader.consumer].empty()) continue;
+        const Stage& c = stage(reader.consumer);
+        Box narrowed;
+        if (reader.narrowed) narrowed = in_domain(reader.consumer, of[reader.consumer], &reader);
+        AxisSpans axes{&c.axes, &c.raxes, reader.narrowed ? &narrowed : &inner[reader.consumer]};
+        for (size_t a = 0; a < t.axes.size(); ++a) {
+          Span span = span_through(reader.load.indices()[a], axes, t.axes[a].extent, ranges_);
+          spans[a] = spans[a] ? hull(*spans[a], span) : span;
+        }
+      }
+      if (!i.output && !spans.empty() && !spans[0]) return;  // nothing here reads it
+      for (auto& span : spans) to.push_back(std::move(*span));
+      if (t.scan) scan_extent(s, to[*t.scan]);
+      for (const Axis& a : t.raxes) to.push_back(Span(Aff(0), a.extent));
+    };
+    through(r.full, inner_full, r.full[s]);
+    through(r.fresh, inner_fresh, r.need[s]);
+    if (r.need[s].empty() && !t.axes.empty()) continue;
+    r.fresh[s] = p.stage != kRoot && i.compute == p ? roll(s, r.full[s], r.need[s]) : r.need[s];
+    inner_full[s] = in_domain(s, r.full[s], nullptr);
+    inner_fresh[s] = in_domain(s, r.fresh[s], nullptr);
+  }
+  return r;
+}
+
+}  // namespace burnish::lowering

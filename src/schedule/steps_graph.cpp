@@ -1,0 +1,267 @@
+// Steps that change formulas instead of loops. They are pure substitution, applied when recorded, and keep the stages
+// in topological order; loads follow their stage to its new number.
+#include <algorithm>
+#include <map>
+
+#include "schedule/steps.h"
+#include "schedule/substitute.h"
+
+namespace burnish::schedule {
+namespace {
+
+constexpr StageId kPending = ~StageId{0};  // stands for a stage that has no number yet
+
+using LoadRewrite = std::function<Expr(const Expr&)>;
+
+void rewrite_stage(Stage& s, const LoadRewrite& f) {
+  for (Expr* e : {&s.body, &s.init, &s.finish})
+    if (*e) *e = rewrite(*e, f);
+}
+
+void renumber(StageGroup& g, const std::function<StageId(StageId)>& to) {
+  for (Stage& s : g.stages)
+    rewrite_stage(s, [&](const Expr& e) -> Expr {
+      if (e.kind() != ExprKind::Load || to(e.from()) == e.from()) return {};
+      return load(e.dtype(), to(e.from()), {e.indices().begin(), e.indices().end()}, e.fill());
+    });
+  for (auto* list : {&g.inputs, &g.outputs})
+    for (StageId& s : *list) s = to(s);
+}
+
+// Makes room: the new stage becomes number `at`, those from there on move up by one.
+void insert_stage(Stages s, StageId at, Stage stage) {
+  renumber(s.group, [at](StageId x) { return x >= at && x != kPending ? x + 1 : x; });
+  s.nests.insert(s.nests.begin() + at, plain_nest(stage));
+  s.group.stages.insert(s.group.stages.begin() + at, std::move(stage));
+}
+
+// Nothing loads stage `at` any more.
+void remove_stage(Stages s, StageId at) {
+  s.group.stages.erase(s.group.stages.begin() + at);
+  s.nests.erase(s.nests.begin() + at);
+  renumber(s.group, [at](StageId x) { return x > at ? x - 1 : x; });
+}
+
+void replace_loads(Stages s, StageId of, const LoadRewrite& f) {
+  for (Stage& stage : s.group.stages)
+    rewrite_stage(stage, [&](const Expr& e) -> Expr {
+      return e.kind() == ExprKind::Load && e.from() == of ? f(e) : Expr{};
+    });
+}
+
+bool loads_stage(const Stage& s, StageId id) {
+  bool found = false;
+  for (const Expr& e : expressions(s))
+    visit(e, [&](const Expr& x) { found |= x.kind() == ExprKind::Load && x.from() == id; });
+  return found;
+}
+
+// New variables for the same axes, and what the old ones become.
+std::vector<Axis> fresh_axes(StageGroup& g, const std::vector<Axis>& axes, std::map<VarId, Aff>& becomes) {
+  std::vector<Axis> made = axes;
+  for (Axis& a : made) {
+    VarId v = g.fresh(a.name);
+    becomes[a.var] = Aff::of(v);
+    a.var = v;
+  }
+  return made;
+}
+
+Expr renamed(const Expr& e, const std::map<VarId, Aff>& becomes) {
+  if (!e) return e;
+  return substitute(e, [&](VarId v) {
+    auto at = becomes.find(v);
+    return at == becomes.end() ? nullptr : &at->second;
+  });
+}
+
+std::vector<Index> at_axes(const std::vector<Axis>& axes) {
+  std::vector<Index> indices;
+  for (const Axis& a : axes) indices.push_back(Index(Aff::of(a.var)));
+  return indices;
+}
+
+Result<> check_free(const StageGroup& g, const std::string& name) {
+  if (g.named(name)) return refuse("there is a stage {} already", name);
+  return Done{};
+}
+
+}  // namespace
+
+Result<> apply(Stages s, const step::Inline& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  const Stage p = s.group[*id];
+  if (p.is_reduction()) return refuse("{} is a reduction and cannot be inlined", x.stage);
+  if (p.scan) return refuse("{} reads its own previous values and cannot be inlined", x.stage);
+  if (is_output(s.group, *id)) return refuse("{} is an output and cannot be inlined", x.stage);
+  for (const Nest& n : s.nests)
+    for (const auto& place : {n.compute, n.stored == Stored::At ? std::optional(n.store) : std::nullopt})
+      if (place && place->stage == x.stage)
+        return refuse("a stage is placed at {}.{}: inline before that", place->stage, place->loop);
+  const Expr formula = p.finish ? rewrite(p.finish, [&](const Expr& e) {
+    return e.kind() == ExprKind::Acc ? p.body : Expr{};
+  }) : p.body;
+  replace_loads(s, *id, [&](const Expr& e) -> Expr {
+    std::map<VarId, Index> becomes;
+    std::vector<Index> inside;
+    for (size_t a = 0; a < p.axes.size(); ++a) {
+      const Index& i = e.indices()[a];
+      becomes[p.axes[a].var] = i;
+      inside.push_back(i);
+      inside.push_back(minus(p.axes[a].extent - 1, i));
+    }
+    Expr value = substitute_indices(formula, becomes);
+    return e.fill() ? select(all_nonnegative(inside), value, e.fill()) : value;
+  });
+  remove_stage(s, *id);
+  return Done{};
+}
+
+Result<> apply(Stages s, const step::CacheRead& x) {
+  auto id = find_stage(s, x.stage, true);
+  if (!id) return Reason{id.reason()};
+  Stage copy;
+  copy.name = x.stage + ".cached";
+  if (auto ok = check_free(s.group, copy.name); !ok) return ok;
+  if (s.group[*id].scan) return refuse("{} reads its own previous values: cache what reads it", x.stage);
+  std::map<VarId, Aff> becomes;
+  copy.dtype = s.group[*id].dtype;
+  copy.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
+  StageId at = *id + 1;
+  replace_loads(s, *id, [&](const Expr& e) {  // the readers, under the number that the copy will have
+    return load(e.dtype(), kPending, {e.indices().begin(), e.indices().end()}, e.fill());
+  });
+  copy.body = load(copy.dtype, *id, at_axes(copy.axes));
+  insert_stage(s, at, std::move(copy));
+  replace_loads(s, kPending, [&](const Expr& e) {
+    return load(e.dtype(), at, {e.indices().begin(), e.indices().end()}, e.fill());
+  });
+  return Done{};
+}
+
+Result<> apply(Stages s, const step::CacheWrite& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  Stage part;
+  part.name = x.stage + ".acc";
+  if (auto ok = check_free(s.group, part.name); !ok) return ok;
+  if (!s.nests[*id].untouched(s.group[*id])) return refuse("cache_write {} before changing its loops", x.stage);
+  if (s.group[*id].scan) return refuse("{} reads its own previous values", x.stage);
+  std::map<VarId, Aff> becomes;
+  {
+    const Stage& whole = s.group[*id];
+    part.dtype = whole.dtype;
+    part.op = whole.op;
+  }
+  part.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
+  part.raxes = fresh_axes(s.group, s.group[*id].raxes, becomes);
+  part.body = renamed(s.group[*id].body, becomes);
+  part.init = renamed(s.group[*id].init, becomes);
+  StageId at = *id;
+  insert_stage(s, at, std::move(part));
+  Stage& whole = s.group[at + 1];
+  Expr value = load(whole.dtype, at, at_axes(whole.axes));
+  whole.body = whole.finish ? rewrite(whole.finish, [&](const Expr& e) {
+    return e.kind() == ExprKind::Acc ? value : Expr{};
+  }) : value;
+  whole.raxes.clear();
+  whole.op = Combine::None;
+  whole.init = whole.finish = {};
+  Nest fresh = plain_nest(whole);
+  Nest& nest = s.nests[at + 1];
+  nest.loops = std::move(fresh.loops);
+  nest.order = std::move(fresh.order);
+  nest.guard_init = false;
+  return Done{};
+}
+
+Result<> apply(Stages s, const step::MergeEpilogue& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  const Stage& p = s.group[*id];
+  if (!p.is_reduction()) return refuse("{} is no reduction: inline it", x.stage);
+  if (p.finish) return refuse("{} has an epilogue already", x.stage);
+  if (is_output(s.group, *id)) return refuse("{} is an output: its values must stay as they are", x.stage);
+  std::vector<StageId> consumers;
+  for (StageId c = 0; c < s.group.stages.size(); ++c)
+    if (loads_stage(s.group[c], *id)) consumers.push_back(c);
+  if (consumers.size() != 1)
+    return refuse("{} has {} consumers, an epilogue needs one", x.stage, consumers.size());
+  const Stage o = s.group[consumers[0]];
+  if (o.is_reduction() || o.scan || o.shape() != p.shape() || o.dtype != p.dtype)
+    return refuse("{} does not have the form of {}: an epilogue is pointwise and of the same type", o.name, x.stage);
+  bool pointwise = true;
+  visit(o.body, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load || e.from() != *id) return;
+    for (size_t a = 0; a < o.axes.size(); ++a)
+      pointwise &= e.indices()[a].is_affine() && e.indices()[a].a == Aff::of(o.axes[a].var);
+  });
+  if (!pointwise) return refuse("{} does not read {} pointwise", o.name, x.stage);
+  if (!s.nests[consumers[0]].untouched(o))
+    return refuse("merge_epilogue {} before changing the loops of {}, which vanishes", x.stage, o.name);
+  // S moves to the place of O in the order, since its finish may read stages that stand between them.
+  std::map<VarId, Aff> becomes;
+  for (size_t a = 0; a < o.axes.size(); ++a) becomes[o.axes[a].var] = Aff::of(p.axes[a].var);
+  Stage merged = p;
+  merged.finish = renamed(rewrite(o.body, [&](const Expr& e) {
+    return e.kind() == ExprKind::Load && e.from() == *id ? acc(p.dtype) : Expr{};
+  }), becomes);
+  if (merged.layout.empty()) merged.layout = o.layout;
+  StageId at = consumers[0];
+  Nest nest = s.nests[*id];
+  nest.guard_init = true;
+  s.group.stages[at] = std::move(merged);
+  s.nests[at] = std::move(nest);
+  remove_stage(s, *id);
+  return Done{};
+}
+
+Result<> apply(Stages s, const step::RFactor& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  Stage part;
+  part.name = x.stage + ".rf";
+  if (auto ok = check_free(s.group, part.name); !ok) return ok;
+  if (!s.nests[*id].untouched(s.group[*id])) return refuse("rfactor {} before changing its loops", x.stage);
+  const std::vector<Axis> raxes = s.group[*id].raxes;
+  auto axis = std::find_if(raxes.begin(), raxes.end(), [&](const Axis& a) { return a.name == x.axis; });
+  if (axis == raxes.end()) return refuse("{} is not a reduce axis of {}", x.axis, x.stage);
+  if (x.factor < 1) return refuse("{}.{} factored by {}", x.stage, x.axis, x.factor);
+  int64_t factor = std::min(x.factor, axis->extent), blocks = ceil_div(axis->extent, factor);
+  for (const Axis& a : s.group[*id].axes)
+    if (a.name == x.axis + "o") return refuse("{} has an axis {} already", x.stage, a.name);
+  std::map<VarId, Aff> becomes;
+  part.dtype = s.group[*id].dtype;
+  part.op = s.group[*id].op;
+  part.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
+  Axis outer{x.axis + "o", s.group.fresh(x.axis + "o"), blocks};
+  Axis inner{x.axis + "i", s.group.fresh(x.axis + "i"), factor};
+  part.axes.push_back(outer);
+  part.raxes.push_back(inner);
+  std::vector<Axis> others;
+  for (const Axis& a : raxes)
+    if (a.name != x.axis) others.push_back(a);
+  for (Axis& a : fresh_axes(s.group, others, becomes)) part.raxes.push_back(a);
+  Aff position = Aff::of(outer.var, factor) + Aff::of(inner.var);
+  becomes[axis->var] = position;
+  part.body = renamed(s.group[*id].body, becomes);
+  if (axis->extent % factor) {
+    Index inside(Aff(axis->extent - 1) - position);
+    part.body = select(all_nonnegative(std::span(&inside, 1)), part.body, neutral(part.op, part.dtype));
+  }
+  StageId at = *id;
+  insert_stage(s, at, std::move(part));
+  Stage& whole = s.group[at + 1];
+  outer.var = s.group.fresh(outer.name);
+  whole.raxes = {outer};
+  std::vector<Index> indices = at_axes(whole.axes);
+  indices.push_back(Index(Aff::of(outer.var)));
+  whole.body = load(whole.dtype, at, std::move(indices));
+  Nest fresh = plain_nest(whole);
+  s.nests[at + 1].loops = std::move(fresh.loops);
+  s.nests[at + 1].order = std::move(fresh.order);
+  return Done{};
+}
+
+}  // namespace burnish::schedule

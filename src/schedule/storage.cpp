@@ -1,0 +1,169 @@
+// Buffers, and the address of a logical position: blocks, rings, strides. One rule serves all layouts.
+#include <algorithm>
+
+#include "base/error.h"
+#include "schedule/lowering.h"
+
+namespace burnish::lowering {
+
+void Lowering::allocate(StageId s, const Box& need) {
+  const Stage& t = stage(s);
+  Storage& at = storage_[s];
+  at.alive = true;
+  at.level = open_.size();
+  at.lo.clear();
+  at.ext.clear();
+  at.fold.assign(t.axes.size(), 0);
+  for (size_t a = 0; a < t.axes.size(); ++a) {
+    at.lo.push_back(need[a].lo);
+    at.ext.push_back(std::max<int64_t>(1, need[a].ext));
+  }
+  bool parallel = std::any_of(open_.begin(), open_.end(), [](const Open& o) { return o.kind == LoopKind::Parallel; });
+  Scope scope = open_.empty() ? Scope::Shared : Scope::Thread;
+  if (auto asked = schedule_.nest(s).scope) {
+    if (*asked == Scope::Shared && parallel)
+      refuse_schedule("{} is to be shared but is stored inside a parallel loop: store it at root", t.name);
+    scope = *asked;
+  }
+  if (!buffers_[s]) buffers_[s] = fn_.add_buffer({.name = t.name, .dtype = t.dtype, .scope = scope});
+  at.buffer = *buffers_[s];
+  Buffer& buffer = fn_.buffers[at.buffer];
+  if (buffer.scope == Scope::Shared && scope == Scope::Thread) buffer.scope = scope;
+  lay_out(s);
+}
+
+// Strides of the dimensions. `storage_align` widens the stride of the third dimension from the inside (of the second
+// where there are two): rows, or rows of pixels.
+void Lowering::lay_out(StageId s) {
+  const Stage& t = stage(s);
+  Storage& at = storage_[s];
+  Layout layout = t.layout;
+  if (layout.empty())
+    for (uint32_t a = 0; a < t.axes.size(); ++a) layout.push_back({a});
+  at.dims.clear();
+  int64_t stride = 1;
+  int64_t pad = schedule_.nest(s).pad;
+  size_t padded = std::min<size_t>(2, layout.size() - std::min<size_t>(1, layout.size()));
+  size_t k = 0;
+  for (auto d = layout.rbegin(); d != layout.rend(); ++d, ++k) {
+    if (pad && k == padded) stride += pad;
+    int64_t n = at.fold[d->axis] ? at.fold[d->axis] : at.ext[d->axis];
+    if (at.fold[d->axis] && (d->div != 1 || d->mod))
+      refuse_schedule("{}.{} is stored in blocks and cannot be folded", t.name, t.axes[d->axis].name);
+    at.dims.push_back({d->axis, d->div, d->mod, stride});
+    int64_t extent = (d->mod ? d->mod : ceil_div(n, d->div)) + d->pad;
+    if (__builtin_mul_overflow(stride, extent, &stride) || stride > kMaxElements)
+      refuse_schedule("{} would take more than 2^40 elements", t.name);
+  }
+  std::reverse(at.dims.begin(), at.dims.end());
+  at.size = stride;
+}
+
+namespace {
+
+// a = f * quotient + remainder with the remainder in [0, f), if intervals prove it.
+struct Division {
+  Aff quotient, remainder;
+};
+std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ranges) {
+  Division d{Aff(floor_div(a.c, f)), Aff(floor_mod(a.c, f))};
+  for (const Term& t : a.terms) {
+    if (t.k % f == 0) d.quotient.add(t.var, t.k / f);
+    else d.remainder.add(t.var, t.k);
+  }
+  Interval r = ranges.bounds(d.remainder);
+  if (r.lo >= 0 && r.hi < f) return d;
+  return std::nullopt;
+}
+
+}  // namespace
+
+// (a / div) % mod; an atom only where intervals cannot decide it.
+Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
+  Aff q = a;
+  if (div > 1) {
+    auto d = exact_division(a, div, ranges_);
+    if (!d) {
+      Index i;
+      i.atoms.push_back({a, {}, div, mod, 1});
+      return i;
+    }
+    q = d->quotient;
+  }
+  if (mod == 0) return Index(q);
+  if (auto d = exact_division(q, mod, ranges_)) return Index(d->remainder);
+  Interval r = ranges_.bounds(q);
+  if (r.lo >= 0 && r.hi < mod) return Index(q);
+  Index i;
+  i.atoms.push_back({q, {}, 1, mod, 1});
+  return i;
+}
+
+Index Lowering::address(StageId s, const std::vector<Index>& position) {
+  const Stage& t = stage(s);
+  Storage& at = storage_[s];
+  if (!at.alive)
+    refuse_schedule("{} is read where its buffer does not exist: compute it further out", t.name);
+  Index flat;
+  for (const Storage::Dim& d : at.dims) {
+    const Index& p = position[d.axis];
+    Aff i = p.a - at.lo[d.axis];
+    int64_t mod = at.fold[d.axis] ? at.fold[d.axis] : d.mod;
+    if (p.is_affine()) {
+      Index q = divide(i, d.div, mod);
+      flat.a += q.a * d.stride;
+      for (Atom& atom : q.atoms) {
+        if (lane_ && atom.a.slope(*lane_))
+          refuse_schedule("{}: a vector along {} would cross a block of {}", t.name, t.axes[d.axis].name,
+                          mod ? mod : d.div);
+        check(guards_ || ranges_.bounds(atom.a).lo >= 0, "{}.{}: an index may lie below its region", t.name,
+              t.axes[d.axis].name);
+        atom.scale *= d.stride;
+        flat.atoms.push_back(std::move(atom));
+      }
+    } else if (d.div == 1 && mod == 0) {
+      flat.a += i * d.stride;
+      for (Atom atom : p.atoms) {
+        atom.scale *= d.stride;
+        flat.atoms.push_back(std::move(atom));
+      }
+    } else {
+      Index whole = p;
+      whole.a = i;
+      flat.atoms.push_back({Aff(0), affine(std::move(whole)), d.div, mod, d.stride});
+    }
+  }
+  fn_.buffers[at.buffer].size = std::max(fn_.buffers[at.buffer].size, at.size);
+  check_access(s, flat);
+  return flat;
+}
+
+// Vectors are contiguous or one element for all lanes; registers are indexed by what code generation expands.
+void Lowering::check_access(StageId s, const Index& flat) const {
+  if (lane_) {
+    int64_t slope = flat.a.slope(*lane_);
+    for (const Atom& atom : flat.atoms) {
+      bool moves = atom.a.slope(*lane_) != 0;
+      if (atom.value)
+        visit(atom.value, [&](const Expr& e) {
+          if (e.kind() == ExprKind::Affine) moves |= has_lane(e.index());
+          if (e.kind() == ExprKind::Load) moves |= has_lane(e.indices()[0]);
+        });
+      if (moves)
+        refuse_schedule("{} would be accessed at scattered places by vector loop {}", stage(s).name, lane_name_);
+    }
+    if (slope != 0 && slope != 1)
+      refuse_schedule("{} would be accessed with stride {} by vector loop {}", stage(s).name, slope, lane_name_);
+  }
+  if (schedule_.nest(s).scope != Scope::Register || info_[s].output || !stage(s).is_compute()) return;
+  for (const Term& t : flat.a.terms) {
+    LoopKind kind = vars_[t.var].kind;
+    if (vars_[t.var].let || (kind != LoopKind::Unroll && kind != LoopKind::Vectorize))
+      refuse_schedule("{} is in registers but is indexed by {}: unroll those loops", stage(s).name, fn_.vars[t.var]);
+  }
+  if (!flat.is_affine())
+    refuse_schedule("{} is in registers but is indexed by a quotient or remainder: unroll those loops",
+                    stage(s).name);
+}
+
+}  // namespace burnish::lowering
