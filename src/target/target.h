@@ -31,6 +31,13 @@ struct Artifact {
   std::string llvm_ir;    // filled when asked for
 };
 
+// What a run of a program needs besides its tensors, in bytes.
+struct MemoryNeeds {
+  int64_t arena_bytes = 0;    // the program's arena and the shared buffers of its kernels
+  int64_t scratch_bytes = 0;  // of each thread
+  int64_t weights_bytes = 0;
+};
+
 class Target {
  public:
   virtual ~Target() = default;
@@ -46,6 +53,7 @@ class Target {
   virtual std::string emit(const Program& p, EmitKind kind) const = 0;
   // A complete shared library; `metadata` is the JSON of docs/artifact.md.
   virtual std::string build(const Program& p, const std::string& metadata) const = 0;
+  virtual MemoryNeeds memory(const Program& p) const = 0;
   // CPU features that the generated code needs, by LLVM's names.
   virtual std::vector<std::string> required_features() const = 0;
 };

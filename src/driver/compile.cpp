@@ -1,0 +1,171 @@
+// The whole way of a model, in one place: import, graph passes, lowering, code, library.
+#include <burnish/compiler.h>
+
+#include <algorithm>
+#include <chrono>
+#include <map>
+#include <thread>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "driver/metadata.h"
+#include "driver/version.h"
+#include "graph/op.h"
+#include "import/import.h"
+#include "passes/graph/passes.h"
+#include "passes/pipeline.h"
+#include "target/target.h"
+
+#include <sched.h>
+
+namespace burnish {
+
+struct CompiledModel::State {
+  std::shared_ptr<const Target> target;
+  Graph graph;      // fused groups
+  Program program;
+  std::string metadata;
+  mutable std::string library;  // built when it is first asked for
+  std::vector<std::pair<std::string, double>> times;
+};
+
+namespace {
+
+int available_cpus() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1u, std::thread::hardware_concurrency());
+}
+
+ImportOptions import_options(const CompileOptions& o) {
+  ImportOptions i;
+  for (const auto& [name, shape] : o.shapes) i.shapes[name] = shape;
+  return i;
+}
+
+template <class F>
+auto timed(const char* what, std::vector<PassTime>& times, F f) {
+  const auto start = std::chrono::steady_clock::now();
+  auto result = f();
+  times.push_back({what, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+  return result;
+}
+
+const Step& step_named(const Program& p, std::string_view name) {
+  std::vector<std::string> known;
+  for (const Step& s : p.steps) {
+    const std::string& function = p.functions[s.function].name;
+    if (function == name) return s;
+    if (std::find(known.begin(), known.end(), function) == known.end()) known.push_back(function);
+  }
+  fail_user("there is no task '{}'; the tasks are {}", name, join(known, ", "));
+}
+
+}  // namespace
+
+CompiledModel::CompiledModel(std::unique_ptr<State> state) : state_(std::move(state)) {}
+CompiledModel::CompiledModel(CompiledModel&&) noexcept = default;
+CompiledModel& CompiledModel::operator=(CompiledModel&&) noexcept = default;
+CompiledModel::~CompiledModel() = default;
+
+CompiledModel compile(const std::filesystem::path& model, const CompileOptions& options) {
+  auto state = std::make_unique<CompiledModel::State>();
+  state->target = make_target(options.target, options.threads > 0 ? options.threads : available_cpus());
+  std::vector<PassTime> times;
+  Context context;
+  context.target = state->target.get();
+  context.options.dump = options.dump_passes;
+  context.options.dump_dir = options.dump_dir;
+  context.options.stop_after = options.stop_after;
+  context.options.disable = options.disable_passes;
+  context.options.verify |= options.verify_passes;
+  context.times = &times;
+
+  Graph graph = timed("import", times, [&] { return import_model(model, import_options(options)); });
+  if (options.reference) graph = to_double(graph, context);
+  state->graph = optimize_graph(graph, context);
+  const bool has_program = options.stop_after.empty() || !is_graph_pass(options.stop_after);
+  if (has_program) {
+    state->program = lower_graph(state->graph, context);
+    state->metadata = metadata_of(state->program, *state->target);
+    if (options.stop_after.empty()) {
+      state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
+    }
+  }
+  if (options.time_passes) {
+    for (const PassTime& t : times) state->times.emplace_back(t.pass, t.seconds);
+  }
+  return CompiledModel(std::move(state));
+}
+
+const std::string& CompiledModel::library() const {
+  if (state_->library.empty()) state_->library = state_->target->build(state_->program, state_->metadata);
+  return state_->library;
+}
+
+const std::string& CompiledModel::metadata() const { return state_->metadata; }
+const std::vector<std::pair<std::string, double>>& CompiledModel::pass_times() const { return state_->times; }
+void CompiledModel::export_to(const std::filesystem::path& path) const { write_file(path, library()); }
+
+std::string CompiledModel::emit(std::string_view kind) const {
+  if (kind == "graph") return to_text(state_->graph);
+  if (kind == "loops") return to_text(state_->program);
+  if (kind == "llvm") return state_->target->emit(state_->program, EmitKind::LlvmIr);
+  if (kind == "asm") return state_->target->emit(state_->program, EmitKind::Assembly);
+  if (kind == "obj") return state_->target->emit(state_->program, EmitKind::Object);
+  if (kind == "so") return library();
+  fail_user("cannot emit '{}': choose graph, loops, llvm, asm, obj or so", kind);
+}
+
+std::vector<TaskSummary> CompiledModel::tasks() const {
+  std::vector<TaskSummary> all;
+  std::map<std::string, size_t> index;
+  for (const Step& s : state_->program.steps) {
+    const std::string& name = state_->program.functions[s.function].name;
+    auto [it, fresh] = index.emplace(name, all.size());
+    if (!fresh) {
+      ++all[it->second].count;
+      continue;
+    }
+    all.push_back({name, s.sources, s.macs, s.bytes, 1});
+  }
+  return all;
+}
+
+TaskText CompiledModel::task(std::string_view name) const {
+  const Step& step = step_named(state_->program, name);
+  TaskText text;
+  text.loops = to_text(state_->program.functions[step.function]);
+  text.schedule = step.schedule;
+  for (const Node& n : state_->graph.nodes) {
+    if (n.bodies.empty() || n.source != join(step.sources, "+")) continue;
+    text.stages = to_text(stages_of_group(state_->graph, n));
+    break;
+  }
+  return text;
+}
+
+ModelSummary inspect(const std::filesystem::path& model, const CompileOptions& options) {
+  const Graph g = import_model(model, import_options(options));
+  ModelSummary s;
+  auto port = [&](ValueId v) {
+    return ModelSummary::Port{g.values[v].name, std::string(name_of(g.type(v).dtype)), g.type(v).shape};
+  };
+  for (ValueId v : g.inputs) s.inputs.push_back(port(v));
+  for (ValueId v : g.outputs) s.outputs.push_back(port(v));
+  for (const Value& v : g.values) {
+    if (v.is_constant()) s.parameters += v.constant->size();
+  }
+  std::map<std::string, int64_t> counts;
+  for (const Node& n : g.nodes) {
+    ++counts[std::string(n.op->name)];
+    s.macs += macs_of(g, n);
+  }
+  for (const auto& [name, count] : counts) s.operators.push_back({name, count});
+  std::stable_sort(s.operators.begin(), s.operators.end(), [](auto& a, auto& b) { return a.count > b.count; });
+  return s;
+}
+
+std::string_view version() { return version_text; }
+
+}  // namespace burnish

@@ -1,0 +1,63 @@
+#include "driver/metadata.h"
+
+#include <burnish/abi.h>
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "base/text.h"
+#include "driver/version.h"
+
+namespace burnish {
+
+namespace {
+
+nlohmann::json ports(const Program& p, const std::vector<uint32_t>& tensors) {
+  nlohmann::json all = nlohmann::json::array();
+  for (uint32_t t : tensors) {
+    const ProgramTensor& tensor = p.tensors[t];
+    all.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
+  }
+  return all;
+}
+
+}  // namespace
+
+std::string metadata_of(const Program& p, const Target& target) {
+  const Machine& m = target.machine();
+  const MemoryNeeds needs = target.memory(p);
+  uint64_t hash = hash_bytes("");
+  for (const ProgramTensor& t : p.tensors) {
+    if (t.kind != TensorKind::Constant || !t.data) continue;
+    // Eight bytes at a time would do; sampling would not: the hash names the weights.
+    hash = hash_bytes({reinterpret_cast<const char*>(t.data->data()), t.data->size()}, hash);
+  }
+  int64_t macs = 0;
+  nlohmann::json steps = nlohmann::json::array();
+  for (const Step& s : p.steps) {
+    macs += s.macs;
+    steps.push_back({{"name", p.functions[s.function].name},
+                     {"source", s.sources},
+                     {"macs", s.macs},
+                     {"bytes", s.bytes},
+                     {"schedule", s.schedule}});
+  }
+  nlohmann::json j = {{"abi", BURNISH_ABI_VERSION},
+                      {"compiler", fmt::format("burnish {}", version_text)},
+                      {"triple", m.triple},
+                      {"cpu", m.cpu},
+                      {"features", target.required_features()},
+                      {"target", target.text()},
+                      {"threads", m.threads},
+                      {"inputs", ports(p, p.inputs)},
+                      {"outputs", ports(p, p.outputs)},
+                      {"arena_bytes", needs.arena_bytes},
+                      {"scratch_bytes", needs.scratch_bytes},
+                      {"weights_bytes", needs.weights_bytes},
+                      {"weights_hash", fmt::format("{:016x}", hash)},
+                      {"macs", macs},
+                      {"steps", std::move(steps)}};
+  return j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace burnish
