@@ -11,9 +11,10 @@ class Burnish:
         import burnish
 
         begin = time.perf_counter()
-        library = burnish.compile(path, shapes=shapes).export_bytes()
+        if not path.endswith(".so"):
+            path = burnish.compile(path, shapes=shapes).library
         self.compile_s = time.perf_counter() - begin
-        self.session = burnish.InferenceSession(library, threads=threads)
+        self.session = burnish.InferenceSession(path, threads=threads)
 
     def bind(self, feeds):
         return lambda: self.session.run(None, feeds)
