@@ -25,22 +25,26 @@
 #define BURNISH_API
 #endif
 
+/* In C++ enums have a fixed type, so that a number that is none of the values can be passed, and
+ * refused. */
 #ifdef __cplusplus
+#define BURNISH_INT32 : int32_t
 extern "C" {
+#else
+#define BURNISH_INT32
 #endif
 
-typedef enum burnish_status {
+typedef enum burnish_status BURNISH_INT32 {
   BURNISH_OK = 0,
   BURNISH_ERROR_USER = 1,        /* the caller's file, name, dtype, shape or option is wrong */
   BURNISH_ERROR_UNSUPPORTED = 2, /* the library is for another CPU, ABI or system */
   BURNISH_ERROR_INTERNAL = 3,    /* Burnish is at fault */
   BURNISH_ERROR_MEMORY = 4,      /* the system gave no memory or no thread */
-  BURNISH_ERROR_FAULT =
-      5 /* the running model reported an error in its data (such as an index out of range) */
+  BURNISH_ERROR_FAULT = 5        /* the running model reported an error in its data */
 } burnish_status;
 
 /* Element types; a tensor's elements are dense and row-major. A bool is one byte, 0 or 1. */
-typedef enum burnish_dtype {
+typedef enum burnish_dtype BURNISH_INT32 {
   BURNISH_BOOL = 1,
   BURNISH_I8 = 2,
   BURNISH_U8 = 3,
@@ -74,7 +78,7 @@ BURNISH_API uint32_t burnish_cpu_count(void);
 
 /* ---- models ---- */
 
-typedef enum burnish_weights {
+typedef enum burnish_weights BURNISH_INT32 {
   BURNISH_WEIGHTS_AUTO = 0,  /* copied when they have 1 MB or more */
   BURNISH_WEIGHTS_COPY = 1,  /* one copy a model, on 2 MB pages, shared by its sessions */
   BURNISH_WEIGHTS_DIRECT = 2 /* read from the library's own pages */
