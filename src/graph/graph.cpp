@@ -154,6 +154,30 @@ ValueId Graph::add_constant(std::string value_name, TensorPtr data) {
   return static_cast<ValueId>(values.size() - 1);
 }
 
+namespace {
+
+// What infer functions see of a node's inputs.
+struct Operands {
+  std::vector<TensorType> types;
+  std::vector<TensorPtr> constants;
+  std::unique_ptr<bool[]> present;
+
+  Operands(const Graph& g, const Node& n)
+      : types(n.inputs.size()), constants(n.inputs.size()), present(new bool[n.inputs.size()]) {
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      present[i] = n.inputs[i] != no_value;
+      if (!present[i]) continue;
+      types[i] = g.type(n.inputs[i]);
+      constants[i] = g.values[n.inputs[i]].constant;
+    }
+  }
+  InferContext context(const Attrs& attrs) const {
+    return {types, constants, {present.get(), types.size()}, attrs};
+  }
+};
+
+}  // namespace
+
 std::vector<TensorType> infer_types(const Graph& g, const Node& n) {
   if (!n.bodies.empty()) {
     std::vector<TensorType> types;
@@ -161,20 +185,21 @@ std::vector<TensorType> infer_types(const Graph& g, const Node& n) {
     return types;
   }
   check(n.op->infer != nullptr, "operator {} has no infer function", n.op->name);
-  std::vector<TensorType> types(n.inputs.size());
-  std::vector<TensorPtr> constants(n.inputs.size());
-  auto present = std::make_unique<bool[]>(n.inputs.size());
-  for (size_t i = 0; i < n.inputs.size(); ++i) {
-    present[i] = n.inputs[i] != no_value;
-    if (!present[i]) continue;
-    types[i] = g.type(n.inputs[i]);
-    constants[i] = g.values[n.inputs[i]].constant;
-  }
   ErrorContext context("inferring the shape of " + text_of(*n.op, n.source));
-  std::vector<TensorType> out =
-      n.op->infer({types, constants, {present.get(), n.inputs.size()}, n.attrs});
+  std::vector<TensorType> out = n.op->infer(Operands(g, n).context(n.attrs));
   for (const TensorType& t : out) element_count(t.shape);
   return out;
+}
+
+int64_t macs_of(const Graph& g, const Node& n) {
+  int64_t total = 0;
+  for (const Graph& body : n.bodies) {
+    for (const Node& inner : body.nodes) total += macs_of(body, inner);
+  }
+  if (!n.bodies.empty() || n.op->macs == nullptr) return total;
+  std::vector<TensorType> outputs;
+  for (ValueId v : n.outputs) outputs.push_back(g.type(v));
+  return n.op->macs(Operands(g, n).context(n.attrs), outputs);
 }
 
 namespace {

@@ -34,9 +34,18 @@ Layout layout_of(const Attrs& attrs) {
 
 namespace {
 
+// The axis names of parameters, by rank; operators use the same (src/ops/README.md).
 std::vector<NamedExtent> named_extents(const Shape& shape) {
+  static constexpr std::string_view spatial = "zyx";
   std::vector<NamedExtent> axes;
-  for (size_t i = 0; i < shape.size(); ++i) axes.push_back({fmt::format("a{}", i), shape[i]});
+  for (size_t i = 0; i < shape.size(); ++i) {
+    std::string name = fmt::format("a{}", i);
+    if (shape.size() == 1) name = "c";
+    if (shape.size() >= 2 && shape.size() <= 5) {
+      name = i == 0 ? "n" : i == 1 ? "c" : std::string(1, spatial[i + 3 - shape.size()]);
+    }
+    axes.push_back({std::move(name), shape[i]});
+  }
   return axes;
 }
 
@@ -189,6 +198,25 @@ std::vector<TensorPtr> evaluate_node(const Graph& g, const Node& n) {
   std::vector<TensorPtr> out;
   for (Tensor& t : evaluate(stages, inputs)) out.push_back(std::make_shared<Tensor>(std::move(t)));
   return out;
+}
+
+int64_t macs_of(const Graph& g, const Node& n) {
+  int64_t sum = 0;
+  for (const Graph& body : n.bodies) {
+    for (const Node& inner : body.nodes) sum += macs_of(body, inner);
+  }
+  if (n.op->macs == nullptr) return sum;
+  std::vector<TensorType> inputs, outputs;
+  std::vector<TensorPtr> constants;
+  std::unique_ptr<bool[]> present(new bool[n.inputs.size()]);
+  for (size_t i = 0; i < n.inputs.size(); ++i) {
+    const ValueId v = n.inputs[i];
+    present[i] = v != no_value;
+    inputs.push_back(present[i] ? g.type(v) : TensorType{});
+    constants.push_back(present[i] ? g.values[v].constant : nullptr);
+  }
+  for (ValueId v : n.outputs) outputs.push_back(g.type(v));
+  return sum + n.op->macs({inputs, constants, {present.get(), n.inputs.size()}, n.attrs}, outputs);
 }
 
 }  // namespace burnish

@@ -81,6 +81,9 @@ StageGroup stages_of(const Graph& g, const Node& n);
 // Values of the node's outputs if all inputs are constant and it has a formula; else empty.
 std::vector<TensorPtr> evaluate_node(const Graph& g, const Node& n);
 
+// Multiply-adds of one execution of a node; of a group the sum over its body.
+int64_t macs_of(const Graph& g, const Node& n);
+
 // A fused group is a node of the operator "group" with one body: body inputs = node inputs, body outputs = node outputs.
 // Stages of the whole body; Input/Constant stages in the order of the node's inputs.
 StageGroup stages_of_group(const Graph& g, const Node& group);

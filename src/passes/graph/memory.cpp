@@ -1,0 +1,78 @@
+#include "passes/graph/memory.h"
+
+#include <algorithm>
+#include <numeric>
+#include <tuple>
+
+namespace burnish {
+
+namespace {
+
+// Where the dimensions of more than one element lie, in an order that does not depend on how they are listed.
+using Place = std::tuple<int64_t, uint32_t, int64_t, int64_t>;  // stride, axis, div, mod
+
+// `renamed[a]`: the name under which axis a is compared.
+std::vector<Place> places(const Shape& shape, const Layout& layout, const std::vector<uint32_t>& renamed) {
+  std::vector<Place> out;
+  for (const PhysicalDim& d : physical(layout, shape)) {
+    const int64_t used = d.dim.mod != 0 ? d.dim.mod : (shape[d.dim.axis] + d.dim.div - 1) / d.dim.div;
+    if (used > 1) out.emplace_back(d.stride, renamed[d.dim.axis], d.dim.div, d.dim.mod);
+  }
+  std::sort(out.begin(), out.end());
+  return out;
+}
+
+std::vector<uint32_t> own_names(size_t rank) {
+  std::vector<uint32_t> names(rank);
+  std::iota(names.begin(), names.end(), 0u);
+  return names;
+}
+
+}  // namespace
+
+bool same_memory(const Shape& shape, const Layout& a, const Layout& b) {
+  if (a == b) return true;
+  return places(shape, a, own_names(shape.size())) == places(shape, b, own_names(shape.size()));
+}
+
+bool is_row_major_memory(const TensorType& t) { return same_memory(t.shape, t.layout, {}); }
+
+bool is_dense(const TensorType& t) {
+  return t.layout.empty() || physical_size(t.layout, t.shape) == element_count(t.shape);
+}
+
+Layout channels_last(size_t rank) {
+  if (rank < 3) return {};
+  std::vector<uint32_t> order{0};
+  for (uint32_t a = 2; a < rank; ++a) order.push_back(a);
+  order.push_back(1);
+  return permuted(order);
+}
+
+bool is_reshape(const OpDef& op) {
+  return op.name == "reshape" || op.name == "squeeze" || op.name == "unsqueeze" || op.name == "flatten";
+}
+
+bool is_view(const Graph& g, const Node& n) {
+  if (n.inputs.empty() || n.inputs[0] == no_value || n.outputs.size() != 1) return false;
+  const TensorType& in = g.type(n.inputs[0]);
+  const TensorType& out = g.type(n.outputs[0]);
+  if (in.dtype != out.dtype) return false;
+  if (is_reshape(*n.op)) return is_row_major_memory(in) && is_row_major_memory(out);
+  if (n.op->name == "identity" || n.op == &layout_transform_op()) {
+    return same_memory(in.shape, in.layout, out.layout);
+  }
+  if (n.op->name == "transpose") {
+    const size_t rank = in.shape.size();
+    std::vector<int64_t> perm = n.attrs.ints("perm");
+    if (perm.empty()) {
+      for (size_t i = 0; i < rank; ++i) perm.push_back(static_cast<int64_t>(rank - 1 - i));
+    }
+    std::vector<uint32_t> renamed(rank);
+    for (size_t j = 0; j < rank; ++j) renamed[static_cast<size_t>(perm[j])] = static_cast<uint32_t>(j);
+    return places(in.shape, in.layout, renamed) == places(out.shape, out.layout, own_names(rank));
+  }
+  return false;
+}
+
+}  // namespace burnish

@@ -1,0 +1,23 @@
+// The passes on graphs, one file each under its name.
+#pragma once
+
+#include "graph/graph.h"
+#include "passes/context.h"
+
+namespace burnish {
+
+Graph dead_code(const Graph& g, const Context& c);
+Graph fold_constants(const Graph& g, const Context& c);
+Graph simplify(const Graph& g, const Context& c);
+Graph fold_batch_norm(const Graph& g, const Context& c);
+Graph common_subexpressions(const Graph& g, const Context& c);
+Graph choose_layout(const Graph& g, const Context& c);
+Graph fuse(const Graph& g, const Context& c);
+
+// Every float in fp64: the reference of accuracy. Not part of the pipeline.
+Graph to_double(const Graph& g, const Context& c);
+
+// Groups become functions, values become tensors; the arena is not planned yet.
+Program to_program(const Graph& g, const Context& c);
+
+}  // namespace burnish

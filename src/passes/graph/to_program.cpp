@@ -1,0 +1,154 @@
+// Groups become functions and steps; values become tensors.
+//
+// Views (nodes that need no code, memory.h) put several values into one storage. A storage that holds an input or a
+// constant of the network is that tensor; one that holds an output is the output, so its producer writes there
+// directly; all others lie in the arena, which plan_arena lays out.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "passes/graph/kernels.h"
+#include "passes/graph/memory.h"
+#include "passes/graph/pack_constant.h"
+#include "passes/graph/passes.h"
+
+namespace burnish {
+
+namespace {
+
+// A group around one node that copies `v` in row-major order.
+ValueId add_copy(Graph& g, ValueId v, const std::string& name) {
+  Graph body;
+  body.name = "copy";
+  const ValueId in = body.add_input("p0", g.type(v));
+  body.outputs.push_back(body.add(layout_transform_op(), {in}, layout_attrs({}), ""));
+  const NodeId n = add_group(g, std::move(body), {v}, "", {name});
+  return g.nodes[n].outputs[0];
+}
+
+// The storage of every value: the number of the value that stands for it.
+std::vector<ValueId> storages(const Graph& g) {
+  std::vector<ValueId> root(g.values.size());
+  std::iota(root.begin(), root.end(), ValueId{0});
+  for (const Node& n : g.nodes) {
+    if (n.bodies.empty() && is_view(g, n)) root[n.outputs[0]] = root[n.inputs[0]];
+  }
+  return root;
+}
+
+// Every output gets a storage of its own that is neither an input's nor a constant's.
+Graph with_separate_outputs(const Graph& g) {
+  Graph out = g;
+  const std::vector<ValueId> root = storages(g);
+  std::vector<bool> taken(g.values.size(), false);
+  for (ValueId v = 0; v < g.values.size(); ++v) {
+    if (g.values[v].producer == ~NodeId{0}) taken[v] = true;
+  }
+  for (ValueId& v : out.outputs) {
+    if (taken[root[v]] || !is_dense(g.type(root[v]))) v = add_copy(out, v, g.values[v].name);
+    else taken[root[v]] = true;
+  }
+  return out;
+}
+
+class ProgramBuilder {
+ public:
+  ProgramBuilder(const Graph& g, const Target& target)
+      : g_(g), root_(storages(g)), tensor_of_(g.values.size(), ~uint32_t{0}), kernels_(target, p_.functions) {}
+
+  Program build() {
+    for (ValueId v : g_.inputs) p_.inputs.push_back(add_tensor(v, TensorKind::Input));
+    for (ValueId v : g_.outputs) p_.outputs.push_back(add_output(v));
+    for (const Node& n : g_.nodes) {
+      if (!n.bodies.empty()) {
+        add_step(n);
+      } else {
+        check(is_view(g_, n), "node {} (from {}) is neither a group nor a view", n.op->name, n.source);
+      }
+    }
+    return std::move(p_);
+  }
+
+ private:
+  uint32_t add_tensor(ValueId v, TensorKind kind) {
+    const TensorType& t = g_.type(v);
+    tensor_of_[v] = static_cast<uint32_t>(p_.tensors.size());
+    ProgramTensor tensor{.name = g_.values[v].name,
+                         .kind = kind,
+                         .dtype = t.dtype,
+                         .size = physical_size(t.layout, t.shape)};
+    if (kind == TensorKind::Input || kind == TensorKind::Output) tensor.shape = t.shape;
+    p_.tensors.push_back(std::move(tensor));
+    return tensor_of_[v];
+  }
+
+  // The storage's root may have another shape (a view of it is the output).
+  uint32_t add_output(ValueId v) {
+    const uint32_t t = add_tensor(root_[v], TensorKind::Output);
+    p_.tensors[t].name = g_.values[v].name;
+    p_.tensors[t].shape = g_.type(v).shape;
+    return t;
+  }
+
+  uint32_t tensor(ValueId v) {
+    const ValueId root = root_[v];
+    if (tensor_of_[root] == ~uint32_t{0}) {
+      if (g_.values[root].is_constant()) return constant_tensor(root, {});
+      add_tensor(root, TensorKind::Arena);
+    }
+    return tensor_of_[root];
+  }
+
+  // One tensor for a constant in one layout, however many kernels read it.
+  uint32_t constant_tensor(ValueId v, const Layout& layout) {
+    const TensorPtr& data = g_.values[v].constant;
+    std::string key = fmt::format("{}", static_cast<const void*>(data.get()));
+    for (const LayoutDim& d : layout) key += fmt::format(",{}/{}%{}+{}", d.axis, d.div, d.mod, d.pad);
+    auto [it, fresh] = constants_.try_emplace(key, static_cast<uint32_t>(p_.tensors.size()));
+    if (fresh) {
+      auto bytes = pack_constant(*data, layout);
+      p_.tensors.push_back({.name = g_.values[v].name,
+                            .kind = TensorKind::Constant,
+                            .dtype = data->dtype,
+                            .size = static_cast<int64_t>(bytes->size()) / size_of(data->dtype),
+                            .data = std::move(bytes)});
+    }
+    return it->second;
+  }
+
+  void add_step(const Node& n) {
+    const KernelStages stages = kernel_stages(g_, n);
+    const Kernel& kernel = kernels_.kernel(stages.group, n.source);
+    Step step{.function = kernel.function, .schedule = kernel.schedule};
+    for (size_t i = 0; i < stages.operand_of.size(); ++i) {
+      const ValueId v = n.inputs[stages.operand_of[i]];
+      step.args.push_back(g_.values[v].is_constant() ? constant_tensor(v, kernel.packed[i]) : tensor(v));
+    }
+    for (ValueId v : n.outputs) step.args.push_back(tensor(v));
+    for (const std::string& s : split_text(n.source, '+')) {
+      if (!s.empty()) step.sources.push_back(s);
+    }
+    step.macs = macs_of(g_, n);
+    for (uint32_t t : step.args) step.bytes += p_.tensors[t].size * size_of(p_.tensors[t].dtype);
+    p_.steps.push_back(std::move(step));
+  }
+
+  const Graph& g_;
+  std::vector<ValueId> root_;
+  std::vector<uint32_t> tensor_of_;  // by root value
+  std::map<std::string, uint32_t> constants_;
+  Program p_;
+  KernelTable kernels_;
+};
+
+}  // namespace
+
+Program to_program(const Graph& g, const Context& c) {
+  check(c.target != nullptr, "to_program needs a target");
+  return ProgramBuilder(with_separate_outputs(g), *c.target).build();
+}
+
+}  // namespace burnish

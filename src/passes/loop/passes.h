@@ -1,0 +1,13 @@
+// The passes on programs, one file each under its name.
+#pragma once
+
+#include "loop/program.h"
+#include "passes/context.h"
+
+namespace burnish {
+
+Program drop_barriers(const Program& p, const Context& c);
+Program plan_arena(const Program& p, const Context& c);
+Program place_weights(const Program& p, const Context& c);
+
+}  // namespace burnish

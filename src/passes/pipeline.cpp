@@ -1,0 +1,88 @@
+#include "passes/pipeline.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "passes/graph/passes.h"
+#include "passes/loop/passes.h"
+
+namespace burnish {
+
+namespace {
+
+constexpr GraphPass graph_passes[] = {
+    {"fold_constants", fold_constants, "shapes and weights computed by nodes become constants that all later passes can read"},
+    {"simplify", simplify, "before folding of batch norms: an identity between conv and norm would hide the pair"},
+    {"fold_batch_norm", fold_batch_norm, "before fusion: what is folded needs no epilogue"},
+    {"fold_constants", fold_constants, "weights rewritten by the passes above"},
+    {"common_subexpressions", common_subexpressions, "after folding: equal weights have become equal constants"},
+    {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},
+    {"choose_layout", choose_layout, "before fusion: groups are made of nodes of one layout"},
+    {"fuse", fuse, "last: its groups are what is scheduled"},
+};
+
+constexpr ProgramPass program_passes[] = {
+    {"drop_barriers", drop_barriers, "before the arena: tensors alive between the same barriers must not share memory"},
+    {"plan_arena", plan_arena, "nothing after it may add a tensor or a step"},
+    {"place_weights", place_weights, ""},
+};
+
+constexpr std::string_view lowering = "to_program";
+
+void check_names(const Context& c) {
+  const std::vector<std::string_view> known = pass_names();
+  auto require_known = [&](const std::string& name) {
+    if (std::find(known.begin(), known.end(), name) != known.end()) return;
+    std::vector<std::string> texts(known.begin(), known.end());
+    fail_user("there is no pass '{}'; the passes are {}", name, join(texts, ", "));
+  };
+  for (const std::string& name : c.options.dump) {
+    if (name != "all") require_known(name);
+  }
+  for (const std::string& name : c.options.disable) require_known(name);
+  if (!c.options.stop_after.empty()) require_known(c.options.stop_after);
+}
+
+}  // namespace
+
+std::span<const GraphPass> graph_pipeline() { return graph_passes; }
+std::span<const ProgramPass> program_pipeline() { return program_passes; }
+
+std::vector<std::string_view> pass_names() {
+  std::vector<std::string_view> names;
+  auto add = [&](std::string_view name) {
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  };
+  for (const GraphPass& p : graph_passes) add(p.name);
+  add(lowering);
+  for (const ProgramPass& p : program_passes) add(p.name);
+  return names;
+}
+
+Graph optimize_graph(const Graph& g, const Context& context) {
+  check_names(context);
+  return run_passes(graph_passes, g, context);
+}
+
+bool is_graph_pass(std::string_view name) {
+  return std::ranges::any_of(graph_passes, [&](const GraphPass& p) { return p.name == name; });
+}
+
+Program lower_graph(const Graph& groups, const Context& context) {
+  check_names(context);
+  check(context.target != nullptr, "a program needs a target");
+  Program p = run_lowering(lowering, to_program, groups, context);
+  if (context.options.stop_after == lowering) return p;
+  return run_passes(program_passes, std::move(p), context);
+}
+
+Program compile_graph(const Graph& g, const Context& context) {
+  check_names(context);
+  require(!is_graph_pass(context.options.stop_after),
+          "stopping after pass {} leaves a graph and no program: emit the graph instead",
+          context.options.stop_after);
+  return lower_graph(run_passes(graph_passes, g, context), context);
+}
+
+}  // namespace burnish
