@@ -40,11 +40,11 @@ PUBLIC = {
     "include": None,
 }
 
-# Third-party headers stay in one folder, in .cpp files. In INNER folders a header may have them too, if it is
-# included from that folder only.
+# Third-party headers stay in one folder, in .cpp files. In INNER folders a header may have them too, if it is seen in
+# that folder only.
 THIRD_PARTY = [
     (re.compile(r"(llvm|llvm-c|lld)/"), "LLVM and lld", "target/llvm"),
-    (re.compile(r"google/protobuf/|onnx.*\.pb\.h$"), "protobuf", "import"),
+    (re.compile(r"google/protobuf/|(.*/)?onnx[^/]*\.pb\.h$"), "protobuf", "import"),
     (re.compile(r"(cuda|nvrtc|cublas|cudnn)[a-zA-Z_]*\.h$"), "CUDA", "target/cuda"),
     (re.compile(r"xgboost/"), "XGBoost", "search"),
     (re.compile(r"sqlite3\.h$"), "SQLite", "search"),
@@ -52,7 +52,7 @@ THIRD_PARTY = [
     (re.compile(r"(png|jpeglib)\.h$"), "picture readers", "driver"),
     (re.compile(r"nanobind/"), "nanobind", "python/bindings"),
 ]
-INNER = {"target/llvm", "python/bindings"}
+INNER = {"target/llvm", "import", "driver", "python/bindings"}
 
 # Costly or untidy in headers; fine in .cpp files.
 NOT_IN_HEADERS = {"iostream", "regex", "format"}
@@ -119,7 +119,7 @@ class Checker:
     def reasons(self, path, inside, folder, quoted, name):
         """Why this file may not include `name`; usually nothing."""
         for pattern, what, home in THIRD_PARTY:
-            if pattern.match(name) or (what == "protobuf" and pattern.search(name)):
+            if pattern.match(name):
                 if not within(inside, home):
                     yield f"<{name}>: headers of {what} stay in {home}/"
                 elif is_header(inside) and home not in INNER:
@@ -165,24 +165,26 @@ class Checker:
             yield f'"{name}": {folder} does not see {other}'
         elif other == "target" and folder != "target" and name != TARGET_INTERFACE:
             yield f'"{name}": of target/ only {TARGET_INTERFACE} is seen from elsewhere'
-        elif other == folder == "target":
-            yield from self.between_targets(inside, wanted, name)
+        else:
+            yield from self.third_party_through(inside, wanted, name)
+            if other == folder == "target":
+                yield from self.between_targets(inside, wanted, name)
+
+    def third_party_through(self, inside, wanted, name):
+        """A header that includes another project's headers is seen in its own folder only."""
+        text = (self.root / "src" / wanted).read_text(errors="replace")
+        for include in filter(None, map(INCLUDE.match, text.splitlines())):
+            for pattern, what, home in THIRD_PARTY:
+                if home in INNER and pattern.match(include.group(2)) and not within(inside, home):
+                    yield f'"{name}" has headers of {what} and stays in {home}/'
+                    return
 
     def between_targets(self, inside, wanted, name):
-        """Targets do not see each other; targets.cpp, which lists them, sees each one's target.h-facing header."""
+        """Targets do not see each other, but may share c_like; targets.cpp, which lists them, sees them all."""
         mine = inside.parts[1] if len(inside.parts) > 2 else None
         other = wanted.parts[1] if len(wanted.parts) > 2 else None
         if other and mine and mine != other and other != "c_like":
             yield f'"{name}": target/{mine} does not see target/{other}'
-        if other in {home.split("/")[1] for home in INNER if home.startswith("target/")} and mine != other:
-            text = (self.root / "src" / wanted).read_text(errors="replace")
-            if any(
-                pattern.match(include.group(2))
-                for include in map(INCLUDE.match, text.splitlines())
-                if include
-                for pattern, _, _ in THIRD_PARTY
-            ):
-                yield f'"{name}" has third-party headers and stays in target/{other}'
 
 
 def main(argv):
