@@ -31,6 +31,10 @@ struct CompileOptions {
   int threads = 0;
   /// The reference: all floats in fp64, plain schedules. Inputs and outputs are then f64.
   bool reference = false;
+  /// Every tensor of the model becomes an output, under its name in the file: for comparing layer by layer.
+  bool every_value = false;
+  /// Build the library at once; else when it is first asked for.
+  bool library = true;
 
   // Working on the compiler itself (HACKING.md).
   std::vector<std::string> disable_passes;

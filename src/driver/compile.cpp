@@ -43,6 +43,15 @@ ImportOptions import_options(const CompileOptions& o) {
   return i;
 }
 
+Graph with_every_output(Graph g) {
+  for (const Node& n : g.nodes) {
+    for (ValueId v : n.outputs) {
+      if (std::find(g.outputs.begin(), g.outputs.end(), v) == g.outputs.end()) g.outputs.push_back(v);
+    }
+  }
+  return g;
+}
+
 template <class F>
 auto timed(const char* what, std::vector<PassTime>& times, F f) {
   const auto start = std::chrono::steady_clock::now();
@@ -82,13 +91,14 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
   context.times = &times;
 
   Graph graph = timed("import", times, [&] { return import_model(model, import_options(options)); });
+  if (options.every_value) graph = with_every_output(std::move(graph));
   if (options.reference) graph = to_double(graph, context);
   state->graph = optimize_graph(graph, context);
   const bool has_program = options.stop_after.empty() || !is_graph_pass(options.stop_after);
   if (has_program) {
     state->program = lower_graph(state->graph, context);
     state->metadata = metadata_of(state->program, *state->target);
-    if (options.stop_after.empty()) {
+    if (options.stop_after.empty() && options.library) {
       state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
     }
   }

@@ -1,0 +1,63 @@
+// burnish: compiles networks to native libraries, runs, times and checks them.
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+
+#include <cstdio>
+#include <exception>
+#include <new>
+
+#include "driver/cli/commands.h"
+
+namespace burnish::cli {
+
+namespace {
+
+int run(int argc, char** argv) {
+  spdlog::set_default_logger(std::make_shared<spdlog::logger>("burnish", std::make_shared<spdlog::sinks::stderr_sink_mt>()));
+  spdlog::set_pattern("%v");
+  CLI::App app("Compiles trained networks to native libraries, and runs, times and checks them.", "burnish");
+  app.set_version_flag("--version", std::string("burnish ") + std::string(version()));
+  app.require_subcommand(1);
+  app.footer(
+      "Results are printed to stdout, messages to stderr.\n"
+      "Exit status: 0 ok, 1 failure, 2 wrong usage, 3 the model needs something unsupported, 4 results differ.\n\n"
+      "  burnish compile centerface.onnx -o centerface.so --shape input.1=1x3x544x960\n"
+      "  burnish bench centerface.so");
+  int status = ok;
+  add_inspect(app, status);
+  add_compile(app, status);
+  add_run(app, status);
+  add_bench(app, status);
+  add_profile(app, status);
+  add_verify(app, status);
+  add_lower(app, status);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& e) {
+    return app.exit(e) == 0 ? ok : usage;
+  }
+  if (std::fflush(stdout) != 0) {
+    std::fprintf(stderr, "burnish: cannot write the results\n");
+    return failure;
+  }
+  return status;
+}
+
+}  // namespace
+
+}  // namespace burnish::cli
+
+int main(int argc, char** argv) {
+  using namespace burnish;
+  try {
+    return cli::run(argc, argv);
+  } catch (const Unsupported& e) {
+    std::fprintf(stderr, "burnish: %s\n", e.what());
+    return cli::unsupported;
+  } catch (const std::bad_alloc&) {
+    std::fprintf(stderr, "burnish: out of memory\n");
+  } catch (const std::exception& e) {
+    std::fprintf(stderr, "burnish: %s\n", e.what());
+  }
+  return cli::failure;
+}

@@ -1,0 +1,88 @@
+// burnish run model.so --input x=picture.png --output out.npz
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <cmath>
+#include <filesystem>
+
+#include "base/error.h"
+#include "base/text.h"
+#include "driver/cli/commands.h"
+#include "graph/graph.h"
+
+namespace burnish::cli {
+
+namespace {
+
+struct RunArgs {
+  ModelArgs model;
+  std::vector<std::string> inputs;
+  std::string output;
+};
+
+// Minimum, mean and maximum of an output, so that a run without --output says something.
+std::string summary(const Array& a) {
+  double low = INFINITY, high = -INFINITY, sum = 0;
+  const int64_t n = a.size();
+  for (int64_t i = 0; i < n; ++i) {
+    double v = 0;
+    if (a.dtype == DType::F32) {
+      v = reinterpret_cast<const float*>(a.bytes.data())[i];
+    } else if (a.dtype == DType::F64) {
+      v = reinterpret_cast<const double*>(a.bytes.data())[i];
+    } else if (a.dtype == DType::I64) {
+      v = static_cast<double>(reinterpret_cast<const int64_t*>(a.bytes.data())[i]);
+    } else {
+      return "";
+    }
+    low = std::min(low, v);
+    high = std::max(high, v);
+    sum += v;
+  }
+  return n ? fmt::format(" min {:.6g} mean {:.6g} max {:.6g}", low, sum / static_cast<double>(n), high) : "";
+}
+
+void run_command(const RunArgs& args) {
+  const Model model = open_model(args.model);
+  Session session = model.session({.threads = static_cast<uint32_t>(args.model.threads)});
+  set_inputs(session, model, args.inputs, false);
+  session.run();
+  std::vector<std::pair<std::string, std::string>> files;
+  for (const TensorInfo& info : model.outputs()) {
+    const Array a = output_of(session, info);
+    fmt::print("{} {} {}{}\n", info.name, burnish_dtype_name(info.dtype), shape_text(info.shape), summary(a));
+    if (!args.output.empty()) files.emplace_back(info.name, npy_text(a.dtype, a.shape, a.bytes.data()));
+  }
+  if (args.output.empty()) return;
+  for (auto& [name, data] : files) {
+    std::replace(name.begin(), name.end(), '/', '_');
+    name += ".npy";
+  }
+  if (args.output.ends_with(".npz")) {
+    write_npz(args.output, files);
+    return;
+  }
+  std::error_code error;
+  std::filesystem::create_directories(args.output, error);
+  require(!error, "cannot make the folder {}: {}", args.output, error.message());
+  for (const auto& [name, data] : files) write_file(std::filesystem::path(args.output) / name, data);
+}
+
+}  // namespace
+
+void add_run(CLI::App& app, int& status) {
+  auto* command = app.add_subcommand("run", "run a model once");
+  auto args = std::make_shared<RunArgs>();
+  add_model_options(*command, args->model, false);
+  command->add_option("--input", args->inputs,
+                      "name=@file.npy, name=random[:seed], or name=picture.png[:mean=..,scale=..,bgr]: RGB 0-255, "
+                      "value = (byte - mean) * scale (may be repeated)");
+  command->add_option("--output", args->output, "a folder for .npy files, or one .npz file");
+  command->callback([args, &status] {
+    run_command(*args);
+    status = ok;
+  });
+}
+
+}  // namespace burnish::cli
