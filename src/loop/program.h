@@ -1,9 +1,11 @@
 // A whole model after lowering: functions, tensors, and the sequence in which they run.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "loop/stmt.h"
@@ -48,6 +50,7 @@ struct ProgramTensor {
   int64_t size = 0;            // elements, physical
   int64_t offset = 0;          // bytes: in the arena or in the weights
   std::shared_ptr<const std::vector<std::byte>> data;  // Constant: physical bytes
+  uint64_t text_hash = 0;      // Constant that came from text: the hash that stood there, its bytes being unknown
 };
 
 struct Step {

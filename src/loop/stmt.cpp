@@ -25,6 +25,8 @@ Stmt Stmt::with_children(std::span<const Stmt> children) const {
   bool same = true;
   for (size_t i = 0; i < children.size(); ++i) same &= children[i].same_as(node_->children[i]);
   if (same) return *this;
+  // A Seq never holds a Seq.
+  if (kind() == StmtKind::Seq) return make_seq({children.begin(), children.end()});
   auto n = std::make_shared<StmtNode>(*node_);
   n->children.assign(children.begin(), children.end());
   return Stmt(std::move(n));
@@ -180,11 +182,7 @@ Stmt rewrite(const Stmt& s, const std::function<Stmt(const Stmt&)>& f) {
     children.push_back(rewrite(c, f));
     changed |= !children.back().same_as(c);
   }
-  Stmt out = s;
-  if (changed) {
-    // A Seq inside a Seq is flattened again, so that a child may be replaced by several statements.
-    out = s.kind() == StmtKind::Seq ? make_seq(std::move(children)) : s.with_children(children);
-  }
+  Stmt out = changed ? s.with_children(children) : s;
   Stmt replaced = f(out);
   return replaced ? replaced : out;
 }
