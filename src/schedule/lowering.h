@@ -35,7 +35,7 @@ struct Domain {
 struct Segment {
   int64_t count, base, stride, inner;
   int64_t end = 0;           // not 0: guarded, stride * outer + inner also stays below it
-  std::vector<Bound> upper;  // of the outer loop
+  std::vector<Bound> upper = {};  // of the outer loop
 };
 
 struct Storage {
@@ -186,7 +186,7 @@ class Lowering {
   Expr translate_select(const Expr& e);
   Expr guarded(std::vector<Index> conditions, const std::function<Expr()>& then,
                const std::function<Expr()>& otherwise);
-  Aff position(const Aff& a) const;
+  Aff value_of(const Aff& a) const;
   Index position(const Index& i);
   bool has_lane(const Index& i) const;
 

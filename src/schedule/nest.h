@@ -21,7 +21,7 @@ struct Loop {
   int64_t factor = 0;
   Tail tail = Tail::Guard;
   LoopId first = kNoLoop, second = kNoLoop;     // of a fused loop: the two that it stands for
-  std::vector<int64_t> cuts;                    // partition: where new segments begin
+  std::vector<int64_t> cuts = {};               // partition: where new segments begin
 
   bool is_split() const { return outer != kNoLoop; }
   bool is_fused() const { return first != kNoLoop; }

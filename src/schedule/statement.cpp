@@ -62,7 +62,7 @@ Stmt Lowering::statement(Walk& w, Part part) {
   return make_store(buffer, std::move(at), std::move(value));
 }
 
-Aff Lowering::position(const Aff& a) const {
+Aff Lowering::value_of(const Aff& a) const {
   Aff r(a.c);
   for (const Term& t : a.terms) {
     const Aff* value = env_[t.var];
@@ -74,9 +74,9 @@ Aff Lowering::position(const Aff& a) const {
 }
 
 Index Lowering::position(const Index& i) {
-  Index r(position(i.a));
+  Index r(value_of(i.a));
   for (const Atom& atom : i.atoms) {
-    Aff a = position(atom.a);
+    Aff a = value_of(atom.a);
     Expr value = atom.value ? translate(atom.value) : Expr();
     if (value && value.kind() == ExprKind::Affine && value.index().is_affine()) {
       a += value.index().a;

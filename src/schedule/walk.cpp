@@ -173,17 +173,13 @@ void Lowering::warm_up(Walk& w, size_t i, Part part, const Entry& e, VarId v, St
   find_warm_stages(warm, owners_);
   warm_ = &warm;
   Stmts body;
-  if (length == 1) {
-    e.bind(Aff(-1));
-    at_loop(w, i, part, out);
-  } else {
-    VarId before = fresh(w.nest.loops[w.nest.order[i]].name, length, LoopKind::Serial);
-    open_.push_back({before, LoopKind::Serial});
-    e.bind(Aff::of(before) - Aff(length));
-    at_loop(w, i, part, body);
-    open_.pop_back();
-    out.push_back(make_for({before, LoopKind::Serial, length, {}, {}}, sequence(std::move(body))));
-  }
+  // A variable also where there is one iteration: regions keep their shape, clips stay clips.
+  VarId before = fresh(w.nest.loops[w.nest.order[i]].name, length, LoopKind::Serial);
+  open_.push_back({before, LoopKind::Serial});
+  e.bind(Aff::of(before) - Aff(length));
+  at_loop(w, i, part, body);
+  open_.pop_back();
+  out.push_back(make_for({before, LoopKind::Serial, length, {}, {}}, sequence(std::move(body))));
   owners_.pop_back();
   warm_ = outer;
 }

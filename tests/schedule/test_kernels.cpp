@@ -1,0 +1,238 @@
+// Single kernels: matrix products, convolutions, softmax, split sums, attention.
+#include "support.h"
+
+namespace burnish::schedule_test {
+namespace {
+
+constexpr DType F = DType::F32;
+
+Case matmul(int64_t M, int64_t N, int64_t K, int64_t rows = 6, int64_t vectors = 2, Tail tail = Tail::Balanced) {
+  GroupBuilder b("matmul");
+  StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
+  StageId bias = b.constant("b", F, {{"n", N}});
+  b.output(b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
+                    [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); },
+                    [&](AxisVars x) { return b.at(bias, {x[1]}); }));
+  Case c(b.group());
+  Schedule& s = c.schedule;
+  s.cache_write("C");
+  s.set_scope("C.acc", Scope::Register);
+  int64_t panel = 16 * vectors;
+  s.pack("B", {{1, panel, 0}, {0}, {1, 1, panel}});
+  auto [no, ni] = s.split("C", "n", panel, Tail::Tail);
+  auto [mo, mi] = s.split("C", "m", rows, tail);
+  auto [nv, nl] = s.split("C", ni, 16, Tail::Tail);
+  s.reorder("C", {no, mo, mi, nv, nl});
+  s.unroll("C", mi);
+  s.unroll("C", nv);
+  s.vectorize("C", nl);
+  s.parallel("C", no);
+  s.compute_at("C.acc", "C", mo);
+  auto [v, l] = s.split("C.acc", "n", 16, Tail::Tail);
+  s.reorder("C.acc", {"k", "m", v, l});
+  s.unroll("C.acc", "m");
+  s.unroll("C.acc", v);
+  s.vectorize("C.acc", l);
+  return c;
+}
+
+TEST(Matmul, TilesPanelsAndTails) {
+  expect_same(matmul(17, 40, 23), "17x40x23");
+  expect_same(matmul(64, 64, 64), "64x64x64");
+  expect_same(matmul(13, 96, 7), "13x96x7");
+  expect_same(matmul(1, 24, 33), "1x24x33");
+  expect_same(matmul(17, 48, 9, 6, 2, Tail::Overlap), "overlap");
+}
+
+Case conv3(int64_t H, int64_t W, int64_t C, int64_t K, int64_t stride, bool ring, bool residual) {
+  GroupBuilder b("conv");
+  int64_t rows = (H - 1) / stride + 1, columns = (W - 1) / stride + 1;
+  StageId x = b.input("X", F, {{"y", H}, {"x", W}, {"c", C}});
+  StageId w = b.constant("W", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", K}}), bias = b.constant("B", F, {{"c", K}});
+  StageId q = b.input("Q", F, {{"y", rows}, {"x", columns}, {"c", K}});
+  b.output(chain::conv(b, "O", x, w, bias, rows, columns,
+                       {.outputs = K, .inputs = C, .kernel = 3, .stride = stride, .pad = 1}, residual ? &q : nullptr));
+  Case c(b.group());
+  Schedule& s = c.schedule;
+  std::string cached = ring ? s.cache_read("X") : "";
+  auto t = chain::conv_tile(s, "O", 6, 32, {"ky", "kx", "k"});
+  s.reorder("O", chain::tile_order({"y", t.c_outer}, t));
+  s.unroll("O.acc", "kx");
+  if (ring) {  // padded rows, rolling
+    s.compute_at(cached, "O", "y");
+    s.store_root(cached);
+    s.fold_storage(cached, "y");
+  } else {
+    s.parallel("O", "y");
+  }
+  return c;
+}
+
+TEST(Conv3x3, GuardsAndRings) {
+  for (int64_t stride : {1, 2})
+    for (bool ring : {false, true})
+      for (auto [H, W, C, K] : {std::array<int64_t, 4>{17, 13, 5, 24}, {8, 9, 16, 40}})
+        expect_same(conv3(H, W, C, K, stride, ring, true),
+                    fmt::format("{}x{} {}->{} stride {} {}", H, W, C, K, stride, ring ? "ring" : "guards"));
+}
+
+Case softmax(int64_t N, int64_t J, bool rfactor) {
+  GroupBuilder b("softmax");
+  StageId x = b.input("X", F, {{"i", N}, {"j", J}});
+  StageId m = b.reduce("m", F, {{"i", N}}, {{"j", J}}, Combine::Max,
+                       [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}); });
+  StageId e = b.compute("e", F, {{"i", N}, {"j", J}}, [&](AxisVars a) {
+    return unary(UnaryOp::Exp, b.at(x, {a[0], a[1]}) - b.at(m, {a[0]}));
+  });
+  StageId z = b.reduce("z", F, {{"i", N}}, {{"j", J}}, Combine::Sum,
+                       [&](AxisVars a, AxisVars r) { return b.at(e, {a[0], r[0]}); });
+  b.output(b.compute("Y", F, {{"i", N}, {"j", J}},
+                     [&](AxisVars a) { return b.at(e, {a[0], a[1]}) / b.at(z, {a[0]}); }));
+  Case c(b.group());
+  Schedule& s = c.schedule;
+  std::vector<std::string> at = {"m", "e", "z"};
+  if (rfactor) {
+    s.rfactor("m", "j", 16);
+    s.rfactor("z", "j", 16);
+    at = {"m.rf", "m", "e", "z.rf", "z"};
+  }
+  for (auto& t : at) s.compute_at(t, "Y", "i");
+  s.parallel("Y", "i");
+  return c;
+}
+
+TEST(Softmax, RowAtATime) {
+  for (int64_t J : {33, 64})
+    for (bool rfactor : {false, true}) expect_same(softmax(7, J, rfactor), fmt::format("7x{} {}", J, rfactor));
+}
+
+Case split_k(int64_t M, int64_t N, int64_t K, int64_t parts) {
+  GroupBuilder b("splitk");
+  StageId x = b.input("A", F, {{"m", M}, {"k", K}}), w = b.input("B", F, {{"k", K}, {"n", N}});
+  b.output(b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]}); }));
+  Case c(b.group());
+  Schedule& s = c.schedule;
+  std::string p = s.rfactor("C", "k", ceil_div(K, parts));
+  s.parallel(p, "ko");
+  s.pack(p, {{2}, {0}, {1}});
+  auto [v, l] = s.split(p, "n", 16, Tail::Tail);
+  s.reorder(p, {"ko", "m", v, "ki", l});
+  s.vectorize(p, l);
+  std::tie(v, l) = s.split("C", "n", 16, Tail::Tail);
+  s.reorder("C", {"m", v, "ko", l});
+  s.vectorize("C", l);
+  return c;
+}
+
+TEST(SplitK, PartialSumsInParallel) {
+  expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
+  expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");
+}
+
+// Online softmax: maximum, sum and output are carried along blocks of keys; everything else lives inside one block.
+Case attention(int64_t N, int64_t J, int64_t D, int64_t B, int64_t rows = 4) {
+  int64_t blocks = J / B;
+  auto inputs = [&](GroupBuilder& b) {
+    return std::array<StageId, 3>{b.input("Q", F, {{"i", N}, {"d", D}}), b.input("K", F, {{"j", J}, {"d", D}}),
+                                  b.input("V", F, {{"j", J}, {"d", D}})};
+  };
+  GroupBuilder naive("attention");
+  {
+    auto& b = naive;
+    auto [q, k, v] = inputs(b);
+    StageId s = b.reduce("S", F, {{"i", N}, {"j", J}}, {{"d", D}}, Combine::Sum,
+                         [&, q = q, k = k](AxisVars a, AxisVars r) { return b.at(q, {a[0], r[0]}) * b.at(k, {a[1], r[0]}); });
+    StageId m = b.reduce("m", F, {{"i", N}}, {{"j", J}}, Combine::Max,
+                         [&](AxisVars a, AxisVars r) { return b.at(s, {a[0], r[0]}); });
+    StageId p = b.compute("P", F, {{"i", N}, {"j", J}}, [&](AxisVars a) {
+      return unary(UnaryOp::Exp, b.at(s, {a[0], a[1]}) - b.at(m, {a[0]}));
+    });
+    StageId z = b.reduce("z", F, {{"i", N}}, {{"j", J}}, Combine::Sum,
+                         [&](AxisVars a, AxisVars r) { return b.at(p, {a[0], r[0]}); });
+    StageId o = b.reduce("O", F, {{"i", N}, {"d", D}}, {{"j", J}}, Combine::Sum,
+                         [&, v = v](AxisVars a, AxisVars r) { return b.at(p, {a[0], r[0]}) * b.at(v, {r[0], a[1]}); });
+    b.output(b.compute("Y", F, {{"i", N}, {"d", D}},
+                       [&](AxisVars a) { return b.at(o, {a[0], a[1]}) / b.at(z, {a[0]}); }));
+  }
+  GroupBuilder b("attention");
+  auto [q, k, v] = inputs(b);
+  std::vector<NamedExtent> bi = {{"jb", blocks}, {"i", N}}, bij = {{"jb", blocks}, {"i", N}, {"jj", B}},
+                           bid = {{"jb", blocks}, {"i", N}, {"d", D}};
+  Expr low = constant(-1e30, F), zero = constant(0.0, F);
+  auto key = [&](const Aff& jb, const Aff& jj) { return jb * B + jj; };
+  StageId S = b.reduce("S", F, bij, {{"d", D}}, Combine::Sum, [&, q = q, k = k](AxisVars a, AxisVars r) {
+    return b.at(q, {a[1], r[0]}) * b.at(k, {key(a[0], a[2]), r[0]});
+  });
+  StageId mb = b.reduce("mb", F, bi, {{"jj", B}}, Combine::Max,
+                        [&](AxisVars a, AxisVars r) { return b.at(S, {a[0], a[1], r[0]}); });
+  StageId m = mb + 1;  // a scan loads itself: its number is known before it exists
+  auto before = [&](StageId s, AxisVars a, Expr fill, std::vector<Index> more = {}) {
+    std::vector<Index> at = {a[0] - Aff(1), a[1]};
+    at.insert(at.end(), more.begin(), more.end());
+    return load(F, s, std::move(at), fill);
+  };
+  b.compute("m", F, bi, [&](AxisVars a) { return max(before(m, a, low), b.at(mb, {a[0], a[1]})); });
+  b[m].scan = 0;
+  StageId P = b.compute("P", F, bij, [&](AxisVars a) {
+    return unary(UnaryOp::Exp, b.at(S, {a[0], a[1], a[2]}) - b.at(m, {a[0], a[1]}));
+  });
+  StageId c = b.compute("c", F, bi, [&](AxisVars a) {
+    return unary(UnaryOp::Exp, before(m, a, low) - b.at(m, {a[0], a[1]}));
+  });
+  StageId ls = b.reduce("ls", F, bi, {{"jj", B}}, Combine::Sum,
+                        [&](AxisVars a, AxisVars r) { return b.at(P, {a[0], a[1], r[0]}); });
+  StageId l = ls + 1;
+  b.compute("l", F, bi, [&](AxisVars a) {
+    return before(l, a, zero) * b.at(c, {a[0], a[1]}) + b.at(ls, {a[0], a[1]});
+  });
+  b[l].scan = 0;
+  StageId O = l + 2;
+  StageId sum = b.reduce("O.acc", F, bid, {{"jj", B}}, Combine::Sum,
+                         [&, v = v](AxisVars a, AxisVars r) {
+                           return b.at(P, {a[0], a[1], r[0]}) * b.at(v, {key(a[0], r[0]), a[2]});
+                         },
+                         [&](AxisVars a) { return before(O, a, zero, {a[2]}) * b.at(c, {a[0], a[1]}); });
+  b.compute("O", F, bid, [&](AxisVars a) {
+    Index last(a[0] - Aff(blocks - 1));
+    Expr value = b.at(sum, {a[0], a[1], a[2]});
+    return select(all_nonnegative(std::span(&last, 1)), value / b.at(l, {a[0], a[1]}), value);
+  });
+  b[O].scan = 0;
+  b.output(b.compute("Y", F, {{"i", N}, {"d", D}}, [&](AxisVars a) { return b.at(O, {Index(blocks - 1), a[0], a[1]}); }));
+
+  Case r(b.group());
+  r.oracle = naive.group();
+  Schedule& s = r.schedule;
+  s.pack("K", {{1}, {0}});
+  auto [io, ii] = s.split("Y", "i", rows);
+  s.parallel("Y", io);
+  s.vectorize("Y", s.split("Y", "d", 16, Tail::Tail).second);
+  s.compute_at("O", "Y", io);
+  s.fold_storage("O", "jb", 1);
+  s.vectorize("O", s.split("O", "d", 16, Tail::Tail).second);
+  s.unroll("O", "d.o");
+  s.set_scope("O.acc", Scope::Register);
+  s.compute_at("O.acc", "O", "i");
+  auto [vo, vl] = s.split("O.acc", "d", 16, Tail::Tail);
+  s.reorder("O.acc", {"jb", "i", "jj", vo, vl});
+  s.unroll("O.acc", vo);
+  s.vectorize("O.acc", vl);
+  for (const char* t : {"S", "mb", "m", "P", "c", "ls", "l"}) s.compute_at(t, "O", "jb");
+  for (const char* t : {"m", "l"}) {
+    s.store_at(t, "Y", io);
+    s.fold_storage(t, "jb");
+  }
+  std::tie(vo, vl) = s.split("S", "jj", 16);
+  s.reorder("S", {"jb", "i", "d", vo, vl});
+  s.vectorize("S", vl);
+  return r;
+}
+
+TEST(Attention, OnlineSoftmaxInBlocksOfKeys) {
+  expect_same(attention(7, 64, 32, 16), "7 rows, 64 keys");
+  expect_same(attention(16, 96, 40, 32), "16 rows, 96 keys");
+}
+
+}  // namespace
+}  // namespace burnish::schedule_test
