@@ -53,8 +53,9 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         if (reader.consumer == s || of[reader.consumer].empty()) continue;
         const Stage& c = stage(reader.consumer);
         Box narrowed;
-        if (reader.narrowed) narrowed = in_domain(reader.consumer, of[reader.consumer], &reader);
-        AxisSpans axes{&c.axes, &c.raxes, reader.narrowed ? &narrowed : &inner[reader.consumer]};
+        bool narrow = reader.narrowed && !t.scan;  // a recurrence is needed from its start, whoever reads it when
+        if (narrow) narrowed = in_domain(reader.consumer, of[reader.consumer], &reader);
+        AxisSpans axes{&c.axes, &c.raxes, narrow ? &narrowed : &inner[reader.consumer]};
         for (size_t a = 0; a < t.axes.size(); ++a) {
           Span span = span_through(reader.load.indices()[a], axes, t.axes[a].extent, ranges_);
           spans[a] = spans[a] ? hull(*spans[a], span) : span;
