@@ -60,6 +60,7 @@ class FunctionWriter {
       out_ += list_text("  buffers ", items, "", "  ") + "\n";
     }
     declared_.assign(f_.buffers.size(), !plain_buffers_);
+    for (BufferId b : f_.params) declared_.at(b) = true;
     if (f_.body) block(f_.body, 2);
     return out_ + "}\n";
   }
