@@ -1,0 +1,69 @@
+#include "import/import.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <new>
+#include <utility>
+
+#include "base/error.h"
+#include "import/onnx/importer.h"
+#include "import/onnx/model_file.h"
+#include "onnx.pb.h"
+
+namespace burnish {
+
+namespace {
+
+std::pair<Graph, std::vector<UnsupportedOp>> import_bytes(std::string_view bytes, std::string_view name,
+                                                          const std::filesystem::path& folder,
+                                                          const ImportOptions& options) {
+  const ErrorContext context(fmt::format("importing {}", name));
+  try {
+    const auto model = onnx::parse_model(bytes, name);
+    onnx::Importer importer(name, folder, options);
+    Graph graph = importer.run(*model);
+    return {std::move(graph), importer.gaps()};
+  } catch (const std::bad_alloc&) {
+    fail_user("there is not enough memory for the model");
+  }
+}
+
+std::filesystem::path folder_of(const std::filesystem::path& file) {
+  return file.has_parent_path() ? file.parent_path() : std::filesystem::path(".");
+}
+
+}  // namespace
+
+Graph import_model(std::string_view bytes, std::string_view name, const std::filesystem::path& folder,
+                   const ImportOptions& options) {
+  auto [graph, gaps] = import_bytes(bytes, name, folder, options);
+  if (!gaps.empty()) throw Unsupported(fmt::format("{}: {}", name, unsupported_text(gaps)));
+  return std::move(graph);
+}
+
+Graph import_model(const std::filesystem::path& file, const ImportOptions& options) {
+  const onnx::MappedFile mapped(file, options.max_file_bytes);
+  return import_model(mapped.bytes(), file.string(), folder_of(file), options);
+}
+
+std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options) {
+  const onnx::MappedFile mapped(file, options.max_file_bytes);
+  return import_bytes(mapped.bytes(), file.string(), folder_of(file), options).second;
+}
+
+std::string unsupported_text(const std::vector<UnsupportedOp>& ops) {
+  constexpr size_t shown = 8;
+  size_t nodes = 0;
+  std::string lines;
+  for (const UnsupportedOp& op : ops) {
+    nodes += op.nodes.size();
+    const std::vector<std::string> first(op.nodes.begin(), op.nodes.begin() + static_cast<std::ptrdiff_t>(
+                                                                                  std::min(shown, op.nodes.size())));
+    lines += fmt::format("\n  {} ({}x): {}; {}{}", op.op, op.nodes.size(), op.reason, fmt::join(first, ", "),
+                         op.nodes.size() > shown ? ", …" : "");
+  }
+  return fmt::format("{} of its nodes cannot be compiled:{}", nodes, lines);
+}
+
+}  // namespace burnish

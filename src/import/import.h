@@ -1,0 +1,46 @@
+// Model files to graphs. The format is recognised by content; today that is ONNX.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "graph/graph.h"
+
+namespace burnish {
+
+struct ImportOptions {
+  // Shapes of inputs by name; they replace what the model declares. -1 keeps the declared size of that axis.
+  std::map<std::string, std::vector<int64_t>, std::less<>> shapes;
+  // What a hostile file may cost at most.
+  uint64_t max_file_bytes = uint64_t{2} << 30;    // of the model file; protobuf reads no more
+  uint64_t max_tensor_bytes = uint64_t{64} << 30; // of one tensor, intermediate ones included
+  uint64_t max_nodes = 1'000'000;                 // after functions are inlined
+};
+
+// An operator, attribute or type that Burnish has no way to express.
+struct UnsupportedOp {
+  std::string op;                  // Conv, com.microsoft.FusedConv
+  std::string reason;              // unknown operator; attribute 'x' is not supported
+  std::vector<std::string> nodes;  // every node it concerns, by name or "#position"
+};
+
+// The graph of a model file, shapes inferred for the given input shapes, constants of shape arithmetic folded.
+// UserError names file, node and reason; Unsupported lists all gaps of the model at once.
+Graph import_model(const std::filesystem::path& file, const ImportOptions& options = {});
+
+// The same from memory. `name` stands for the file in messages. External data lies in `folder`; without one it is
+// refused.
+Graph import_model(std::string_view bytes, std::string_view name, const std::filesystem::path& folder,
+                   const ImportOptions& options = {});
+
+// All gaps of a model at once; empty when import_model would succeed. UserError as import_model.
+std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options = {});
+
+// "2 operators are not supported: …", one line each.
+std::string unsupported_text(const std::vector<UnsupportedOp>& ops);
+
+}  // namespace burnish
