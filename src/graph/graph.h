@@ -92,9 +92,6 @@ struct Graph {
 // Types of a node's outputs as its operator infers them (row-major), or as its body says.
 std::vector<TensorType> infer_types(const Graph& g, const Node& n);
 
-// Multiply-adds of one execution of a node, over its bodies too; for figures.
-int64_t macs_of(const Graph& g, const Node& n);
-
 // Adds a fused group: a node of the operator "group" over one body, whose inputs and outputs are the node's.
 // Constants are inputs of the body like any other, whose content is known there too.
 NodeId add_group(Graph& g, Graph body, std::vector<ValueId> inputs, std::string source,

@@ -200,23 +200,4 @@ std::vector<TensorPtr> evaluate_node(const Graph& g, const Node& n) {
   return out;
 }
 
-int64_t macs_of(const Graph& g, const Node& n) {
-  int64_t sum = 0;
-  for (const Graph& body : n.bodies) {
-    for (const Node& inner : body.nodes) sum += macs_of(body, inner);
-  }
-  if (n.op->macs == nullptr) return sum;
-  std::vector<TensorType> inputs, outputs;
-  std::vector<TensorPtr> constants;
-  std::unique_ptr<bool[]> present(new bool[n.inputs.size()]);
-  for (size_t i = 0; i < n.inputs.size(); ++i) {
-    const ValueId v = n.inputs[i];
-    present[i] = v != no_value;
-    inputs.push_back(present[i] ? g.type(v) : TensorType{});
-    constants.push_back(present[i] ? g.values[v].constant : nullptr);
-  }
-  for (ValueId v : n.outputs) outputs.push_back(g.type(v));
-  return sum + n.op->macs({inputs, constants, {present.get(), n.inputs.size()}, n.attrs}, outputs);
-}
-
 }  // namespace burnish
