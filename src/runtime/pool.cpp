@@ -101,60 +101,64 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
   cpus_ = static_cast<std::uint32_t>(std::max(mine.size(), affinity_cpus(process_).size()));
   always_crowded_ = threads_ > mine.size();
   spin_time_ = std::chrono::microseconds(options.spin_us == 0 ? 100 : std::max(0, options.spin_us));
+  members_ = std::make_unique<Member[]>(threads_);
   if (threads_ == 1) return;
 
-  workers_ = std::make_unique<Worker[]>(threads_ - 1);
   // Signals are the business of the program's own threads.
   sigset_t all, before;
   sigfillset(&all);
   pthread_sigmask(SIG_SETMASK, &all, &before);
-  std::uint32_t started = 0;
+  std::uint32_t count = 1;
   int error = 0;
-  for (; started < threads_ - 1 && error == 0; ++started) {
-    Worker& w = workers_[started];
-    w.pool = this;
-    w.index = started + 1;
-    error = pthread_create(&w.thread, nullptr, worker_main, &w);
+  for (; count < threads_; ++count) {
+    Member& m = members_[count];
+    m.pool = this;
+    m.index = count;
+    error = pthread_create(&m.thread, nullptr, worker_main, &m);
     if (error != 0) break;
-    char name[16];
-    std::snprintf(name, sizeof name, "burnish-%u", w.index);
-    pthread_setname_np(w.thread, name);
-    if (options.pin) pin_to(w.thread, mine[w.index % mine.size()]);
+    char name[24];
+    std::snprintf(name, sizeof name, "burnish-%u", count);
+    pthread_setname_np(m.thread, name);
+    if (options.pin) pin_to(m.thread, mine[count % mine.size()]);
   }
   pthread_sigmask(SIG_SETMASK, &before, nullptr);
   if (error != 0) {
-    stop(started);
-    fail(BURNISH_ERROR_MEMORY, "the system gives %u of %u threads: %s", started + 1, threads_,
+    stop(count);
+    fail(BURNISH_ERROR_MEMORY, "the system gives %u of %u threads: %s", count, threads_,
          std::strerror(error));
   }
 }
 
 Pool::~Pool() {
-  if (threads_ > 1 && getpid() == process_) stop(threads_ - 1);
+  if (threads_ > 1 && getpid() == process_) stop(threads_);
 }
 
-void Pool::stop(std::uint32_t started) {
+// Ends the workers among the first `count` members.
+void Pool::stop(std::uint32_t count) {
   stopping_.store(true);
-  for (std::uint32_t i = 0; i < started; ++i) {
-    raise(workers_[i].start, workers_[i].start.word.load() + 1);
+  for (std::uint32_t t = 1; t < count; ++t) {
+    raise(members_[t].start, members_[t].start.word.load() + 1);
   }
-  for (std::uint32_t i = 0; i < started; ++i) pthread_join(workers_[i].thread, nullptr);
+  for (std::uint32_t t = 1; t < count; ++t) pthread_join(members_[t].thread, nullptr);
 }
 
-void* Pool::worker_main(void* worker) {
-  Worker& self = *static_cast<Worker*>(worker);
+void* Pool::worker_main(void* member) {
+  Member& self = *static_cast<Member*>(member);
   self.pool->work(self);
   return nullptr;
 }
 
-void Pool::work(Worker& self) {
+void Pool::Member::seen_here() { cpu.store(sched_getcpu(), std::memory_order_relaxed); }
+
+void Pool::work(Member& self) {
   const Awake awake_here;
   const FloatDefaults defaults;
   for (std::uint32_t seen = 0;; ++seen) {
-    wait(self.start, seen);
+    wait(self, self.start, seen);
     if (stopping_.load()) return;
-    const std::uint32_t workers =
-        count_ - 1;  // read now: the next job may begin once all have counted themselves
+    self.seen_here();
+    // Read now: the next job may begin once all have counted themselves.
+    const std::uint32_t workers = count_.load(std::memory_order_relaxed) - 1;
     job_(ctx_, self.index);
     if (finished_.fetch_add(1, std::memory_order_acq_rel) + 1 == workers) {
       raise(done_, done_.word.load(std::memory_order_relaxed) + 1);
@@ -170,44 +174,46 @@ void Pool::run(std::uint32_t count, Job job, void* ctx) {
   }
   const std::lock_guard lock(turn_);
   const Awake awake_here;
+  Member& self = members_[0];
+  self.seen_here();
   job_ = job;
   ctx_ = ctx;
-  count_ = count;
+  count_.store(count, std::memory_order_relaxed);
   finished_.store(0, std::memory_order_relaxed);
   const std::uint32_t jobs = done_.word.load(std::memory_order_relaxed);
-  for (std::uint32_t i = 0; i < count - 1; ++i) {
-    Signal& start = workers_[i].start;
+  for (std::uint32_t t = 1; t < count; ++t) {
+    Signal& start = members_[t].start;
     raise(start, start.word.load(std::memory_order_relaxed) + 1);
   }
   job(ctx, 0);
-  if (count > 1) wait(done_, jobs);
+  if (count > 1) wait(self, done_, jobs);
 }
 
-void Pool::barrier() {
-  if (count_ == 1) return;
+void Pool::barrier(std::uint32_t thread) {
+  Member& self = members_[thread];
+  self.seen_here();
   const std::uint32_t before = released_.word.load(std::memory_order_relaxed);
-  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 == count_) {
+  if (arrived_.fetch_add(1, std::memory_order_acq_rel) + 1 ==
+      count_.load(std::memory_order_relaxed)) {
     arrived_.store(0, std::memory_order_relaxed);
     raise(released_, before + 1);
   } else {
-    wait(released_, before);
+    wait(self, released_, before);
   }
 }
 
-bool Pool::crowded() const {
-  return always_crowded_ || awake.load(std::memory_order_relaxed) > static_cast<int>(cpus_);
-}
-
-void Pool::wait(Signal& signal, std::uint32_t old) const {
-  if (spin(signal, old)) return;
+void Pool::wait(Member& self, Signal& signal, std::uint32_t old) const {
+  if (spin(self, signal, old)) return;
   signal.sleepers.fetch_add(1, std::memory_order_seq_cst);
   awake.fetch_sub(1, std::memory_order_relaxed);
   while (signal.word.load(std::memory_order_seq_cst) == old) futex_wait(signal.word, old);
+  self.seen_here();
   awake.fetch_add(1, std::memory_order_relaxed);
   signal.sleepers.fetch_sub(1, std::memory_order_relaxed);
 }
 
-bool Pool::spin(const Signal& signal, std::uint32_t old) const {
+// True when the word changed while this thread spun.
+bool Pool::spin(const Member& self, const Signal& signal, std::uint32_t old) const {
   using Clock = std::chrono::steady_clock;
   Clock::time_point start{};
   for (int round = 0;; ++round) {
@@ -215,14 +221,24 @@ bool Pool::spin(const Signal& signal, std::uint32_t old) const {
       if (signal.word.load(std::memory_order_acquire) != old) return true;
       pause_cpu();
     }
-    if (spin_time_.count() == 0 || crowded()) return false;
+    if (spin_time_.count() == 0 || in_the_way(self)) return false;
     const Clock::time_point now = Clock::now();
     if (round == 0) start = now;
     if (now - start > spin_time_) return false;
-    // The machine may be crowded by others: from half the time on, let them run if they wait for
-    // this CPU.
-    if (now - start > spin_time_ / 2) sched_yield();
   }
+}
+
+// Could a thread that spins here keep the one that it waits for from running?
+bool Pool::in_the_way(const Member& self) const {
+  if (always_crowded_ || awake.load(std::memory_order_relaxed) > static_cast<int>(cpus_)) {
+    return true;
+  }
+  const int here = sched_getcpu();
+  const std::uint32_t count = count_.load(std::memory_order_relaxed);
+  for (std::uint32_t t = 0; t < count; ++t) {
+    if (t != self.index && members_[t].cpu.load(std::memory_order_relaxed) == here) return true;
+  }
+  return false;
 }
 
 }  // namespace burnish::runtime

@@ -2,9 +2,10 @@
 // barriers inside.
 //
 // A worker waits on its own word, the caller on one, a barrier on one; every wait spins first and
-// then sleeps on the word (futex). Spinning stops at once while more threads of the process's pools
-// are awake than there are CPUs: then the thread that is waited for may need the CPU of the one
-// that waits.
+// then sleeps on the word (futex). Spinning stops at once where the thread that is waited for may
+// need the CPU of the one that waits: while more threads of the process's pools are awake than
+// there are CPUs, or when another thread of the pool was last seen on the same CPU. (Yielding
+// instead would hand the CPU to any other program for a whole time slice.)
 #pragma once
 
 #include <pthread.h>
@@ -46,37 +47,41 @@ class Pool {
   using Job = void (*)(void* ctx, std::uint32_t thread);
   void run(std::uint32_t count, Job job, void* ctx);
 
-  // Inside a job: returns when all its threads have come here.
-  void barrier();
+  // Inside a job, on thread `thread`: returns when all its threads have come here.
+  void barrier(std::uint32_t thread);
 
  private:
-  struct Worker {
+  // One of the threads; number 0 is whoever calls run.
+  struct Member {
     Signal start;
-    Pool* pool = nullptr;
+    std::atomic<int> cpu{-1};  // where it last ran; when woken, it most likely waits there
     std::uint32_t index = 0;
+    Pool* pool = nullptr;
     pthread_t thread{};
+
+    void seen_here();
   };
 
-  static void* worker_main(void* worker);
-  void work(Worker& self);
-  void stop(std::uint32_t started);
-  bool crowded() const;
+  static void* worker_main(void* member);
+  void work(Member& self);
+  void stop(std::uint32_t count);
   // Until signal.word differs from `old`.
-  void wait(Signal& signal, std::uint32_t old) const;
-  bool spin(const Signal& signal, std::uint32_t old) const;
+  void wait(Member& self, Signal& signal, std::uint32_t old) const;
+  bool spin(const Member& self, const Signal& signal, std::uint32_t old) const;
+  bool in_the_way(const Member& self) const;
 
   std::uint32_t threads_ = 1;
   std::uint32_t cpus_ = 1;       // how many threads of the process may run at once
   bool always_crowded_ = false;  // more threads than the creator's mask has CPUs
   pid_t process_ = 0;
   std::chrono::nanoseconds spin_time_{};
-  std::unique_ptr<Worker[]> workers_;  // workers_[t - 1] is thread t
+  std::unique_ptr<Member[]> members_;
   std::mutex turn_;
 
   // Of the running job; written by the caller while the workers wait.
   Job job_ = nullptr;
   void* ctx_ = nullptr;
-  std::uint32_t count_ = 1;
+  std::atomic<std::uint32_t> count_{1};
   std::atomic<bool> stopping_{false};
 
   alignas(64) std::atomic<std::uint32_t> arrived_{0};

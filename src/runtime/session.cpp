@@ -61,7 +61,7 @@ struct Session::Run {
 
   static Run& of(void* ctx) { return *static_cast<Run*>(ctx); }
   static void no_barrier(void*, std::uint32_t) {}
-  static void barrier(void* ctx, std::uint32_t) { of(ctx).session.pool_->barrier(); }
+  static void barrier(void* ctx, std::uint32_t thread) { of(ctx).session.pool_->barrier(thread); }
   static void mark(void* ctx, std::uint32_t, std::uint32_t step) {
     Run& run = of(ctx);
     if (step >= run.session.model_->metadata().steps.size()) return;
