@@ -34,62 +34,79 @@ void Lowering::emit_halo(StageId s, const Box& box, const std::vector<Domain>& f
                         t.name, fills.size());
       if (fills[0].kind() != ExprKind::Const)
         refuse_schedule("{} is read with a fill that is no constant: cache_read it", t.name);
-      fill_box(s, box, part, fills[0], out);
+      fill_box(s, box, std::move(part), fills[0], out);
     }
   }
 }
 
 // A nest in the order of memory. Where the innermost dimension is whole blocks or a constant range, it is filled by
 // vectors.
-void Lowering::fill_box(StageId s, const Box& box, const std::vector<Domain>& part, const Expr& fill, Stmts& out) {
+void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, const Expr& fill, Stmts& out) {
   const Stage& t = stage(s);
-  struct FillLoop {
-    VarId var;
-    ForStmt loop;
-    size_t facts;
-  };
   const auto& dims = storage_[s].dims;  // outermost first
-  std::vector<uint32_t> order;          // axes in the order of memory
-  for (auto d = dims.rbegin(); d != dims.rend(); ++d)
-    if (std::find(order.begin(), order.end(), d->axis) == order.end()) order.insert(order.begin(), d->axis);
-  uint32_t last = order.empty() ? 0 : order.back();
+  std::vector<Aff> origin;
+  for (uint32_t a = 0; a < t.axes.size(); ++a) {
+    origin.push_back(box[a].lo);
+    auto& lower = part[a].lower;
+    if (!lower.empty() && std::all_of(lower.begin(), lower.end(), [](auto& b) { return b.a.is_const(); })) {
+      int64_t first = 0;
+      for (const Bound& b : lower) first = std::max(first, b.a.c);
+      origin[a].c += first;
+      part[a].extent -= first;
+      for (Bound& b : part[a].upper) b.a.c -= first;
+      lower.clear();
+    }
+  }
+  uint32_t last = dims.empty() ? 0 : dims.back().axis;
   int64_t block = dims.empty() ? 0 : dims.back().mod;
-  bool vector = !order.empty() && !part[last].varies() && storage_[s].fold[last] == 0;
-  if (block && vector) vector = storage_[s].lo[last] == box[last].lo && part[last].extent % block == 0;
-  int64_t chunk = block ? std::min(block, kMaxLanes) : 16;
-  if (vector && block) vector = block % chunk == 0;
-  std::vector<Index> at(t.axes.size());
+  int64_t lanes = block ? block : 16;
+  bool vector = !dims.empty() && dims.back().div == 1 && !part[last].varies() && storage_[s].fold[last] == 0 &&
+                lanes <= kMaxLanes;
+  if (block) vector = vector && storage_[s].lo[last] == origin[last] && part[last].extent % block == 0;
+  int64_t whole = vector ? part[last].extent / lanes : 0, rest = vector ? part[last].extent % lanes : 0;
+
   size_t facts = ranges_.fact_count();
+  std::vector<Index> at(t.axes.size());
   std::vector<ForStmt> loops;
-  for (uint32_t a : order) {
-    if (vector && a == last) continue;
-    const Domain& d = part[a];
+  auto loop = [&](uint32_t a, const Domain& d, int64_t step) {
+    if (d.extent == 1 && !d.varies()) {
+      at[a] = Index(origin[a]);
+      return;
+    }
     VarId v = fresh(t.axes[a].name, d.extent, LoopKind::Serial);
     know(v, d.lower, d.upper);
-    at[a] = Index(box[a].lo + Aff::of(v));
+    at[a] = Index(origin[a] + Aff::of(v, step));
     loops.push_back({v, LoopKind::Serial, d.extent, d.lower, d.upper});
-  }
-  Stmts stores;
-  auto store = [&](const Aff& position) {
-    if (!order.empty() && vector) at[last] = Index(box[last].lo + position);
-    return make_store(storage_[s].buffer, address(s, at), fill);
   };
-  auto lanes = [&](const Aff& base, int64_t count) {
-    if (count == 1) return store(base);
-    VarId v = fresh(t.axes[last].name, count, LoopKind::Vectorize);
-    return make_for({v, LoopKind::Vectorize, count, {}, {}}, store(base + Aff::of(v)));
-  };
-  if (!vector) {
-    stores.push_back(store(Aff(0)));
-  } else {
-    int64_t n = part[last].extent, whole = n / chunk;
-    if (whole == 1) stores.push_back(lanes(Aff(0), chunk));
-    if (whole > 1) {
-      VarId v = fresh(t.axes[last].name, whole, LoopKind::Serial);
-      stores.push_back(make_for({v, LoopKind::Serial, whole, {}, {}}, lanes(Aff::of(v, chunk), chunk)));
+  std::vector<bool> seen(t.axes.size());
+  for (const Storage::Dim& d : dims) {
+    if (seen[d.axis]) continue;
+    seen[d.axis] = true;
+    if (vector && d.axis == last) {
+      at[last] = Index(origin[last]);
+      if (block && whole > 1) loop(last, Domain{whole, {}, {}}, lanes);  // blocks stand outside the other axes
+    } else {
+      loop(d.axis, part[d.axis], 1);
     }
-    if (n % chunk) stores.push_back(lanes(Aff(whole * chunk), n % chunk));
   }
+  auto store = [&](const Aff& more, int64_t count) {  // `count` elements along the innermost dimension
+    std::vector<Index> position = at;
+    ForStmt lane{0, LoopKind::Vectorize, count, {}, {}};
+    if (count > 1) lane.var = fresh(t.axes[last].name, count, LoopKind::Vectorize);
+    if (vector) position[last].a += more + (count > 1 ? Aff::of(lane.var) : Aff(0));
+    Stmt st = make_store(storage_[s].buffer, address(s, position), fill);
+    return count > 1 ? make_for(std::move(lane), std::move(st)) : st;
+  };
+  Stmts stores;
+  if (!vector) {
+    stores.push_back(store(Aff(0), 1));
+  } else if (block || whole == 1) {
+    stores.push_back(store(Aff(0), lanes));
+  } else if (whole > 1) {
+    VarId v = fresh(t.axes[last].name, whole, LoopKind::Serial);
+    stores.push_back(make_for({v, LoopKind::Serial, whole, {}, {}}, store(Aff::of(v, lanes), lanes)));
+  }
+  if (rest) stores.push_back(store(Aff(whole * lanes), rest));
   Stmt body = make_seq(std::move(stores));
   for (auto l = loops.rbegin(); l != loops.rend(); ++l) body = make_for(std::move(*l), std::move(body));
   ranges_.forget_to(facts);

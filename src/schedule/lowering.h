@@ -170,7 +170,7 @@ class Lowering {
 
   // halo.cpp
   void emit_halo(StageId s, const Box& box, const std::vector<Domain>& full, Stmts& out);
-  void fill_box(StageId s, const Box& box, const std::vector<Domain>& part, const Expr& fill, Stmts& out);
+  void fill_box(StageId s, const Box& box, std::vector<Domain> part, const Expr& fill, Stmts& out);
 
   // storage.cpp
   void allocate(StageId s, const Box& need);
