@@ -281,9 +281,14 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
   const int64_t panel = c.lanes * c.vectors;
   pack_constants(s, acc, r.vector, std::min(panel, ceil_div(channels, c.lanes) * c.lanes));
   s.set_scope(acc, Scope::Register);
+  Layout lanes_inside;  // the accumulators of one vector lie side by side
+  for (uint32_t a = 0; a < red.axes.size(); ++a) {
+    if (a != r.vector) lanes_inside.push_back({a});
+  }
+  lanes_inside.push_back({r.vector});
+  s.pack(acc, lanes_inside);
 
   const std::vector<std::string> outer = names(out.axes, r.outer);
-  std::vector<std::string> order = names(out.axes, r.unit);
   const std::string lane_axis = out.axes[r.vector].name;
   auto [panels, in_panel] = s.split(o, lane_axis, panel, Tail::Tail);
   auto [vectors, lanes] = s.split(o, in_panel, c.lanes, Tail::Tail);
@@ -329,7 +334,8 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
     blocks[0] = row;
     blocks.insert(blocks.begin(), {strip, panels});
   }
-  order.insert(order.begin(), blocks.begin(), blocks.end());
+  std::vector<std::string> order = names(out.axes, r.unit);
+  order.insert(order.end(), blocks.begin(), blocks.end());
   if (r.tile) order.push_back(in_tile);
   order.push_back(vectors);
   order.push_back(lanes);
@@ -340,7 +346,7 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
   if (share) s.parallel(o, blocks[0]);
 
   // The reduction, in registers, inside the innermost block loop.
-  s.compute_at(acc, o, order[order.size() - (r.tile ? 4 : 3)]);
+  s.compute_at(acc, o, blocks.back());
   auto [av, al] = s.split(acc, red.axes[r.vector].name, c.lanes, Tail::Tail);
   std::vector<std::string> inner;
   for (const Axis& a : red.axes) {
@@ -394,7 +400,8 @@ void schedule_rows(Schedule& s, StageId out, const Machine& m) {
   if (first < common && m.threads > 1 && points(stage.axes) > 4096) s.parallel(o, stage.axes[first].name);
 }
 
-bool lowers(const Schedule& s) { return !s.failure() && lower(s).ok(); }
+bool lowers(const Schedule& s) {
+  return !s.failure() && lower(s).ok(); }
 
 }  // namespace
 
