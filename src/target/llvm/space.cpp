@@ -400,8 +400,7 @@ void schedule_rows(Schedule& s, StageId out, const Machine& m) {
   if (first < common && m.threads > 1 && points(stage.axes) > 4096) s.parallel(o, stage.axes[first].name);
 }
 
-bool lowers(const Schedule& s) {
-  return !s.failure() && lower(s).ok(); }
+bool lowers(const Schedule& s) { return !s.failure() && lower(s).ok(); }
 
 }  // namespace
 
