@@ -7,10 +7,10 @@
 //
 // Formulas are written over logical axes and read any layout, so a conversion is a matter of speed alone, with one
 // exception: reshapes become views and need their operand in row-major order. Hence the rules below:
-//  - operators of LayoutRule::ChannelsLast compute in channels-last, and ask it of their data operand, except that a
-//    convolution reads a tensor of few channels as it is: lanes run over output channels there, and converting a
-//    picture costs more than its strided reads;
-//  - elementwise and other layout-agnostic operators follow their operands;
+//  - convolutions and poolings (LayoutRule::ChannelsLast) compute in channels-last, and ask it of their data operand,
+//    except that a convolution reads a tensor of few channels as it is: lanes run over output channels there, and
+//    converting a picture costs more than its strided reads;
+//  - elementwise and moving operators that can work in any layout follow their operands;
 //  - row-major operators that compute get converted operands; those that only move elements read what there is;
 //  - the graph's inputs and outputs are row-major.
 #include <map>
@@ -42,14 +42,20 @@ class LayoutChooser {
  private:
   const TensorType& now_type(ValueId old) const { return rewriter_.out.type(rewriter_.map(old)); }
 
+  static bool computes(const Node& n) {
+    return n.op->fusion == Fusion::Anchor || n.op->fusion == Fusion::Reduction;
+  }
+
   void visit(NodeId id) {
     const Node& n = g_.nodes[id];
     Layout result;
     switch (n.op->layout) {
-      case LayoutRule::ChannelsLast: result = enter_channels_last(n); break;
+      case LayoutRule::ChannelsLast:
+        result = computes(n) ? enter_channels_last(n) : follow_operands(n);
+        break;
       case LayoutRule::Any: result = follow_operands(n); break;
       case LayoutRule::RowMajor:
-        if (n.op->fusion != Fusion::Injective || is_reshape(*n.op)) {
+        if (computes(n) || n.op->fusion == Fusion::Opaque || is_reshape(*n.op)) {
           for (ValueId v : n.inputs) ask(v, {});
         }
         break;

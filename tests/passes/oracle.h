@@ -1,0 +1,31 @@
+// Runs graphs node by node through the operators' formulas: what every pass has to preserve.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "graph/graph.h"
+#include "passes/context.h"
+
+namespace burnish::test {
+
+std::vector<Tensor> evaluate_graph(const Graph& g, const std::vector<Tensor>& inputs);
+std::vector<Tensor> random_inputs(const Graph& g, uint64_t seed);
+
+// Runs a program in the interpreter.
+std::vector<Tensor> interpret_program(const Program& p, const Graph& g, const std::vector<Tensor>& inputs);
+
+// A failure naming the first element that differs by more than `tolerance` times the larger magnitude (at least 1).
+void expect_close(const std::vector<Tensor>& got, const std::vector<Tensor>& wanted, double tolerance,
+                  const std::string& what);
+
+// A seeded network of convolutions, norms, activations, residual adds, pools, concats, reshapes and softmax.
+Graph random_network(uint64_t seed);
+
+// A target that schedules every group as it stands: loops in the order of the axes.
+const Target& plain_target();
+
+// Compares with tests/passes/golden/<name>.txt; BURNISH_UPDATE=1 writes the file instead.
+void expect_golden(const std::string& name, const std::string& text);
+
+}  // namespace burnish::test
