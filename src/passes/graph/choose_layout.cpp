@@ -78,14 +78,16 @@ class LayoutChooser {
     return wanted;
   }
 
-  // Channels-last as soon as one operand of the result's rank is.
+  // Channels-last as soon as one operand of the result's rank is; by name where that makes no difference in memory.
   Layout follow_operands(const Node& n) {
     const Shape& out = g_.type(n.outputs[0]).shape;
     Layout wanted;
     for (ValueId v : n.inputs) {
       if (v == no_value || g_.values[v].is_constant()) continue;
       const TensorType& t = now_type(v);
-      if (t.shape.size() == out.size() && !is_row_major_memory(t)) wanted = t.layout;
+      if (t.shape.size() != out.size()) continue;
+      if (wanted.empty() || !is_row_major_memory(t)) wanted = t.layout;
+      if (!is_row_major_memory(t)) break;
     }
     if (wanted.empty()) return {};
     for (ValueId v : n.inputs) {
