@@ -1,0 +1,156 @@
+#include "loop/prover.h"
+
+#include <algorithm>
+#include <limits>
+#include <numeric>
+
+namespace burnish::loop {
+
+namespace {
+
+constexpr int64_t unbounded = int64_t{1} << 60;
+constexpr int64_t largest_factor = int64_t{1} << 18, largest_coefficient = int64_t{1} << 42;
+constexpr int deepest = 10, steps = 4000;
+
+int64_t clamp(__int128 v) {
+  return static_cast<int64_t>(std::clamp<__int128>(v, -unbounded, unbounded));
+}
+
+int64_t times(int64_t k, int64_t v) { return clamp(static_cast<__int128>(k) * v); }
+int64_t plus(int64_t a, int64_t b) { return clamp(static_cast<__int128>(a) + b); }
+
+// What a loaded integer may be.
+std::pair<int64_t, int64_t> range_of_dtype(DType t) {
+  int width = size_of(t) * 8;
+  if (width > 32) return {-unbounded, unbounded};
+  if (!is_signed(t)) return {0, (int64_t{1} << width) - 1};
+  return {-(int64_t{1} << (width - 1)), (int64_t{1} << (width - 1)) - 1};
+}
+
+bool is_small(const Aff& a) {
+  auto small = [](int64_t k) { return k >= -largest_coefficient && k <= largest_coefficient; };
+  return small(a.c) && std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return small(t.k); });
+}
+
+}  // namespace
+
+bool same_atom(const Atom& a, const Atom& b) {
+  Index x, y;
+  x.atoms = {a};
+  y.atoms = {b};
+  return equal(x, y);
+}
+
+Prover::Prover(size_t variables) : ranges_(variables, {-unbounded, unbounded}) {}
+
+void Prover::bind(VarId v, int64_t lo, int64_t hi) {
+  if (v >= ranges_.size()) ranges_.resize(v + 1, {-unbounded, unbounded});
+  ranges_[v] = {std::max(lo, -unbounded), std::min(hi, unbounded)};
+}
+
+Prover::Id Prover::fresh(int64_t lo, int64_t hi) {
+  Id id = static_cast<Id>(ranges_.size());
+  bind(id, lo, hi);
+  return id;
+}
+
+void Prover::assume(const Aff& nonnegative) {
+  if (!nonnegative.is_const() && is_small(nonnegative)) facts_.push_back(nonnegative);
+}
+
+void Prover::reset(Mark m) {
+  facts_.resize(m.facts);
+  atoms_.resize(m.atoms);
+}
+
+Prover::Range Prover::range(const Aff& a) const {
+  int64_t lo = a.c, hi = a.c;
+  for (const Term& t : a.terms) {
+    auto [l, h] = t.var < ranges_.size() ? ranges_[t.var] : std::pair(-unbounded, unbounded);
+    if (t.k < 0) std::swap(l, h);
+    lo = plus(lo, times(t.k, l));
+    hi = plus(hi, times(t.k, h));
+  }
+  return {lo, hi};
+}
+
+Aff Prover::flatten(const Index& i) {
+  Aff out = i.a;
+  for (const Atom& x : i.atoms) {
+    Atom plain = x;
+    plain.scale = 1;
+    out.add(stand_in(plain), x.scale);
+  }
+  return out;
+}
+
+Prover::Id Prover::stand_in(const Atom& atom) {
+  for (const AtomId& known : atoms_) {
+    if (same_atom(known.atom, atom)) return known.id;
+  }
+  if (atom.mod && !atom.value) {
+    // x mod m = x - m * (x / m) with x = a / div; two floors by constants are one.
+    Atom whole = atom, quotient = atom;
+    whole.mod = quotient.mod = 0;
+    int64_t div;
+    if (!__builtin_mul_overflow(atom.div, atom.mod, &div)) {
+      quotient.div = div;
+      Id x = stand_in(whole), q = stand_in(quotient);
+      auto [lo, hi] = ranges_[x];
+      bool inside = lo >= 0 && hi < atom.mod;
+      Id id = fresh(inside ? lo : 0, inside ? hi : atom.mod - 1);
+      Aff difference = Aff::of(id) - Aff::of(x) + Aff::of(q, atom.mod);
+      assume(difference);
+      assume(-difference);
+      atoms_.push_back({atom, id});
+      return id;
+    }
+  }
+  auto [lo, hi] = range(atom.a);
+  if (atom.value) {
+    auto [l, h] = range_of_dtype(atom.value.dtype());
+    lo = plus(lo, l);
+    hi = plus(hi, h);
+  }
+  lo = floor_div(lo, atom.div);
+  hi = floor_div(hi, atom.div);
+  if (atom.mod && (lo < 0 || hi >= atom.mod)) {
+    lo = 0;
+    hi = atom.mod - 1;
+  }
+  Id id = fresh(lo, hi);
+  if (!atom.value && !atom.mod) {
+    Aff rest = atom.a - Aff::of(id, atom.div);  // a - div * (a / div) lies in [0, div)
+    assume(rest);
+    assume(Aff(atom.div - 1) - rest);
+  }
+  atoms_.push_back({atom, id});
+  return id;
+}
+
+bool Prover::never_negative(const Aff& a) {
+  budget_ = steps;
+  return prove(a, 0);
+}
+
+// goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers).
+bool Prover::prove(const Aff& goal, int depth) {
+  if (range(goal).first >= 0) return true;
+  if (depth == deepest || !is_small(goal)) return false;
+  for (size_t n = facts_.size(); n-- > 0;) {
+    const Aff& fact = facts_[n];
+    for (const Term& t : fact.terms) {
+      int64_t k = goal.slope(t.var);
+      if (k == 0 || (k > 0) != (t.k > 0)) continue;
+      if (--budget_ < 0) return false;
+      int64_t g = std::gcd(k, t.k), m = std::abs(t.k) / g, q = std::abs(k) / g;
+      if (m > largest_factor || q > largest_factor) continue;
+      Aff rest = goal * m - fact * q;
+      rest.c += m - 1;
+      if (prove(rest, depth + 1)) return true;
+    }
+  }
+  return false;
+}
+
+}  // namespace burnish::loop

@@ -1,0 +1,61 @@
+// Proves affine inequalities from facts by eliminating variables (Fourier and Motzkin, one fact at a time, depth first).
+// The verifier's own: it shares no code with Ranges, by which the lowering decided what it may leave out, and it combines
+// facts, which Ranges does not need to. Private to src/loop.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "expr/expr.h"
+
+namespace burnish::loop {
+
+bool same_atom(const Atom& a, const Atom& b);
+
+class Prover {
+ public:
+  // Variables of the function, and stand-ins for the atoms of indices.
+  using Id = uint32_t;
+  using Range = std::pair<int64_t, int64_t>;
+
+  // Ids below `variables` are the caller's.
+  explicit Prover(size_t variables = 0);
+
+  void bind(VarId v, int64_t lo, int64_t hi);
+  Id fresh(int64_t lo, int64_t hi);
+  void assume(const Aff& nonnegative);
+
+  // Facts and atoms that came after a mark are dropped with it. Ranges of variables stay: they are bound anew.
+  struct Mark {
+    size_t facts, atoms;
+  };
+  Mark mark() const { return {facts_.size(), atoms_.size()}; }
+  void reset(Mark m);
+
+  // The index as an affine form over variables and stand-ins, with facts that tie these to what they stand for.
+  // Equal atoms get equal stand-ins.
+  Aff flatten(const Index& i);
+
+  bool never_negative(const Aff& a);
+  Range range(const Aff& a) const;  // from the variables' ranges alone
+
+  struct AtomId {
+    Atom atom;  // scale 1
+    Id id;
+  };
+  const std::vector<AtomId>& atoms() const { return atoms_; }
+  const std::vector<Aff>& facts() const { return facts_; }
+  Range range_of(Id id) const { return ranges_[id]; }
+
+ private:
+  bool prove(const Aff& goal, int depth);
+  Id stand_in(const Atom& atom);
+  std::vector<Range> ranges_;
+  std::vector<Aff> facts_;
+  std::vector<AtomId> atoms_;
+  int budget_ = 0;
+};
+
+}  // namespace burnish::loop
