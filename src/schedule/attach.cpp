@@ -83,22 +83,25 @@ bool has_parallel(const Stmt& s) {
 // Outside all loops, statements of which one may depend on the other have a barrier between them, unless both are
 // executed by thread 0 alone.
 Stmt Lowering::sequence(Stmts list) const {
+  struct Since {  // the last barrier: is there a statement, and a parallel one
+    bool any = false, parallel = false;
+  };
   Stmts out;
-  bool separated = false, parallel = false;
+  Since before, together;  // statements that the next one may depend on; those that it does not depend on
   for (Stmt& s : list) {
     if (!s) {
-      separated = true;
+      before = {before.any || together.any, before.parallel || together.parallel};
+      together = {};
       continue;
     }
     if (open_.empty()) {
       bool here = has_parallel(s);
-      if (separated && !out.empty() && (parallel || here)) {
+      if (before.any && (before.parallel || here)) {
         out.push_back(make_barrier());
-        parallel = false;
+        before = {};
       }
-      parallel |= here;
+      together = {true, together.parallel || here};
     }
-    separated = false;
     out.push_back(std::move(s));
   }
   return out.size() == 1 ? out[0] : make_seq(std::move(out));

@@ -62,7 +62,12 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         }
       }
       if (!i.output && !spans.empty() && !spans[0]) return;  // nothing here reads it
-      for (auto& span : spans) to.push_back(std::move(*span));
+      for (size_t a = 0; a < spans.size(); ++a) {
+        // An index that is not affine here may have been at the place of storage: that region holds all that is read.
+        const Storage& at = storage_[s];
+        if (spans[a]->whole && at.alive && i.store != p && !i.output) spans[a] = Span(at.lo[a], at.ext[a]);
+        to.push_back(std::move(*spans[a]));
+      }
       if (t.scan) scan_extent(s, to[*t.scan]);
       for (const Axis& a : t.raxes) to.push_back(Span(Aff(0), a.extent));
     };

@@ -97,6 +97,7 @@ std::optional<Span> divided(const Span& s, int64_t d) {
   auto lo = divided(s.lo, d), last = divided(s.lo + Aff(s.ext - 1), d);
   if (!lo || !last) return std::nullopt;
   Span r(*lo, (*last - *lo).c + 1);
+  r.whole = s.whole;
   for (const Aff& c : s.clo)
     if (auto q = divided(c, d)) r.clip_low(*q);
   for (const Aff& c : s.chi)
@@ -107,6 +108,7 @@ std::optional<Span> divided(const Span& s, int64_t d) {
 Span scaled(const Span& s, int64_t k) {
   if (k == 0) return Span(Aff(0), 1);
   Span r((k > 0 ? s.lo : s.lo + Aff(s.ext - 1)) * k, std::abs(k) * (s.ext - 1) + 1);
+  r.whole = s.whole;
   for (const Aff& c : s.clo)
     k > 0 ? r.clip_low(c * k) : r.clip_high(c * k + Aff(1));
   for (const Aff& c : s.chi) {
@@ -119,6 +121,7 @@ Span scaled(const Span& s, int64_t k) {
 Span sum(const Span& a, const Span& b) {
   bool clips_a = !a.clo.empty() || !a.chi.empty(), clips_b = !b.clo.empty() || !b.chi.empty();
   Span r(a.lo + b.lo, a.ext + b.ext - 1);
+  r.whole = a.whole || b.whole;
   if (clips_a && clips_b) return r;
   const Span& with = clips_a ? a : b;
   const Span& other = clips_a ? b : a;
@@ -150,7 +153,10 @@ std::optional<Span> atom_span(const Atom& atom, const AxisSpans& spans, const Ra
   if (s) s = divided(*s, atom.div);
   if (atom.mod) {
     bool inside = s && ranges.bounds(s->lo).lo >= 0 && ranges.bounds(s->lo).hi + s->ext <= atom.mod;
-    if (!inside) s = Span(Aff(0), atom.mod);
+    if (!inside) {
+      s = Span(Aff(0), atom.mod);
+      s->whole = true;
+    }
   }
   if (s) s = scaled(*s, atom.scale);
   return s;
@@ -161,7 +167,9 @@ std::optional<Span> atom_span(const Atom& atom, const AxisSpans& spans, const Ra
 Span span_through(const Index& index, const AxisSpans& spans, int64_t extent, const Ranges& ranges) {
   if (index.is_affine()) return affine_span(index.a, spans);
   if (auto s = index_span(index, spans, ranges)) return *s;
-  return Span(Aff(0), extent);
+  Span all(Aff(0), extent);
+  all.whole = true;
+  return all;
 }
 
 Span hull(const Span& a, const Span& b) {
@@ -170,6 +178,7 @@ Span hull(const Span& a, const Span& b) {
   int64_t begin = std::min(a.lo.c, b.lo.c), end = std::max(a.lo.c + a.ext, b.lo.c + b.ext);
   Span r(a.lo, end - begin);
   r.lo.c = begin;
+  r.whole = a.whole || b.whole;
   // A clip survives where both sides have one of its slope.
   for (const Aff& x : a.clo)
     for (const Aff& y : b.clo)

@@ -23,6 +23,7 @@ struct Span {
   Aff lo;
   int64_t ext = 0;
   std::vector<Aff> clo, chi;
+  bool whole = false;  // not derived from the index: all that it may reach
 
   Span() = default;
   Span(Aff lo, int64_t ext) : lo(std::move(lo)), ext(ext) {}

@@ -98,8 +98,11 @@ void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
     if (part == Part::Main) part = Part::Update;
     if (part != Part::Update) return walk(w, i + 1, part, out);
   }
+  const Loop& loop = w.nest.loops[l];
+  bool overlaps = loop.parent != kNoLoop && w.nest.loops[loop.parent].tail == Tail::Overlap;
   each_entry(w, l, [&](const Entry& e) {
     if (e.count > 0) walk_entry(w, i, part, e, out);
+    if (overlaps) out.push_back(Stmt());
   });
   leave(w, l);
 }
