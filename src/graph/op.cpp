@@ -187,6 +187,12 @@ std::vector<TensorPtr> evaluate_node(const Graph& g, const Node& n) {
     if (v != no_value && !g.values[v].is_constant()) return {};
   }
   if (n.bodies.empty() && n.op->compute == nullptr) return {};
+  std::vector<TensorPtr> empty;  // nothing to compute
+  for (ValueId v : n.outputs) {
+    if (element_count(g.type(v).shape) != 0) break;
+    empty.push_back(std::make_shared<Tensor>(g.type(v).dtype, g.type(v).shape));
+  }
+  if (empty.size() == n.outputs.size()) return empty;
   const StageGroup stages = stages_of(g, n);
   std::vector<const Tensor*> inputs;
   std::vector<bool> seen(g.values.size(), false);

@@ -77,7 +77,7 @@ std::vector<StageId> compute_concat(ComputeContext& c) {
       e = e ? select(all_nonnegative(std::span(&before, 1)), part, e) : part;
       end -= extent;
     }
-    return e;
+    return e ? e : zero(c.outputs[0].dtype);  // all operands are empty
   })};
 }
 

@@ -126,7 +126,9 @@ Line line_of(const Axis1& x, Coordinates mode) {
       return x.out > 1 ? reduced({2 * q, q - p, 2 * p}) : Line{0, 0, 1};
     case Coordinates::Asymmetric: return reduced({q, 0, p});
     case Coordinates::AlignCorners:
-      return x.out > 1 ? reduced({x.in - 1, 0, x.out - 1}) : Line{0, 0, 1};
+      // by the extent before rounding down: (in - 1) / (in * scale - 1)
+      return x.out > 1 ? reduced({checked_mul(x.in - 1, q), 0, checked_mul(x.in, p) - q})
+                       : Line{0, 0, 1};
     case Coordinates::TfHalfPixelForNn: return reduced({2 * q, q, 2 * p});
     case Coordinates::HalfPixelSymmetric:
       return reduced({2 * q, checked_mul(x.in, p) - checked_mul(x.out, q) + q - p, 2 * p});

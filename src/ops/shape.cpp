@@ -94,6 +94,7 @@ std::vector<TensorType> infer_flatten(const InferContext& c) {
 // equal products are treated apart, so that only what is really split needs a division.
 std::vector<Index> reshaped(const Shape& in, const Shape& to, AxisVars out) {
   std::vector<Index> at(in.size(), Index(Aff(0)));
+  if (element_count(in) == 0) return at;
   size_t i = 0, o = 0;
   while (i < in.size() || o < to.size()) {
     size_t i0 = i, o0 = o;
@@ -129,8 +130,8 @@ std::vector<StageId> compute_reshape(ComputeContext& c) {
 StageId listed(ComputeContext& c, const std::vector<int64_t>& values) {
   DType t = c.outputs[0].dtype;
   return map(c, c.outputs[0], "", [&](AxisVars a) {
-    Expr e = constant_int(values.back(), t);
-    for (size_t i = values.size() - 1; i-- > 0;) {
+    Expr e = constant_int(values.empty() ? 0 : values.back(), t);
+    for (size_t i = values.empty() ? 0 : values.size() - 1; i-- > 0;) {
       Index before(Aff(static_cast<int64_t>(i)) - a[0]);
       e = select(all_nonnegative(std::span(&before, 1)), constant_int(values[i], t), e);
     }

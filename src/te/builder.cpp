@@ -18,7 +18,7 @@ std::vector<Axis> GroupBuilder::make_axes(std::vector<NamedExtent> axes) {
   std::vector<Axis> out;
   out.reserve(axes.size());
   for (NamedExtent& a : axes) {
-    check(a.extent > 0, "axis {} has the extent {}; stages have no empty axes", a.name, a.extent);
+    check(a.extent >= 0, "axis {} has the extent {}", a.name, a.extent);
     VarId var = group_.fresh(a.name);
     out.push_back({std::move(a.name), var, a.extent});
   }

@@ -41,11 +41,13 @@ void run_block(StageCode& code, const Stage& s) {
   code.set_reduce_point(point);
   code.run(code.init);
   code.reset_accumulator();
-  do {
+  bool empty = std::any_of(s.raxes.begin(), s.raxes.end(),
+                           [](const Axis& a) { return a.extent == 0; });
+  for (bool more = !empty; more; more = advance(point, s.raxes)) {
     code.set_reduce_point(point);
     code.run(code.body);
     code.combine_body();
-  } while (advance(point, s.raxes));
+  }
   code.run(code.finish);
 }
 
@@ -61,7 +63,7 @@ void compute_stage(const StageGroup& g, StageId id, std::vector<Tensor>& storage
   std::vector<int64_t> strides(s.axes.size(), 1);
   for (size_t d = s.axes.size(); d-- > 1;) strides[d - 1] = strides[d] * s.axes[d].extent;
   int64_t total = out.size();
-  int64_t run_length = s.scan ? total / s.axes[*s.scan].extent : total;
+  int64_t run_length = s.scan && total > 0 ? total / s.axes[*s.scan].extent : total;
 
   std::vector<std::vector<int64_t>> values(s.axes.size(),
                                            std::vector<int64_t>(te::block_lanes));
