@@ -63,7 +63,11 @@ void expect_same(const Case& c, const std::string& what) {
   std::mt19937_64 random(seed());
   auto f = lower(c.schedule);
   ASSERT_TRUE(f.ok()) << f.reason();
-  ASSERT_NO_THROW(verify(*f)) << to_text(*f);
+  try {
+    verify(*f);
+  } catch (const std::exception& e) {
+    FAIL() << e.what() << "\n" << to_text(*f) << c.schedule.to_text();
+  }
   const StageGroup& g = c.schedule.group();
   std::vector<Tensor> inputs;
   for (StageId s : c.group.inputs) inputs.push_back(random_tensor(c.group[s], random));
