@@ -15,7 +15,8 @@ bool reads(const Stage& s, StageId from) {
   return found;
 }
 
-// Every load of `from` in `s` is at the point of `s` itself.
+}  // namespace
+
 bool reads_pointwise(const Stage& s, StageId from, const Stage& producer) {
   if (producer.axes.size() != s.axes.size()) return false;
   bool pointwise = true;
@@ -31,8 +32,6 @@ bool reads_pointwise(const Stage& s, StageId from, const Stage& producer) {
   for (size_t i = 0; i < s.axes.size(); ++i) pointwise &= s.axes[i].extent == producer.axes[i].extent;
   return pointwise;
 }
-
-}  // namespace
 
 std::vector<uint32_t> physical_order(const Stage& s) {
   std::vector<uint32_t> order;

@@ -1,0 +1,185 @@
+// Chains of reductions in one nest. The output's rows are cut into a strip a thread; a step computes some rows of the
+// output, before them the rows of every earlier stage that it needs, new ones only: the others are still in a ring.
+//
+//   parallel strip                         E: expanded rows, a ring      D: rows of this step
+//     for step: E: new rows | D: rows | O: rows
+//
+// (MobileNet's inverted residual: E = relu(1x1), D = relu(depthwise), O = 1x1 + input.)
+#include <algorithm>
+
+#include "target/llvm/space.h"
+
+namespace burnish::llvm_target {
+
+namespace {
+
+struct Link {
+  Roles roles;
+  bool window = false;  // its consumer reads more than one of its rows for a row of its own
+};
+
+// Does `acc` read several rows of its producer for a row of its own?
+bool reads_window(const StageGroup& g, const Roles& r, StageId producer) {
+  const Stage& acc = g[r.acc];
+  const VarId rows = acc.axes[r.outer[0]].var;
+  bool window = false;
+  visit(acc.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load || x.from() != producer) return;
+    for (const Index& i : x.indices()) {
+      if (i.a.slope(rows) == 0) continue;
+      for (const Axis& a : acc.raxes) window |= a.extent > 1 && i.a.slope(a.var) != 0;
+    }
+  });
+  return window;
+}
+
+// The stages from the first reduction to `out`, each reading the one before; nothing else is computed.
+std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
+  const StageGroup& g = s.group();
+  const auto computed = std::ranges::count_if(g.stages, [](const Stage& x) { return x.is_compute(); });
+  std::vector<Link> links;
+  int64_t covered = 0;
+  bool window = false;
+  for (std::optional<StageId> next = out; next;) {
+    auto roles = roles_of(s, *next);
+    if (!roles || !roles->tile || roles->outer.size() != 1) return std::nullopt;
+    links.push_back({*roles, window});
+    covered += roles->acc == roles->out ? 1 : 2;
+    next.reset();
+    for (StageId p : producers(g, roles->acc)) {
+      if (!g[p].is_compute()) continue;
+      if (next) return std::nullopt;
+      next = p;
+    }
+    if (next) window = reads_window(g, *roles, *next);
+  }
+  if (covered != computed || links.size() < 2) return std::nullopt;
+  std::reverse(links.begin(), links.end());
+  return links;
+}
+
+// Channels in blocks of one vector, outermost: what a ring looks like.
+Layout blocked(const Stage& stage, const Roles& r, int64_t lanes) {
+  Layout layout = {{r.vector, lanes, 0}};
+  for (uint32_t a : r.unit) layout.push_back({a});
+  for (uint32_t a : r.outer) layout.push_back({a});
+  if (r.tile) layout.push_back({*r.tile});
+  layout.push_back({r.vector, 1, std::min(lanes, stage.axes[r.vector].extent)});
+  if (stage.axes[r.vector].extent < lanes) layout.erase(layout.begin());
+  return layout;
+}
+
+}  // namespace
+
+std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, const Machine& m, int64_t rows) {
+  auto links = links_of(inlined, out);
+  if (!links) return std::nullopt;
+  Schedule s = inlined;
+  const Roles last = links->back().roles;
+  const Stage o = s.group()[out];
+  const std::string row_axis = o.axes[last.outer[0]].name;
+  const int64_t lanes = lanes_of(m, o.dtype);
+
+  // Tiles of every stage; steps refer to stages by name, since ids move when a reduction is split off.
+  struct Part {
+    Tiled tiled;
+    Roles roles;
+    TileChoice choice;
+    Stage stage;
+  };
+  std::vector<Part> parts;
+  std::vector<std::string> stage_names, acc_names;
+  for (const Link& l : *links) {
+    stage_names.push_back(s.group()[l.roles.out].name);
+    acc_names.push_back(s.group()[l.roles.acc].name);
+  }
+  for (size_t i = 0; i < links->size(); ++i) {
+    Roles r = (*links)[i].roles;
+    r.out = *s.group().named(stage_names[i]);
+    r.acc = *s.group().named(acc_names[i]);
+    TileChoice c = choose_tile(s, r, m);
+    const Stage stage = s.group()[r.out];
+    const bool inner = i + 1 < links->size();
+    if (inner) {
+      if (r.broadcast) c.vectors = 1, c.rows = std::min<int64_t>(14, stage.axes[*r.tile].extent);
+      s.pack(stage.name, blocked(stage, r, lanes));
+    }
+    // The halo of a ring lies outside the domain: only the last stage's tiles may be cut at the input's edges.
+    parts.push_back({make_tile(s, r, c, !inner), r, c, stage});
+    if (s.failure()) return std::nullopt;
+  }
+
+  auto [strip, in_strip] = s.split_parts(o.name, row_axis, m.threads);
+  auto [step, row] = s.split(o.name, in_strip, rows, Tail::Guard);
+  for (size_t i = 0; i < parts.size(); ++i) {
+    const Part& p = parts[i];
+    const bool inner = i + 1 < parts.size();
+    std::vector<std::string> outside = names(p.stage.axes, p.roles.unit);
+    const std::string axis = p.stage.axes[p.roles.outer[0]].name;
+    if (!inner) outside.insert(outside.end(), {strip, step, row, p.tiled.loops.panels, p.tiled.loops.tiles});
+    if (inner && p.roles.broadcast) outside.insert(outside.end(), {axis, p.tiled.loops.panels, p.tiled.loops.tiles});
+    if (inner && !p.roles.broadcast) outside.insert(outside.end(), {p.tiled.loops.panels, axis, p.tiled.loops.tiles});
+    if (inner) s.compute_at(p.stage.name, o.name, step);
+    if (inner && (*links)[i].window) {
+      s.store_at(p.stage.name, o.name, strip);
+      s.fold_storage(p.stage.name, axis);
+    }
+    if (i > 0) {
+      // What it reads lies in blocks of lanes: the reduce loop over them is cut there too.
+      const Stage red = s.group()[*s.group().named(p.tiled.acc)];
+      const Stage& producer = parts[i - 1].stage;
+      for (const Axis& k : red.raxes) {
+        bool over_blocks = false;
+        visit(red.body, [&](const Expr& x) {
+          if (x.kind() != ExprKind::Load || s.group()[x.from()].name != producer.name) return;
+          over_blocks |= x.indices()[parts[i - 1].roles.vector].a.slope(k.var) == 1;
+        });
+        if (over_blocks && k.extent > lanes) s.split(p.tiled.acc, k.name, lanes, Tail::Tail);
+      }
+    }
+    attach_tile(s, p.tiled, p.roles, p.choice, outside);
+  }
+  if (m.threads > 1) s.parallel(o.name, strip);
+  if (s.failure()) return std::nullopt;
+  return s;
+}
+
+int64_t scratch_bytes(const Function& f) {
+  int64_t sum = 0;
+  for (const Buffer& b : f.buffers) {
+    if (b.scope == Scope::Thread || b.scope == Scope::Stack) sum += b.size * size_of(b.dtype);
+  }
+  return sum;
+}
+
+std::optional<Schedule> best_chain(const Schedule& inlined, StageId out, const Machine& m) {
+  std::optional<Schedule> best;
+  for (int64_t rows : {1, 2, 4}) {
+    auto s = chain_schedule(inlined, out, m, rows);
+    if (!s) return best;
+    auto f = lower(*s);
+    if (!f) continue;
+    // More rows a step share more loads of weights, as long as rings and rows stay in the second-level cache.
+    if (best && scratch_bytes(*f) > m.l2_bytes / 2) break;
+    best = std::move(s);
+  }
+  return best;
+}
+
+bool chain_pays(const StageGroup& g, const Machine& m) {
+  if (g.outputs.size() != 1) return false;
+  Schedule inlined(g);
+  inline_cheap(inlined);
+  auto s = chain_schedule(inlined, inlined.group().outputs[0], m, 1);
+  if (!s) return false;
+  auto f = lower(*s);
+  if (!f) return false;
+  int64_t weights = 0;
+  for (const Stage& stage : g.stages) {
+    if (stage.kind == StageKind::Constant) weights += points(stage.axes) * size_of(stage.dtype);
+  }
+  // Everything that a step touches again has to stay in the second-level cache.
+  return scratch_bytes(*f) + weights <= m.l2_bytes * 3 / 4;
+}
+
+}  // namespace burnish::llvm_target
