@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t unbounded = int64_t{1} << 60;
 constexpr int64_t largest_factor = int64_t{1} << 18, largest_coefficient = int64_t{1} << 42;
-constexpr int deepest = 10, steps = 4000;
+constexpr int deepest = 24, steps = 4000;
 
 int64_t clamp(__int128 v) {
   return static_cast<int64_t>(std::clamp<__int128>(v, -unbounded, unbounded));
@@ -133,24 +133,30 @@ bool Prover::never_negative(const Aff& a) {
   return prove(a, 0);
 }
 
-// goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers).
+// goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers). One variable at a time, the
+// highest first: stand-ins before what they stand for, inner loops before outer ones.
 bool Prover::prove(const Aff& goal, int depth) {
   if (range(goal).first >= 0) return true;
-  if (depth == deepest || !is_small(goal)) return false;
+  if (depth == deepest || !is_small(goal) || goal.is_const()) return false;
+  Term top = goal.terms[goal.terms.size() - 1];
   for (size_t n = facts_.size(); n-- > 0;) {
     const Aff& fact = facts_[n];
-    for (const Term& t : fact.terms) {
-      int64_t k = goal.slope(t.var);
-      if (k == 0 || (k > 0) != (t.k > 0)) continue;
-      if (--budget_ < 0) return false;
-      int64_t g = std::gcd(k, t.k), m = std::abs(t.k) / g, q = std::abs(k) / g;
-      if (m > largest_factor || q > largest_factor) continue;
-      Aff rest = goal * m - fact * q;
-      rest.c += m - 1;
-      if (prove(rest, depth + 1)) return true;
-    }
+    int64_t s = fact.slope(top.var);
+    if (s == 0 || (top.k > 0) != (s > 0)) continue;
+    if (--budget_ < 0) return false;
+    int64_t g = std::gcd(top.k, s), m = std::abs(s) / g, q = std::abs(top.k) / g;
+    if (m > largest_factor || q > largest_factor) continue;
+    Aff rest = goal * m - fact * q;
+    rest.c += m - 1;
+    if (prove(rest, depth + 1)) return true;
   }
-  return false;
+  auto [lo, hi] = ranges_[top.var];
+  int64_t end = top.k > 0 ? lo : hi;
+  if (end <= -unbounded || end >= unbounded || --budget_ < 0) return false;
+  Aff rest = goal;
+  rest.add(top.var, -top.k);
+  rest.c = plus(rest.c, times(top.k, end));
+  return prove(rest, depth + 1);
 }
 
 }  // namespace burnish::loop
