@@ -19,7 +19,8 @@ constexpr GraphPass graph_passes[] = {
     {"common_subexpressions", common_subexpressions, "after folding: equal weights have become equal constants"},
     {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},
     {"choose_layout", choose_layout, "before fusion: groups are made of nodes of one layout"},
-    {"fuse", fuse, "last: its groups are what is scheduled"},
+    {"fuse", fuse, "its groups are what is scheduled"},
+    {"fuse_chains", fuse_chains, "last: joins finished groups"},
 };
 
 constexpr ProgramPass program_passes[] = {

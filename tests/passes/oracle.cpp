@@ -134,6 +134,13 @@ class NetworkWriter {
     if (pick(0, 1) == 0) inputs.push_back(weights({out}));
     return add("conv", std::move(inputs), std::move(attrs));
   }
+  ValueId conv_transpose(ValueId x) {
+    const int64_t c = g_.type(x).shape[1], groups = c % 2 == 0 ? 2 : 1;
+    Attrs attrs;
+    attrs.set("groups", groups);
+    attrs.set("pads", std::vector<int64_t>{1, 1, 1, 1});
+    return add("conv_transpose", {x, weights({c, pick(1, 3), 3, 3})}, std::move(attrs));
+  }
   ValueId norm(ValueId x) {
     const int64_t c = g_.type(x).shape[1];
     Attrs attrs;
@@ -195,8 +202,9 @@ class NetworkWriter {
     return add("concat", std::move(parts), attrs);
   }
   ValueId layer(ValueId x, const std::vector<ValueId>& kept) {
-    switch (pick(0, 9)) {
+    switch (pick(0, 10)) {
       case 0: return activation(norm(conv(x)));
+      case 9: return norm(scaled(conv_transpose(x)));
       case 1: return activation(conv(x));
       case 2: return scaled(conv(x));
       case 3: return activation(norm(x));
@@ -219,7 +227,13 @@ class NetworkWriter {
       return add("softmax", {add("reshape", {x, integers({1, -1, s[1]})})}, axis);
     }
     const ValueId rows = add("reshape", {x, integers({s[1], -1})});
-    return add("softmax", {add("gemm", {rows, weights({s[2] * s[3], 3}), weights({3})})}, axis);
+    Attrs attrs;
+    const bool transposed = pick(0, 1) == 0;
+    attrs.set("trans_b", int64_t{transposed});
+    attrs.set("alpha", 0.5);
+    const ValueId w = transposed ? weights({3, s[2] * s[3]}) : weights({s[2] * s[3], 3});
+    const ValueId out = add("mul", {add("gemm", {rows, w, weights({3})}, attrs), weights({3}, 0.5, 1.5)});
+    return add("softmax", {out}, axis);
   }
 
   std::mt19937_64 random_;

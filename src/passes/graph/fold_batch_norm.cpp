@@ -6,6 +6,7 @@
 //
 // Both operands of sub and a divisor likewise. A batch norm that stands elsewhere becomes mul and add by constants,
 // which fuse with what is around them. The producer must have no other reader.
+#include <algorithm>
 #include <cmath>
 #include <optional>
 
@@ -101,30 +102,40 @@ std::optional<Found> of_arithmetic(const Graph& g, const Node& n, size_t axis) {
   return {};
 }
 
-// Which output channel every element of the weights belongs to.
-using ChannelOf = int64_t (*)(const Node& n, const Shape& w, int64_t element);
+// Output channels of weights as runs: element i belongs to channel (i / run) % channels + (i / block) * step.
+struct ChannelRuns {
+  int64_t run, channels, block, step;
+};
 
-int64_t conv_channel(const Node&, const Shape& w, int64_t element) {
-  return element / (element_count(w) / w[0]);
+std::optional<ChannelRuns> runs_of(const Node& n, const Shape& w) {
+  const int64_t all = element_count(w);
+  if (all == 0) return {};
+  if (n.op->name == "conv") return ChannelRuns{all / w[0], w[0], all, 0};
+  if (n.op->name == "conv_transpose") {  // w[C, K / groups, window]
+    const int64_t window = all / (w[0] * w[1]);
+    return ChannelRuns{window, w[1], all / n.attrs.i("groups", 1), w[1]};
+  }
+  if (n.op->name == "gemm" && n.attrs.f("beta", 1) == 1) {
+    return n.attrs.i("trans_b", 0) != 0 ? ChannelRuns{w[1], w[0], all, 0} : ChannelRuns{1, w[1], all, 0};
+  }
+  return {};
 }
 
-// w[C, K / groups, spatial]
-int64_t conv_transpose_channel(const Node& n, const Shape& w, int64_t element) {
-  const int64_t window = element_count(w) / (w[0] * w[1]);
-  const int64_t in_a_group = w[0] / n.attrs.i("groups", 1);
-  const int64_t c = element / (window * w[1]);
-  return c / in_a_group * w[1] + element / window % w[1];
+template <class T>
+void scale_runs(Tensor& w, const ChannelRuns& r, const std::vector<double>& scale) {
+  T* data = w.data<T>();
+  for (int64_t i = 0; i < w.size(); i += r.run) {
+    const T s = static_cast<T>(scale[static_cast<size_t>(i / r.run % r.channels + i / r.block * r.step)]);
+    for (int64_t k = 0; k < r.run; ++k) data[i + k] *= s;
+  }
 }
 
-int64_t gemm_channel(const Node& n, const Shape& w, int64_t element) {
-  return n.attrs.i("trans_b", 0) != 0 ? element / w[1] : element % w[1];
-}
-
-ChannelOf channels_of(const Node& n) {
-  if (n.op->name == "conv") return conv_channel;
-  if (n.op->name == "conv_transpose") return conv_transpose_channel;
-  if (n.op->name == "gemm" && n.attrs.f("beta", 1) == 1) return gemm_channel;
-  return nullptr;
+TensorPtr scaled(const TensorPtr& w, const ChannelRuns& runs, const std::vector<double>& scale) {
+  if (std::all_of(scale.begin(), scale.end(), [](double s) { return s == 1; })) return w;
+  auto out = std::make_shared<Tensor>(*w);
+  if (w->dtype == DType::F32) scale_runs<float>(*out, runs, scale);
+  else scale_runs<double>(*out, runs, scale);
+  return out;
 }
 
 class Folder {
@@ -153,12 +164,12 @@ class Folder {
     const NodeId before = out.values[data].producer;
     if (before == ~NodeId{0}) return false;
     const Node conv = out.nodes[before];
-    const ChannelOf channel_of = channels_of(conv);
-    if (channel_of == nullptr || !out.values[conv.inputs[1]].is_constant()) return false;
+    if (conv.inputs.size() < 2 || !out.values[conv.inputs[1]].is_constant()) return false;
     const TensorPtr w = out.values[conv.inputs[1]].constant;
     const bool biased = conv.inputs.size() > 2 && conv.inputs[2] != no_value;
     std::vector<double> bias(found.map.scale.size(), 0);
-    if (!is_float(w->dtype)) return false;
+    const std::optional<ChannelRuns> runs = runs_of(conv, w->shape);
+    if (!runs || (w->dtype != DType::F32 && w->dtype != DType::F64)) return false;
     if (biased) {
       const TensorPtr b = out.values[conv.inputs[2]].constant;
       if (b == nullptr) return false;
@@ -168,15 +179,9 @@ class Folder {
       bias = std::move(values);
     }
 
-    auto weights = std::make_shared<Tensor>(w->dtype, w->shape);
-    for (int64_t i = 0; i < w->size(); ++i) {
-      Scalar s = w->get(i);
-      s.f *= found.map.scale[static_cast<size_t>(channel_of(conv, w->shape, i))];
-      weights->set(i, s);
-    }
     for (size_t c = 0; c < bias.size(); ++c) bias[c] = bias[c] * found.map.scale[c] + found.map.shift[c];
     const Node& n = g_.nodes[id];
-    const ValueId new_w = out.add_constant(out.values[conv.inputs[1]].name, weights);
+    const ValueId new_w = out.add_constant(out.values[conv.inputs[1]].name, scaled(w, *runs, found.map.scale));
     const ValueId new_b = out.add_constant(
         biased ? out.values[conv.inputs[2]].name : out.values[new_w].name + ".bias",
         tensor_of(w->dtype, {static_cast<int64_t>(bias.size())}, bias));

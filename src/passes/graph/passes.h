@@ -13,6 +13,7 @@ Graph fold_batch_norm(const Graph& g, const Context& c);
 Graph common_subexpressions(const Graph& g, const Context& c);
 Graph choose_layout(const Graph& g, const Context& c);
 Graph fuse(const Graph& g, const Context& c);
+Graph fuse_chains(const Graph& g, const Context& c);
 
 // Every float in fp64: the reference of accuracy. Not part of the pipeline.
 Graph to_double(const Graph& g, const Context& c);
