@@ -55,13 +55,20 @@ Domain Lowering::prune(Domain d) const {
     if (b.a.is_const()) first = std::max(first, ceil_div(b.a.c, b.div));
   if (first >= r.extent) r.extent = 0;
   r.extent = std::max<int64_t>(0, r.extent);
+  // Of two bounds of which one always implies the other, that one stays.
+  auto keep = [&](std::vector<Bound>& kept, Bound b, int sign) {
+    auto implies = [&](const Bound& x, const Bound& y) {
+      return x.div == y.div && ranges_.bounds((x.a - y.a) * sign).lo >= 0;
+    };
+    for (const Bound& k : kept)
+      if (implies(k, b)) return;
+    std::erase_if(kept, [&](const Bound& k) { return implies(b, k); });
+    kept.push_back(std::move(b));
+  };
   for (Bound& b : d.lower)
-    if (ceil_div(ranges_.bounds(b.a).hi, b.div) > 0 && std::find(r.lower.begin(), r.lower.end(), b) == r.lower.end())
-      r.lower.push_back(std::move(b));
+    if (ceil_div(ranges_.bounds(b.a).hi, b.div) > 0) keep(r.lower, std::move(b), 1);
   for (Bound& b : d.upper)
-    if (!b.a.is_const() && ceil_div(ranges_.bounds(b.a).lo, b.div) < r.extent &&
-        std::find(r.upper.begin(), r.upper.end(), b) == r.upper.end())
-      r.upper.push_back(std::move(b));
+    if (!b.a.is_const() && ceil_div(ranges_.bounds(b.a).lo, b.div) < r.extent) keep(r.upper, std::move(b), -1);
   return r;
 }
 
