@@ -12,7 +12,7 @@ ctest --preset "$preset" -j "${JOBS:-$(nproc)}" 2>&1 | tee "build/$preset/ctest.
 grep -E '^[0-9]+% tests passed|^No tests were found' "build/$preset/ctest.log" >>"$summary" || failed=1
 
 if [[ $preset == release ]] && compgen -G 'tests/python/test_*.py' >/dev/null; then
-  build/venv/bin/python -m pytest tests/python -q -p no:cacheprovider 2>&1 |
+  build/venv/bin/python -m pytest tests/python tests/docs -q -p no:cacheprovider 2>&1 |
     tee build/release/pytest.log || failed=1
   tail -n 1 build/release/pytest.log >>"$summary"
 fi
