@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "import/onnx/importer.h"
+#include "import/onnx/inputs.h"
 #include "import/onnx/model_file.h"
 #include "onnx.pb.h"
 
@@ -45,6 +46,12 @@ Graph import_model(std::string_view bytes, std::string_view name, const std::fil
 Graph import_model(const std::filesystem::path& file, const ImportOptions& options) {
   const onnx::MappedFile mapped(file, options.max_file_bytes);
   return import_model(mapped.bytes(), file.string(), folder_of(file), options);
+}
+
+std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file, const ImportOptions& options) {
+  const onnx::MappedFile mapped(file, options.max_file_bytes);
+  const ErrorContext context(fmt::format("reading {}", file.string()));
+  return onnx::declared_inputs(onnx::parse_model(mapped.bytes(), file.string())->graph());
 }
 
 std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options) {

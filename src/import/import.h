@@ -15,6 +15,9 @@ namespace burnish {
 struct ImportOptions {
   // Shapes of inputs by name; they replace what the model declares. -1 keeps the declared size of that axis.
   std::map<std::string, std::vector<int64_t>, std::less<>> shapes;
+  // Values of inputs that are known when the model is compiled; the graph has no such inputs any more. Needed where a
+  // model takes a shape, axes or the like as an input.
+  std::map<std::string, TensorPtr, std::less<>> constants;
   // What a hostile file may cost at most.
   uint64_t max_file_bytes = uint64_t{2} << 30;    // of the model file; protobuf reads no more
   uint64_t max_tensor_bytes = uint64_t{64} << 30; // of one tensor, intermediate ones included
@@ -36,6 +39,17 @@ Graph import_model(const std::filesystem::path& file, const ImportOptions& optio
 // refused.
 Graph import_model(std::string_view bytes, std::string_view name, const std::filesystem::path& folder,
                    const ImportOptions& options = {});
+
+// An input as the model declares it, before any shape is given.
+struct DeclaredInput {
+  std::string name;
+  std::string dtype;              // f32, or the file format's name for a type that Burnish lacks
+  bool has_shape = false;
+  std::vector<std::string> dims;  // "3", "height", or "?" for a size without a name
+};
+
+// The inputs that a user of the model gives, in its order.
+std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file, const ImportOptions& options = {});
 
 // All gaps of a model at once; empty when import_model would succeed. UserError as import_model.
 std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options = {});

@@ -62,6 +62,9 @@ Graph Importer::run(onnx_pb::ModelProto& model) {
   for (auto& [name, type] : bound_inputs(model.graph(), options_)) {
     scope.names.emplace(name, Bound{.value = graph_.add_input(name, std::move(type))});
   }
+  for (const auto& [name, value] : options_.constants) {
+    scope.names.emplace(name, Bound{.value = graph_.add_constant(name, value)});
+  }
   bind_constants(model.graph(), scope);
   for (auto& t : *model.mutable_graph()->mutable_initializer()) t.clear_raw_data();  // now held by the graph
 
@@ -86,6 +89,7 @@ void Importer::read_opsets(const onnx_pb::ModelProto& model, Scope& scope) const
 void Importer::bind_constants(const onnx_pb::GraphProto& graph, Scope& scope) {
   for (const auto& t : graph.initializer()) {
     require(!t.name().empty(), "an initializer has no name");
+    if (scope.depth == 0 && options_.constants.contains(t.name())) continue;
     Bound bound;
     try {
       bound.value = graph_.add_constant(t.name(), tensor(t, t.name()));

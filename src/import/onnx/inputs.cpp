@@ -28,6 +28,13 @@ struct Input {
   std::vector<Dim> dims;
 };
 
+std::set<std::string> initialized(const onnx_pb::GraphProto& graph) {
+  std::set<std::string> names;
+  for (const auto& tensor : graph.initializer()) names.insert(tensor.name());
+  for (const auto& tensor : graph.sparse_initializer()) names.insert(tensor.values().name());
+  return names;
+}
+
 bool is_symbol(const std::string& text) { return !text.empty() && text != "?"; }
 
 Input declared(const onnx_pb::ValueInfoProto& info, const ImportOptions& options) {
@@ -113,14 +120,16 @@ void require_bound(const std::vector<Input>& inputs) {
 
 std::vector<std::pair<std::string, TensorType>> bound_inputs(const onnx_pb::GraphProto& graph,
                                                              const ImportOptions& options) {
-  std::set<std::string> filled, names;
-  for (const auto& tensor : graph.initializer()) filled.insert(tensor.name());
-  for (const auto& tensor : graph.sparse_initializer()) filled.insert(tensor.values().name());
+  std::set<std::string> filled = initialized(graph), names;
+  for (const auto& [name, value] : options.constants) filled.insert(name);
   std::vector<Input> inputs;
   for (const auto& info : graph.input()) {
     require(!info.name().empty(), "an input has no name");
     require(names.insert(info.name()).second, "two inputs are named '{}'", info.name());
     if (!filled.contains(info.name())) inputs.push_back(declared(info, options));
+  }
+  for (const auto& [name, value] : options.constants) {
+    require(names.contains(name), "a value is given for '{}', but the model has no such input", name);
   }
   std::vector<std::string> known;
   for (const Input& input : inputs) known.push_back("'" + input.name + "'");
@@ -146,6 +155,29 @@ std::vector<std::pair<std::string, TensorType>> bound_inputs(const onnx_pb::Grap
     types.emplace_back(input.name, std::move(type));
   }
   return types;
+}
+
+std::vector<DeclaredInput> declared_inputs(const onnx_pb::GraphProto& graph) {
+  const std::set<std::string> filled = initialized(graph);
+  std::vector<DeclaredInput> inputs;
+  for (const auto& info : graph.input()) {
+    if (filled.contains(info.name())) continue;
+    DeclaredInput& input = inputs.emplace_back();
+    input.name = info.name();
+    if (!info.type().has_tensor_type()) {
+      input.dtype = "no dense tensor";
+      continue;
+    }
+    const auto& type = info.type().tensor_type();
+    const std::optional<DType> dtype = dtype_of(type.elem_type());
+    input.dtype = dtype ? std::string(name_of(*dtype)) : onnx_type_name(type.elem_type());
+    input.has_shape = type.has_shape();
+    for (const auto& d : type.shape().dim()) {
+      const bool fixed = d.has_dim_value() && d.dim_value() >= 0;
+      input.dims.push_back(fixed ? std::to_string(d.dim_value()) : is_symbol(d.dim_param()) ? d.dim_param() : "?");
+    }
+  }
+  return inputs;
 }
 
 }  // namespace burnish::onnx

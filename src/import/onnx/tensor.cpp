@@ -86,6 +86,14 @@ void copy_typed(const TensorProto& t, Tensor& out, const std::string& name) {
   }
 }
 
+// Any byte but 0 means true; everything behind relies on 0 and 1.
+TensorPtr normalised(std::shared_ptr<Tensor> t) {
+  if (t->dtype == DType::Bool) {
+    for (std::byte& b : t->bytes) b = std::byte{b != std::byte{0}};
+  }
+  return t;
+}
+
 }  // namespace
 
 std::optional<DType> dtype_of(int32_t onnx_type) {
@@ -144,30 +152,28 @@ TensorPtr read_tensor(const TensorProto& t, const std::string& name, const std::
     check_external(folder, range, bytes);
     auto out = std::make_shared<Tensor>(*dtype, shape);
     read_external(folder, range, out->bytes);
-    if (*dtype == DType::Bool) {
-      for (std::byte& b : out->bytes) b = std::byte{b != std::byte{0}};
-    }
-    return out;
+    return normalised(std::move(out));
   }
   if (t.has_raw_data()) {
     require(t.raw_data().size() == bytes, "tensor '{}' ({} of {}) needs {} bytes, but the file holds {}", name,
             shape_text(shape), name_of(*dtype), bytes, t.raw_data().size());
     auto out = std::make_shared<Tensor>(*dtype, shape);
     if (bytes > 0) std::memcpy(out->bytes.data(), t.raw_data().data(), bytes);
-    if (*dtype == DType::Bool) {
-      for (std::byte& b : out->bytes) b = std::byte{b != std::byte{0}};
-    }
-    return out;
+    return normalised(std::move(out));
   }
   const int64_t entries = typed_entries(t, *dtype);
   require(entries == count, "tensor '{}' ({} of {}) needs {} elements, but the file holds {}", name,
           shape_text(shape), name_of(*dtype), count, entries);
   auto out = std::make_shared<Tensor>(*dtype, shape);
   copy_typed(t, *out, name);
-  if (*dtype == DType::Bool) {
-    for (std::byte& b : out->bytes) b = std::byte{b != std::byte{0}};
-  }
-  return out;
+  return normalised(std::move(out));
+}
+
+TensorPtr parse_tensor(std::string_view bytes, const std::string& name) {
+  TensorProto t;
+  require(bytes.size() < (size_t{1} << 31) && t.ParseFromArray(bytes.data(), static_cast<int>(bytes.size())),
+          "{} holds no tensor", name);
+  return read_tensor(t, name, {}, uint64_t{1} << 31);
 }
 
 }  // namespace burnish::onnx

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "expr/dtype.h"
 #include "te/evaluate.h"
@@ -22,5 +23,8 @@ std::string onnx_type_name(int32_t onnx_type);  // FLOAT, INT4, type 99
 // taken; Unsupported when dtype_of has no answer. `name` stands for the tensor in messages.
 TensorPtr read_tensor(const onnx_pb::TensorProto& t, const std::string& name, const std::filesystem::path& folder,
                       uint64_t max_bytes);
+
+// The content of a file that holds one TensorProto alone, as ONNX's test data do.
+TensorPtr parse_tensor(std::string_view bytes, const std::string& name);
 
 }  // namespace burnish::onnx
