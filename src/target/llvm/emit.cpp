@@ -1,0 +1,134 @@
+#include "target/llvm/emit.h"
+
+#include <llvm/IR/LegacyPassManager.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/CodeGen.h>
+#include <llvm/Support/CommandLine.h>
+#include <llvm/Support/SmallVectorMemoryBuffer.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/Target/TargetOptions.h>
+#include <lld/Common/Driver.h>
+
+#include <unistd.h>
+
+#include <filesystem>
+#include <mutex>
+#include <shared_mutex>
+
+#include "base/error.h"
+#include "base/text.h"
+
+LLD_HAS_DRIVER(elf)
+
+namespace burnish::llvm_target {
+
+namespace {
+
+// lld resets LLVM's options, which are the process's: many may generate code at a time, or one may link.
+std::shared_mutex& llvm_options() {
+  static std::shared_mutex m;
+  return m;
+}
+
+// Strength reduction of loops undoes the addresses that code generation laid out, and costs time.
+void set_options() {
+  auto& options = llvm::cl::getRegisteredOptions();
+  auto it = options.find("disable-lsr");
+  check(it != options.end(), "this LLVM has no option disable-lsr");
+  static_cast<llvm::cl::opt<bool>*>(it->second)->setValue(true);
+}
+
+// A folder that is removed with what is in it.
+class TemporaryFolder {
+ public:
+  TemporaryFolder() {
+    std::string name = (std::filesystem::temp_directory_path() / "burnish-XXXXXX").string();
+    require(mkdtemp(name.data()) != nullptr, "cannot make a temporary folder {}: is the disk full?", name);
+    path_ = name;
+  }
+  ~TemporaryFolder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path_, ignored);
+  }
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+  std::string file(std::string_view name) const { return (path_ / name).string(); }
+
+ private:
+  std::filesystem::path path_;
+};
+
+}  // namespace
+
+void initialize_llvm() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    LLVMInitializeAArch64TargetInfo();
+    LLVMInitializeAArch64Target();
+    LLVMInitializeAArch64TargetMC();
+    LLVMInitializeAArch64AsmPrinter();
+    set_options();
+  });
+}
+
+std::unique_ptr<llvm::TargetMachine> make_machine(const Isa& isa) {
+  initialize_llvm();
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(isa.triple, error);
+  require(target != nullptr, "the target triple \"{}\" is not supported: {}", isa.triple, error);
+  llvm::TargetOptions options;
+  options.AllowFPOpFusion = llvm::FPOpFusion::Fast;
+  std::unique_ptr<llvm::TargetMachine> tm(target->createTargetMachine(isa.triple, isa.cpu, isa.features, options,
+                                                                      llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                                                                      llvm::CodeGenOptLevel::Default));
+  check(tm != nullptr, "no code generator for {}", isa.triple);
+  return tm;
+}
+
+std::string emit_module(llvm::Module& m, llvm::TargetMachine& tm, EmitKind kind) {
+  if (kind == EmitKind::LlvmIr) {
+    std::string text;
+    llvm::raw_string_ostream out(text);
+    m.print(out, nullptr);
+    return text;
+  }
+  std::shared_lock together(llvm_options());
+  llvm::SmallVector<char, 0> bytes;
+  llvm::raw_svector_ostream out(bytes);
+  llvm::legacy::PassManager passes;
+  auto type = kind == EmitKind::Object ? llvm::CodeGenFileType::ObjectFile : llvm::CodeGenFileType::AssemblyFile;
+  check(!tm.addPassesToEmitFile(passes, out, nullptr, type, true), "LLVM cannot emit files for {}",
+        m.getTargetTriple());
+  passes.run(m);
+  return std::string(bytes.begin(), bytes.end());
+}
+
+std::string link_library(const std::vector<std::string>& objects, const Isa& isa) {
+  TemporaryFolder folder;
+  std::string output = folder.file("model.so");
+  std::vector<std::string> args = {"ld.lld", "-shared", "-o", output, "--hash-style=gnu", "-z", "now", "-z", "defs",
+                                   "-z", "noexecstack", "--build-id=none", "--threads=1", "-soname", "model.so"};
+  for (size_t i = 0; i < objects.size(); ++i) {
+    std::string name = folder.file(fmt::format("{}.o", i));
+    write_file(name, objects[i]);
+    args.push_back(name);
+  }
+  std::vector<const char*> argv;
+  for (const std::string& a : args) argv.push_back(a.c_str());
+  std::string said, complaint;
+  llvm::raw_string_ostream out(said), err(complaint);
+  const lld::DriverDef drivers[] = {{lld::Gnu, &lld::elf::link}};
+  {
+    std::unique_lock alone(llvm_options());
+    lld::Result r = lld::lldMain(argv, out, err, drivers);
+    set_options();
+    check(r.retCode == 0, "linking for {} failed: {}{}", isa.triple, out.str(), err.str());
+  }
+  return read_file(output);
+}
+
+}  // namespace burnish::llvm_target

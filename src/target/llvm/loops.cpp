@@ -1,0 +1,263 @@
+// Loops: rolled ones with pointers that count, unrolled ones expanded, vectorized ones as pieces of lanes.
+#include <algorithm>
+#include <bit>
+
+#include "target/llvm/codegen.h"
+#include "target/llvm/keys.h"
+
+namespace burnish::llvm_target {
+
+namespace {
+
+bool is_innermost(const Stmt& body) {
+  if (body.kind() == StmtKind::While) return false;
+  if (body.kind() == StmtKind::For &&
+      (body->loop.kind == LoopKind::Serial || body->loop.kind == LoopKind::Parallel)) {
+    return false;
+  }
+  for (const Stmt& c : body.children()) {
+    if (!is_innermost(c)) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+void Codegen::emit_for(const Stmt& s) {
+  const ForStmt& loop = s->loop;
+  if (loop.var >= bindings_.size()) bindings_.resize(loop.var + 1);
+  check(bindings_[loop.var].kind == Binding::Unbound, "{}: variable {} is bound twice", where(), loop.var);
+  if (loop.kind == LoopKind::Unroll) return emit_unrolled(s);
+  if (loop.kind == LoopKind::Vectorize) return emit_vectorized(s);
+  emit_rolled(s);
+}
+
+void Codegen::emit_iteration(const Stmt& s, int64_t value) {
+  bindings_[s->loop.var] = {.kind = Binding::Constant, .constant = value};
+  emit(s.children()[0]);
+  bindings_[s->loop.var] = {};
+}
+
+void Codegen::emit_unrolled(const Stmt& s) {
+  const ForStmt& loop = s->loop;
+  for (int64_t i = 0; i < loop.extent; ++i) {
+    std::vector<Index> inside;
+    for (const Bound& l : loop.lower) inside.push_back(Index(Aff(i * l.div) - l.a));
+    for (const Bound& u : loop.upper) inside.push_back(Index(u.a - Aff(i * u.div + 1)));
+    Expr all = all_nonnegative(inside);
+    Condition c = condition(all, {});
+    if (c.known) {
+      if (*c.known) emit_iteration(s, i);
+      continue;
+    }
+    branch(c.v.v, [&] {
+      size_t facts = assume(all);
+      emit_iteration(s, i);
+      ranges_.forget_to(facts);
+    });
+  }
+}
+
+// Straight code for all lanes at once is possible: stores move with the lane, conditions do not.
+bool Codegen::vectorizable(const Stmt& s, VarId lane) {
+  switch (s.kind()) {
+    case StmtKind::For: {
+      const ForStmt& loop = s->loop;
+      if (loop.kind != LoopKind::Unroll) return false;
+      for (const auto* bounds : {&loop.lower, &loop.upper}) {
+        for (const Bound& bound : *bounds) {
+          if (bound.a.slope(lane)) return false;
+        }
+      }
+      break;
+    }
+    case StmtKind::Let:
+      if (!s->index.is_affine()) return false;
+      break;
+    case StmtKind::If: {
+      bool moves = false;
+      visit(s->value, [&](const Expr& e) {
+        for (const Index& i : e.indices()) {
+          moves |= i.a.slope(lane) != 0;
+          for (const Atom& atom : i.atoms) moves |= atom.a.slope(lane) != 0;
+        }
+      });
+      if (moves) return false;
+      break;
+    }
+    case StmtKind::Store: {
+      bool moves = s->index.a.slope(lane) != 0;
+      for (const Atom& atom : s->index.atoms) {
+        moves |= atom.a.slope(lane) != 0 || atom.value;
+        if (atom.value) return false;
+      }
+      if (!moves) return false;
+      break;
+    }
+    case StmtKind::Seq:
+    case StmtKind::Alloc: break;
+    case StmtKind::While:
+    case StmtKind::Barrier:
+    case StmtKind::Call: return false;
+  }
+  for (const Stmt& c : s.children()) {
+    if (!vectorizable(c, lane)) return false;
+  }
+  return true;
+}
+
+bool Codegen::touches_registers(const Stmt& s) {
+  bool found = false;
+  visit(s, [&](const Stmt& x) {
+    if (x.kind() == StmtKind::Store) found |= in_registers(x->buffer);
+    if (!x->value) return;
+    visit(x->value, [&](const Expr& e) { found |= e.kind() == ExprKind::Load && in_registers(e.from()); });
+  });
+  return found;
+}
+
+void Codegen::emit_vectorized(const Stmt& s) {
+  const ForStmt& loop = s->loop;
+  const Stmt& body = s.children()[0];
+  if (vector_ || !loop.lower.empty() || !loop.upper.empty() || !vectorizable(body, loop.var)) {
+    return touches_registers(body) ? emit_unrolled(s) : emit_rolled(s);
+  }
+  for (int64_t at = 0; at < loop.extent;) {
+    int64_t width = std::min<int64_t>(natural_lanes_, int64_t(std::bit_floor(uint64_t(loop.extent - at))));
+    if (width == 1) {
+      emit_iteration(s, at);
+    } else {
+      vector_ = true;
+      lanes_ = int(width);
+      lane_var_ = loop.var;
+      bindings_[loop.var] = {.kind = Binding::Lane, .constant = at};
+      ranges_.set(loop.var, 0, width - 1);
+      emit(body);
+      bindings_[loop.var] = {};
+      vector_ = false;
+      lanes_ = 1;
+    }
+    at += width;
+  }
+}
+
+Placed Codegen::ceil_of(const Bound& bound) {
+  Position p = position(Index(bound.a), {});
+  if (bound.div == 1) return value_of(p);
+  Atom atom;
+  atom.div = bound.div;
+  p.c += bound.div - 1;
+  return divided(atom, value_of(p), {p.range.lo + bound.div - 1, p.range.hi + bound.div - 1});
+}
+
+Codegen::Limits Codegen::limits_of(const ForStmt& loop) {
+  Limits r;
+  Interval lo{0, 0}, hi{loop.extent, loop.extent};
+  std::vector<Placed> lowers, uppers;
+  for (const Bound& bound : loop.lower) {
+    Interval x = ranges_.bounds(normal(bound.a));
+    x = {ceil_div(x.lo, bound.div), ceil_div(x.hi, bound.div)};
+    if (x.hi <= lo.lo) continue;
+    if (x.lo < x.hi) lowers.push_back(ceil_of(bound));
+    lo = {std::max(lo.lo, x.lo), std::max(lo.hi, x.hi)};
+  }
+  for (const Bound& bound : loop.upper) {
+    Interval x = ranges_.bounds(normal(bound.a));
+    x = {ceil_div(x.lo, bound.div), ceil_div(x.hi, bound.div)};
+    if (x.lo >= hi.hi) continue;
+    if (x.lo < x.hi) uppers.push_back(ceil_of(bound));
+    hi = {std::min(hi.lo, x.lo), std::min(hi.hi, x.hi)};
+  }
+  // Bounds known to be one number enter as the constant.
+  auto fold = [&](Placed first, const std::vector<Placed>& rest, bool largest) {
+    for (const Placed& x : rest) {
+      Key key{key_of(Made::Limit), key_of(first.v), key_of(x.v), largest};
+      first = place(std::max(first.depth, x.depth), std::move(key), [&] {
+        auto* c = largest ? b().CreateICmpSGT(first.v, x.v) : b().CreateICmpSLT(first.v, x.v);
+        return b().CreateSelect(c, first.v, x.v);
+      });
+    }
+    return first;
+  };
+  r.lo = fold({b().getInt64(uint64_t(lo.lo)), 0}, lowers, true);
+  r.hi = fold({b().getInt64(uint64_t(hi.hi)), 0}, uppers, false);
+  r.range = {lo.lo, hi.hi - 1};
+  r.nonempty = lo.hi < hi.lo;
+  return r;
+}
+
+void Codegen::emit_rolled(const Stmt& s) {
+  const ForStmt& loop = s->loop;
+  Limits l = limits_of(loop);
+  if (l.range.lo > l.range.hi) return;
+  bool parallel = loop.kind == LoopKind::Parallel;
+  if (l.range.lo == l.range.hi && l.nonempty && !parallel) return emit_iteration(s, l.range.lo);
+  check(!parallel || !in_parallel_, "{}: a parallel loop inside another one", where());
+  llvm::Value *lo = l.lo.v, *hi = l.hi.v;
+  if (parallel) {
+    // The t-th of T nearly equal shares: [n*t/T, n*(t+1)/T).
+    auto* n = b().CreateSelect(b().CreateICmpSGT(hi, lo), b().CreateSub(hi, lo), b().getInt64(0));
+    auto* t = b().CreateZExt(thread_, b().getInt64Ty());
+    auto* count = b().CreateZExt(threads_, b().getInt64Ty());
+    auto* end = b().CreateUDiv(b().CreateMul(n, b().CreateAdd(t, b().getInt64(1))), count);
+    hi = b().CreateAdd(lo, end);
+    lo = b().CreateAdd(lo, b().CreateUDiv(b().CreateMul(n, t), count));
+    l.nonempty = false;
+  }
+  std::vector<bool> written = stored_buffers(s);
+  for (BufferId i = 0; i < written.size(); ++i) {
+    if (written[i]) forget_loads(i);
+  }
+  auto body = [&] {
+    auto* header = llvm::BasicBlock::Create(context_, loop.var < f_.vars.size() ? f_.vars[loop.var] : "loop", fn_);
+    auto* exit = llvm::BasicBlock::Create(context_, "end", fn_);
+    Level level;
+    level.preheader = b().CreateBr(header);
+    level.scope = scopes_.size() - 1;
+    level.branches = branches_;
+    level.written = std::move(written);
+    level.leaf = is_innermost(s.children()[0]);
+    level.header = header;
+    level.start = lo;
+    b().SetInsertPoint(header);
+    auto* counter = b().CreatePHI(b().getInt64Ty(), 2);
+    counter->addIncoming(lo, level.preheader->getParent());
+    level.counter = counter;
+    levels_.push_back(std::move(level));
+    push_scope();
+    size_t facts = ranges_.fact_count();
+    ranges_.set(loop.var, l.range.lo, l.range.hi);
+    bindings_[loop.var] = {.kind = Binding::Value, .v = counter, .depth = level_count()};
+    for (const Bound& x : loop.lower) ranges_.assume(loop.var, Aff::of(loop.var, x.div) - normal(x.a));
+    for (const Bound& x : loop.upper) ranges_.assume(loop.var, normal(x.a) - Aff::of(loop.var, x.div) - Aff(1));
+    bool was_parallel = in_parallel_;
+    in_parallel_ |= parallel;
+    emit(s.children()[0]);
+    in_parallel_ = was_parallel;
+    ranges_.forget_to(facts);
+    bindings_[loop.var] = {};
+    pop_scope();
+
+    auto* latch = b().GetInsertBlock();
+    for (auto& [pointer, step] : levels_.back().pointers) {
+      pointer->addIncoming(b().CreateGEP(b().getInt8Ty(), pointer, b().getInt64(uint64_t(step))), latch);
+    }
+    auto* next = b().CreateAdd(counter, b().getInt64(1), "", true, true);
+    counter->addIncoming(next, latch);
+    auto* again = b().CreateCondBr(b().CreateICmpSLT(next, hi), header, exit);
+    // LLVM shall not unroll: the schedule did what was worth it.
+    auto* off = llvm::MDNode::get(context_, llvm::MDString::get(context_, "llvm.loop.unroll.disable"));
+    auto* id = llvm::MDNode::getDistinct(context_, {nullptr, off});
+    id->replaceOperandWith(0, id);
+    again->setMetadata(llvm::LLVMContext::MD_loop, id);
+    levels_.pop_back();
+    b().SetInsertPoint(exit);
+  };
+  if (l.nonempty) {
+    body();
+  } else {
+    branch(b().CreateICmpSLT(lo, hi), body);
+  }
+}
+
+}  // namespace burnish::llvm_target

@@ -1,0 +1,250 @@
+#include "target/llvm/module.h"
+
+#include <burnish/abi.h>
+#include <burnish/artifact_format.h>
+
+#include <algorithm>
+#include <span>
+#include <thread>
+
+#include "base/error.h"
+#include "target/llvm/codegen.h"
+#include "target/llvm/emit.h"
+#include "target/llvm/host_abi.h"
+
+namespace burnish::llvm_target {
+
+namespace {
+
+constexpr int64_t weights_limit = int64_t{1} << 40;
+
+int64_t bytes_of(const ProgramTensor& t) { return t.size * size_of(t.dtype); }
+
+std::unique_ptr<llvm::Module> new_module(llvm::LLVMContext& c, const llvm::TargetMachine& tm) {
+  auto m = std::make_unique<llvm::Module>("burnish", c);
+  m->setDataLayout(tm.createDataLayout());
+  m->setTargetTriple(tm.getTargetTriple().str());
+  return m;
+}
+
+llvm::FunctionCallee kernel(llvm::Module& m, const Program& p, size_t i) {
+  auto* type = kernel_type(m.getContext(), p.functions[i].params.size());
+  std::string name = kernel_symbol(p.functions[i], i);
+  auto callee = m.getOrInsertFunction(name, type);
+  auto* f = llvm::cast<llvm::Function>(callee.getCallee());
+  f->setVisibility(llvm::GlobalValue::HiddenVisibility);
+  f->setDSOLocal(true);
+  return callee;
+}
+
+// int32 run(frame, thread, host): every thread executes all steps.
+llvm::Function* add_run(llvm::Module& m, const Program& p, const ProgramMemory& memory, const Isa& isa) {
+  llvm::LLVMContext& c = m.getContext();
+  llvm::IRBuilder<> b(c);
+  auto* type = llvm::FunctionType::get(b.getInt32Ty(), {b.getPtrTy(), b.getInt32Ty(), b.getPtrTy()}, false);
+  auto* run = llvm::Function::Create(type, llvm::Function::InternalLinkage, "run", m);
+  set_attributes(*run, isa);
+  llvm::Value *frame = run->getArg(0), *thread = run->getArg(1), *host = run->getArg(2);
+  b.SetInsertPoint(llvm::BasicBlock::Create(c, "entry", run));
+  auto offset = [&](llvm::Value* base, int64_t bytes) {
+    return bytes ? b.CreateGEP(b.getInt8Ty(), base, b.getInt64(uint64_t(bytes))) : base;
+  };
+  llvm::Value* tensors = load_field(b, frame, FrameField::Tensors);
+  llvm::Value* arena = load_field(b, frame, FrameField::Arena);
+  llvm::Value* weights = load_field(b, frame, FrameField::Weights);
+  llvm::Value* stride = load_field(b, frame, FrameField::ScratchStride);
+  llvm::Value* threads = load_field(b, frame, FrameField::Threads);
+  llvm::Value* scratch = b.CreateGEP(b.getInt8Ty(), load_field(b, frame, FrameField::Scratch),
+                                     b.CreateMul(b.CreateZExt(thread, b.getInt64Ty()), stride));
+  llvm::Value* shared = offset(arena, memory.shared_offset);
+  llvm::Value* many = b.CreateICmpUGT(threads, b.getInt32(1));
+  llvm::Value* profiled = b.CreateAnd(b.CreateICmpEQ(thread, b.getInt32(0)),
+                                      b.CreateIsNotNull(load_field(b, host, HostField::Mark)));
+  auto when = [&](llvm::Value* condition, const std::function<void()>& body) {
+    auto* then = llvm::BasicBlock::Create(c, "then", run);
+    auto* join = llvm::BasicBlock::Create(c, "join", run);
+    b.CreateCondBr(condition, then, join);
+    b.SetInsertPoint(then);
+    body();
+    b.CreateBr(join);
+    b.SetInsertPoint(join);
+  };
+
+  std::vector<int64_t> slot(p.tensors.size(), -1);  // in frame->tensors
+  for (size_t i = 0; i < p.inputs.size(); ++i) slot.at(p.inputs[i]) = int64_t(i);
+  for (size_t i = 0; i < p.outputs.size(); ++i) slot.at(p.outputs[i]) = int64_t(p.inputs.size() + i);
+  auto* mark_type = llvm::FunctionType::get(b.getVoidTy(), {b.getPtrTy(), b.getInt32Ty(), b.getInt32Ty()}, false);
+  for (size_t i = 0; i < p.steps.size(); ++i) {
+    const Step& s = p.steps[i];
+    check(s.function < p.functions.size(), "step {} runs function {} of {}", i, s.function, p.functions.size());
+    const Function& f = p.functions[s.function];
+    check(s.args.size() == f.params.size() && (s.offsets.empty() || s.offsets.size() == s.args.size()),
+          "step {} gives {} arguments to {}, which has {} parameters", i, s.args.size(), f.name, f.params.size());
+    std::vector<llvm::Value*> args;
+    for (size_t a = 0; a < s.args.size(); ++a) {
+      check(s.args[a] < p.tensors.size(), "step {} names tensor {} of {}", i, s.args[a], p.tensors.size());
+      const ProgramTensor& t = p.tensors[s.args[a]];
+      int64_t extra = s.offsets.empty() ? 0 : s.offsets[a];
+      if (t.kind == TensorKind::Constant) {
+        args.push_back(offset(weights, t.offset + extra));
+      } else if (t.kind == TensorKind::Arena) {
+        args.push_back(offset(arena, t.offset + extra));
+      } else {
+        int64_t place = slot[s.args[a]];
+        check(place >= 0, "tensor {} is neither among the inputs nor the outputs", t.name);
+        auto* at = b.CreateConstGEP1_64(b.getPtrTy(), tensors, uint64_t(place));
+        args.push_back(offset(b.CreateLoad(b.getPtrTy(), at), extra));
+      }
+    }
+    args.insert(args.end(), {scratch, shared, host, thread, threads});
+    b.CreateCall(kernel(m, p, s.function), args);
+    if (s.barrier) when(many, [&] { call_barrier(b, host, thread); });
+    when(profiled, [&] {
+      llvm::Value* mark = load_field(b, host, HostField::Mark);
+      b.CreateCall(mark_type, mark, {load_field(b, host, HostField::Ctx), thread, b.getInt32(uint32_t(i))});
+    });
+  }
+  b.CreateRet(b.getInt32(0));
+  return run;
+}
+
+llvm::GlobalVariable* add_constant(llvm::Module& m, llvm::Constant* value, const char* name, const char* section,
+                                   uint64_t align) {
+  auto* g = new llvm::GlobalVariable(m, value->getType(), true, llvm::GlobalValue::InternalLinkage, value, name);
+  g->setAlignment(llvm::Align(align));
+  if (section) g->setSection(section);
+  return g;
+}
+
+std::string weights_of(const Program& p) {
+  int64_t size = weights_bytes(p);
+  std::string all(size_t(size), '\0');
+  for (const ProgramTensor& t : p.tensors) {
+    if (t.kind == TensorKind::Constant) std::memcpy(all.data() + t.offset, t.data->data(), t.data->size());
+  }
+  return all;
+}
+
+// An ELF note: sizes and type, owner, contents padded to 4 bytes.
+void add_note(llvm::Module& m, uint32_t type, std::string_view contents) {
+  std::string note;
+  auto word = [&](uint32_t v) { note.append(reinterpret_cast<const char*>(&v), 4); };
+  word(sizeof(BURNISH_NOTE_OWNER));
+  word(uint32_t(contents.size()));
+  word(type);
+  note.append(BURNISH_NOTE_OWNER, sizeof(BURNISH_NOTE_OWNER));
+  note += contents;
+  note.append((4 - note.size() % 4) % 4, '\0');
+  auto* bytes = llvm::ConstantDataArray::getString(m.getContext(), note, false);
+  add_constant(m, bytes, "note", ".note.burnish", 4);
+}
+
+void add_entry(llvm::Module& m, const Program& p, llvm::Function* run, const std::string& weights, const Isa& isa) {
+  llvm::LLVMContext& c = m.getContext();
+  llvm::IRBuilder<> b(c);
+  llvm::Constant* null = llvm::ConstantPointerNull::get(b.getPtrTy());
+  llvm::Constant* data = null;
+  if (!weights.empty()) {
+    auto* bytes = llvm::ConstantDataArray::getRaw(weights, weights.size(), b.getInt8Ty());
+    data = add_constant(m, bytes, "weights", ".rodata.weights", 4096);
+  }
+  static_assert(sizeof(burnish_entry) == 40);
+  auto* entry = add_constant(m,
+                             llvm::ConstantStruct::getAnon({b.getInt32(BURNISH_ABI_VERSION), b.getInt32(uint32_t(p.steps.size())),
+                                                            run, null, data, b.getInt64(weights.size())}),
+                             "burnish_entry", nullptr, 8);
+  auto* f = llvm::Function::Create(llvm::FunctionType::get(b.getPtrTy(), false), llvm::Function::ExternalLinkage,
+                                   BURNISH_ENTRY_SYMBOL, m);
+  set_attributes(*f, isa);
+  b.SetInsertPoint(llvm::BasicBlock::Create(c, "entry", f));
+  b.CreateRet(entry);
+}
+
+// The kernels [first, last) of a program as one object.
+std::string kernels_object(const Program& p, const Isa& isa, size_t part, size_t parts) {
+  llvm::LLVMContext c;
+  auto tm = make_machine(isa);
+  auto m = new_module(c, *tm);
+  for (size_t i = part; i < p.functions.size(); i += parts) {
+    generate(p.functions[i], *m, kernel_symbol(p.functions[i], i), isa, &p.functions);
+  }
+  return emit_module(*m, *tm, EmitKind::Object);
+}
+
+}  // namespace
+
+ProgramMemory memory_of(const Program& p) {
+  ProgramMemory r;
+  int64_t shared = 0;
+  for (const Function& f : p.functions) {
+    FrameMemory need = memory_of(f);
+    r.scratch = std::max(r.scratch, need.thread);
+    shared = std::max(shared, need.shared);
+  }
+  r.shared_offset = (p.arena_bytes + 63) / 64 * 64;
+  r.arena = shared ? r.shared_offset + shared : p.arena_bytes;
+  return r;
+}
+
+int64_t weights_bytes(const Program& p) {
+  int64_t size = 0;
+  for (const ProgramTensor& t : p.tensors) {
+    if (t.kind != TensorKind::Constant) continue;
+    check(t.offset >= 0 && t.size >= 0 && t.offset < weights_limit && t.size < weights_limit,
+          "constant {} stands at {} with {} elements", t.name, t.offset, t.size);
+    check(t.data && int64_t(t.data->size()) == bytes_of(t), "constant {} has {} bytes, not {}", t.name,
+          t.data ? t.data->size() : 0, bytes_of(t));
+    size = std::max(size, t.offset + bytes_of(t));
+  }
+  return size;
+}
+
+std::string emit_program(const Program& p, const Isa& isa, EmitKind kind) {
+  llvm::LLVMContext c;
+  auto tm = make_machine(isa);
+  auto m = new_module(c, *tm);
+  for (size_t i = 0; i < p.functions.size(); ++i) {
+    generate(p.functions[i], *m, kernel_symbol(p.functions[i], i), isa, &p.functions);
+  }
+  add_run(*m, p, memory_of(p), isa);
+  return emit_module(*m, *tm, kind);
+}
+
+std::string build_program(const Program& p, const Isa& isa, const std::string& metadata) {
+  initialize_llvm();
+  size_t parts = std::clamp<size_t>(std::min<size_t>(std::thread::hardware_concurrency(), p.functions.size() / 4), 1, 8);
+  std::vector<std::string> objects(parts + 1);
+  std::vector<std::exception_ptr> failures(parts);
+  auto compile = [&](size_t i) {
+    try {
+      objects[i] = kernels_object(p, isa, i, parts);
+    } catch (...) {
+      failures[i] = std::current_exception();
+    }
+  };
+  {
+    std::vector<std::jthread> threads;
+    for (size_t i = 1; i < parts; ++i) threads.emplace_back(compile, i);
+    compile(0);
+  }
+  for (const std::exception_ptr& e : failures) {
+    if (e) std::rethrow_exception(e);
+  }
+  {
+    llvm::LLVMContext c;
+    auto tm = make_machine(isa);
+    auto m = new_module(c, *tm);
+    llvm::Function* run = add_run(*m, p, memory_of(p), isa);
+    add_entry(*m, p, run, weights_of(p), isa);
+    add_note(*m, BURNISH_NOTE_METADATA, metadata);
+    add_note(*m, BURNISH_NOTE_CHECKSUM, std::string(8, '\0'));
+    objects[parts] = emit_module(*m, *tm, EmitKind::Object);
+  }
+  std::string library = link_library(objects, isa);
+  auto bytes = std::as_writable_bytes(std::span(library));
+  const char* wrong = artifact::stamp_checksum(bytes);
+  check(!wrong, "the linked library {}", wrong ? wrong : "");
+  return library;
+}
+
+}  // namespace burnish::llvm_target
