@@ -48,8 +48,14 @@ std::vector<ValueId> conv_integer(NodeContext& n) {
   return {n.add("conv_integer", present_inputs(n, 4), a)};
 }
 
+// In single precision whatever the scale's type.
 ValueId dequantized(NodeContext& n, size_t i, int64_t axis) {
-  return n.add("dequantize_linear", {n.in(i), n.in(i + 1), n.in(i + 2)}, attrs({{"axis", integer(axis)}}));
+  return n.add("dequantize_linear", {n.in(i), n.cast(n.in(i + 1), DType::F32), n.in(i + 2)},
+               attrs({{"axis", integer(axis)}}));
+}
+
+ValueId requantized(NodeContext& n, ValueId y, int64_t axis) {
+  return n.add("quantize_linear", {y, n.cast(n.in(6), DType::F32), n.in(7)}, attrs({{"axis", integer(axis)}}));
 }
 
 // Computed on the real numbers that the operands stand for.
@@ -57,7 +63,7 @@ std::vector<ValueId> qlinear_matmul(NodeContext& n) {
   const ValueId a = dequantized(n, 0, std::max<int64_t>(n.rank(0) - 2, 0));
   const ValueId b = dequantized(n, 3, n.rank(3) - 1);
   const ValueId y = n.add("matmul", {a, b});
-  return {n.add("quantize_linear", {y, n.in(6), n.in(7)}, attrs({{"axis", integer(static_cast<int64_t>(n.type_of(y).shape.size()) - 1)}}))};
+  return {requantized(n, y, static_cast<int64_t>(n.type_of(y).shape.size()) - 1)};
 }
 
 std::vector<ValueId> qlinear_conv(NodeContext& n) {
@@ -66,11 +72,11 @@ std::vector<ValueId> qlinear_conv(NodeContext& n) {
   a.set("groups", n.attr_i("group", 1));
   std::vector<ValueId> in{dequantized(n, 0, 1), dequantized(n, 3, 0)};
   if (n.has(8)) {  // the bias counts in steps of both scales
-    const ValueId step = n.add("mul", {n.in(1), n.in(4)});
-    in.push_back(n.add("mul", {n.cast(n.in(8), n.dtype(1)), step}));
+    const ValueId step = n.cast(n.add("mul", {n.in(1), n.in(4)}), DType::F32);
+    in.push_back(n.add("mul", {n.cast(n.in(8), DType::F32), step}));
   }
   const ValueId y = n.add("conv", in, a);
-  return {n.add("quantize_linear", {y, n.in(6), n.in(7)}, attrs({{"axis", integer(1)}}))};
+  return {requantized(n, y, 1)};
 }
 
 constexpr OnnxOp table[] = {

@@ -68,7 +68,7 @@ Graph Importer::run(onnx_pb::ModelProto& model) {
   bind_constants(model.graph(), scope);
   for (auto& t : *model.mutable_graph()->mutable_initializer()) t.clear_raw_data();  // now held by the graph
 
-  convert_nodes(model.graph().node(), scope);
+  convert_nodes(nodes_of(model.graph()), scope);
   set_outputs(model.graph(), scope);
   return gaps_.empty() ? without_dead_code(graph_) : std::move(graph_);
 }
@@ -144,7 +144,9 @@ void Importer::set_outputs(const onnx_pb::GraphProto& graph, Scope& scope) {
 
 void Importer::convert_nodes(const NodeList& nodes, Scope& scope) {
   const auto known = [&](const std::string& name) { return scope.find(name) != nullptr; };
-  for (int position : sorted_nodes(nodes, known)) convert_node(nodes[position], position, scope);
+  for (int position : sorted_nodes(nodes, known)) {
+    convert_node(*nodes[static_cast<size_t>(position)], position, scope);
+  }
 }
 
 void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope& scope) {
@@ -280,7 +282,7 @@ std::vector<ValueId> Importer::call(const onnx_pb::FunctionProto& function, cons
     const ValueId v = at < inputs.size() ? inputs[at] : no_value;
     body.names[function.input(i)] = Bound{.value = v};
   }
-  convert_nodes(function.node(), body);
+  convert_nodes(nodes_of(function), body);
 
   std::vector<ValueId> outputs;
   for (int i = 0; i < node.output_size(); ++i) {
@@ -306,7 +308,7 @@ std::vector<ValueId> Importer::inline_graph(const onnx_pb::GraphProto& graph, co
     body.names[graph.input(i).name()] = Bound{.value = inputs[static_cast<size_t>(i)]};
   }
   bind_constants(graph, body);
-  convert_nodes(graph.node(), body);
+  convert_nodes(nodes_of(graph), body);
   std::vector<ValueId> outputs;
   for (const auto& info : graph.output()) {
     const Bound* bound = body.find(info.name());

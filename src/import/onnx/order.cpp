@@ -43,6 +43,18 @@ int node_on_cycle(const std::vector<std::vector<int>>& readers, const std::vecto
 
 }  // namespace
 
+NodeList nodes_of(const onnx_pb::GraphProto& graph) {
+  NodeList list;
+  for (const auto& node : graph.node()) list.push_back(&node);
+  return list;
+}
+
+NodeList nodes_of(const onnx_pb::FunctionProto& function) {
+  NodeList list;
+  for (const auto& node : function.node()) list.push_back(&node);
+  return list;
+}
+
 std::string node_label(const onnx_pb::NodeProto& node, int position) {
   const std::string op = node.domain().empty() || node.domain() == "ai.onnx"
                              ? node.op_type()
@@ -63,26 +75,28 @@ std::set<std::string> names_read(const onnx_pb::NodeProto& node) {
 }
 
 std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(const std::string&)>& known) {
+  const int count = static_cast<int>(nodes.size());
+  const auto label = [&](int n) { return node_label(*nodes[static_cast<size_t>(n)], n); };
   std::unordered_map<std::string, int> producer;
-  for (int n = 0; n < nodes.size(); ++n) {
-    for (const std::string& name : nodes[n].output()) {
+  for (int n = 0; n < count; ++n) {
+    for (const std::string& name : nodes[static_cast<size_t>(n)]->output()) {
       if (name.empty()) continue;
       const auto [it, fresh] = producer.emplace(name, n);
-      require(fresh, "'{}' is the output of node {} and of node {}", name, node_label(nodes[it->second], it->second),
-              node_label(nodes[n], n));
+      require(fresh, "'{}' is the output of node {} and of node {}", name, label(it->second),
+              label(n));
       require(!known(name), "the output '{}' of node {} has the name of an input or of a constant", name,
-              node_label(nodes[n], n));
+              label(n));
     }
   }
 
-  std::vector<std::vector<int>> readers(static_cast<size_t>(nodes.size()));
+  std::vector<std::vector<int>> readers(nodes.size());
   std::vector<int> waiting(readers.size(), 0);  // for how many producers
-  for (int n = 0; n < nodes.size(); ++n) {
-    for (const std::string& name : names_read(nodes[n])) {
+  for (int n = 0; n < count; ++n) {
+    for (const std::string& name : names_read(*nodes[static_cast<size_t>(n)])) {
       const auto it = producer.find(name);
       if (it == producer.end()) {
         require(known(name), "node {} reads '{}', which is no input, no constant and no node's output",
-                node_label(nodes[n], n), name);
+                label(n), name);
         continue;
       }
       readers[static_cast<size_t>(it->second)].push_back(n);
@@ -91,7 +105,7 @@ std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(co
   }
 
   std::priority_queue<int, std::vector<int>, std::greater<>> ready;
-  for (int n = 0; n < nodes.size(); ++n) {
+  for (int n = 0; n < count; ++n) {
     if (waiting[static_cast<size_t>(n)] == 0) ready.push(n);
   }
   std::vector<int> order;
@@ -105,7 +119,7 @@ std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(co
   }
   if (order.size() != readers.size()) {
     const int n = node_on_cycle(readers, waiting);
-    fail_user("the graph has a cycle through node {}", node_label(nodes[n], n));
+    fail_user("the graph has a cycle through node {}", label(n));
   }
   return order;
 }

@@ -6,15 +6,17 @@
 #include <string>
 #include <vector>
 
-#include "google/protobuf/repeated_ptr_field.h"
-
 namespace burnish::onnx_pb {
+class FunctionProto;
+class GraphProto;
 class NodeProto;
 }
 
 namespace burnish::onnx {
 
-using NodeList = google::protobuf::RepeatedPtrField<onnx_pb::NodeProto>;
+using NodeList = std::vector<const onnx_pb::NodeProto*>;
+NodeList nodes_of(const onnx_pb::GraphProto& graph);
+NodeList nodes_of(const onnx_pb::FunctionProto& function);
 
 // "conv1 (Conv)", or "#12 (Conv)" for a node without a name.
 std::string node_label(const onnx_pb::NodeProto& node, int position);
