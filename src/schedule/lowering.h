@@ -83,6 +83,7 @@ class Lowering {
     Expr load;
     std::vector<Limit> limits;  // by axis and reduce axis
     bool narrowed;              // some limit is tighter than the domain
+    bool apart;                 // read by the init or finish, which stand outside the reduce loops
   };
   struct Point {  // a loop of a stage, by its place in the order; stage kRoot: outside everything
     StageId stage;

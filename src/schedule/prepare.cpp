@@ -55,6 +55,7 @@ void Lowering::find_readers() {
     };
     int context = 0;
     std::set<std::pair<const ExprNode*, int>> seen;
+    bool apart = false;
     std::function<void(const Expr&, const std::vector<Limit>&, int)> collect =
         [&](const Expr& e, const std::vector<Limit>& limits, int here) {
           if (!seen.insert({e.get(), here}).second) return;
@@ -66,7 +67,7 @@ void Lowering::find_readers() {
             bool narrowed = false;
             for (size_t a = 0; a < limits.size(); ++a)
               narrowed |= limits[a].lo != domain[a].lo || limits[a].hi != domain[a].hi;
-            info_[e.from()].readers.push_back({s, e, limits, narrowed});
+            info_[e.from()].readers.push_back({s, e, limits, narrowed, apart});
             auto& fills = info_[e.from()].fills;
             if (e.fill() && std::none_of(fills.begin(), fills.end(),
                                          [&](const Expr& f) { return equal(f, e.fill()); }))
@@ -91,13 +92,17 @@ void Lowering::find_readers() {
           collect(e.children()[1], then, first);
           collect(e.children()[2], otherwise, second);
         };
-    for (const Expr& e : expressions(stage)) collect(e, domain, 0);
+    for (const Expr* e : {&stage.body, &stage.init, &stage.finish}) {
+      apart = stage.is_reduction() && e != &stage.body && !schedule_.nest(s).guard_init;
+      seen.clear();
+      if (*e) collect(*e, domain, 0);
+    }
   }
   for (Info& i : info_)  // the same access twice adds nothing to a region
     for (size_t a = 0; a < i.readers.size(); ++a)
       for (size_t b = a + 1; b < i.readers.size();) {
         const Reader &x = i.readers[a], &y = i.readers[b];
-        bool same = x.consumer == y.consumer && !x.narrowed && !y.narrowed;
+        bool same = x.consumer == y.consumer && x.apart == y.apart && !x.narrowed && !y.narrowed;
         for (size_t k = 0; same && k < x.load.indices().size(); ++k)
           same = equal(x.load.indices()[k], y.load.indices()[k]);
         if (same) i.readers.erase(i.readers.begin() + static_cast<ptrdiff_t>(b));
@@ -156,6 +161,15 @@ void Lowering::check_places() const {
         if (r.consumer != s && r.consumer != i.compute.stage && !inside(r.consumer, i.compute))
           refuse_schedule("{} is computed at {}.{} but its consumer {} is outside that loop", name,
                           stage(i.compute.stage).name, loop_name(i.compute), stage(r.consumer).name);
+    }
+    for (const Reader& r : i.readers) {
+      if (!r.apart) continue;
+      const Nest& n = schedule_.nest(r.consumer);
+      size_t reduce = 0;
+      while (reduce < n.order.size() && !n.loops[n.order[reduce]].reduce) ++reduce;
+      if (reduce < n.order.size() && inside(s, {r.consumer, reduce}))
+        refuse_schedule("{} is computed inside the reduction of {}, but is read by its init or epilogue outside", name,
+                        stage(r.consumer).name);
     }
     if (i.store.stage == kRoot || i.store == i.compute) continue;
     if (i.compute.stage == kRoot)

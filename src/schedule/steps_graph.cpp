@@ -209,7 +209,9 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   }), becomes);
   if (merged.layout.empty()) merged.layout = o.layout;
   StageId at = consumers[0];
-  Nest nest = s.nests[*id];
+  Nest nest = s.nests[at];  // its place and storage, with the loops of S
+  nest.loops = s.nests[*id].loops;
+  nest.order = s.nests[*id].order;
   nest.guard_init = true;
   s.group.stages[at] = std::move(merged);
   s.nests[at] = std::move(nest);

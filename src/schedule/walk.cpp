@@ -74,6 +74,17 @@ void Lowering::emit_stage(StageId s, const Box& box, Stmts& out) {
   std::swap(warm, warm_);
 }
 
+namespace {
+
+// Do segments of this loop compute some points twice?
+bool overlaps(const Nest& n, LoopId l) {
+  const Loop& loop = n.loops[l];
+  if (loop.is_fused()) return overlaps(n, loop.first) || overlaps(n, loop.second);
+  return loop.parent != kNoLoop && n.loops[loop.parent].tail == Tail::Overlap;
+}
+
+}  // namespace
+
 void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
   if (i == w.nest.order.size()) {
     out.push_back(statement(w, part));
@@ -98,11 +109,10 @@ void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
     if (part == Part::Main) part = Part::Update;
     if (part != Part::Update) return walk(w, i + 1, part, out);
   }
-  const Loop& loop = w.nest.loops[l];
-  bool overlaps = loop.parent != kNoLoop && w.nest.loops[loop.parent].tail == Tail::Overlap;
+  bool apart = overlaps(w.nest, l);
   each_entry(w, l, [&](const Entry& e) {
     if (e.count > 0) walk_entry(w, i, part, e, out);
-    if (overlaps) out.push_back(Stmt());
+    if (apart) out.push_back(Stmt());
   });
   leave(w, l);
 }

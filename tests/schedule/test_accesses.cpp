@@ -322,7 +322,7 @@ TEST(RandomSchedules, GiveTheSameValues) {
     StageGroup g = round % 3 == 0 ? chain::group({7, 9, 4, 8, 4, 1}) : round % 3 == 1 ? concat().group : upsampled(false).group;
     Case c(g);
     Schedule& s = c.schedule;
-    int steps = 2 + static_cast<int>(random() % 10);
+    int steps = 2 + static_cast<int>(random() % 24);
     for (int i = 0; i < steps; ++i) {
       std::vector<std::string> stages;
       for (const Stage& t : s.group().stages) stages.push_back(t.name);
@@ -332,7 +332,7 @@ TEST(RandomSchedules, GiveTheSameValues) {
       static const std::vector<int64_t> factors = {1, 2, 3, 4, 5, 8};
       static const std::vector<Tail> tails = {Tail::Guard, Tail::Tail, Tail::Balanced, Tail::Guard, Tail::Overlap};
       ScheduleStep step = step::StoreRoot{stage};
-      switch (random() % 14) {
+      switch (random() % 24) {
         case 0: case 1: case 2: step = step::Split{stage, loop, pick(factors), pick(tails)}; break;
         case 3: step = step::Reorder{stage, {loop, loops.empty() ? loop : pick(loops)}}; break;
         case 4: step = step::Unroll{stage, loop}; break;
@@ -344,6 +344,28 @@ TEST(RandomSchedules, GiveTheSameValues) {
         case 11: step = step::CacheWrite{stage}; break;
         case 12: step = step::CacheRead{stage}; break;
         case 13: step = step::Partition{stage, loop, {1, 3}}; break;
+        case 14: step = step::RFactor{stage, loop, pick(factors)}; break;
+        case 15: step = step::MergeEpilogue{stage}; break;
+        case 16: {
+          size_t at = loops.size() < 2 ? 0 : random() % (loops.size() - 1);
+          if (loops.size() >= 2) step = step::Fuse{stage, loops[at], loops[at + 1]};
+          break;
+        }
+        case 17: case 18: step = step::FoldStorage{stage, "y", static_cast<int64_t>(random() % 2 ? 0 : random() % 8)}; break;
+        case 19: step = step::StorageAlign{stage, 5}; break;
+        case 20: {
+          auto id = s.group().named(stage);
+          uint32_t rank = static_cast<uint32_t>(s.group()[*id].axes.size()), a = static_cast<uint32_t>(random() % rank);
+          step::Pack pack{stage, {{a, 4, 0}}};
+          for (uint32_t k = 0; k < rank; ++k)
+            if (k != a) pack.layout.push_back({k});
+          pack.layout.push_back({a, 1, 4});
+          step = pack;
+          break;
+        }
+        case 21: step = step::GuardInit{stage}; break;
+        case 22: step = step::SetScope{stage, random() % 2 ? Scope::Register : Scope::Stack}; break;
+        case 23: step = step::SplitParts{stage, loop, pick(factors)}; break;
       }
       std::string before = s.to_text();
       if (!s.apply(step)) EXPECT_EQ(s.to_text(), before);
@@ -354,6 +376,9 @@ TEST(RandomSchedules, GiveTheSameValues) {
     if (!f) continue;
     ++lowered_count;
     expect_same(c, fmt::format("round {}\n{}", round, s.to_text()));
+    Schedule again(g);
+    ASSERT_TRUE(again.replay(s.to_text()).ok());
+    EXPECT_EQ(to_text(lowered(again)), to_text(*f));
     if (testing::Test::HasFailure()) return;
   }
   fmt::print("{} of 300 random schedules were legal\n", lowered_count);
