@@ -1,6 +1,7 @@
 // Random expressions with sharing, of every kind.
 #pragma once
 
+#include <cmath>
 #include <random>
 #include <vector>
 
