@@ -114,34 +114,50 @@ Expr Expr::with_children(std::span<const Expr> children) const {
   return make(std::move(n));
 }
 
-bool equal(const Index& a, const Index& b) {
-  if (!(a.a == b.a) || a.atoms.size() != b.atoms.size()) return false;
-  for (size_t i = 0; i < a.atoms.size(); ++i) {
-    const Atom &x = a.atoms[i], &y = b.atoms[i];
-    if (!(x.a == y.a) || x.div != y.div || x.mod != y.mod || x.scale != y.scale) return false;
-    if (bool(x.value) != bool(y.value) || (x.value && !equal(x.value, y.value))) return false;
-  }
-  return true;
-}
+namespace {
 
-bool equal(const Expr& a, const Expr& b) {
-  if (a.same_as(b)) return true;
-  if (!a || !b) return false;
-  const ExprNode &x = *a.get(), &y = *b.get();
-  auto bits = [](double d) { return std::bit_cast<uint64_t>(d); };
-  if (x.kind != y.kind || x.dtype != y.dtype || x.op != y.op || x.from != y.from ||
-      bits(x.number) != bits(y.number) || x.integer != y.integer || x.callee != y.callee ||
-      x.children.size() != y.children.size() || x.indices.size() != y.indices.size()) {
-    return false;
+// Pairs that were found equal are not compared again: expressions are DAGs, and their trees may be exponentially larger.
+class Comparison {
+ public:
+  bool same(const Index& a, const Index& b) {
+    if (!(a.a == b.a) || a.atoms.size() != b.atoms.size()) return false;
+    for (size_t i = 0; i < a.atoms.size(); ++i) {
+      const Atom &x = a.atoms[i], &y = b.atoms[i];
+      if (!(x.a == y.a) || x.div != y.div || x.mod != y.mod || x.scale != y.scale) return false;
+      if (bool(x.value) != bool(y.value) || (x.value && !same(x.value, y.value))) return false;
+    }
+    return true;
   }
-  for (size_t i = 0; i < x.indices.size(); ++i) {
-    if (!equal(x.indices[i], y.indices[i])) return false;
+
+  bool same(const Expr& a, const Expr& b) {
+    if (a.same_as(b)) return true;
+    if (!a || !b) return false;
+    const ExprNode &x = *a.get(), &y = *b.get();
+    auto bits = [](double d) { return std::bit_cast<uint64_t>(d); };
+    if (x.kind != y.kind || x.dtype != y.dtype || x.op != y.op || x.from != y.from ||
+        bits(x.number) != bits(y.number) || x.integer != y.integer || x.callee != y.callee ||
+        x.children.size() != y.children.size() || x.indices.size() != y.indices.size()) {
+      return false;
+    }
+    if (auto it = equal_to_.find(&x); it != equal_to_.end() && it->second == &y) return true;
+    for (size_t i = 0; i < x.indices.size(); ++i) {
+      if (!same(x.indices[i], y.indices[i])) return false;
+    }
+    for (size_t i = 0; i < x.children.size(); ++i) {
+      if (!same(x.children[i], y.children[i])) return false;
+    }
+    if (!x.children.empty()) equal_to_[&x] = &y;
+    return true;
   }
-  for (size_t i = 0; i < x.children.size(); ++i) {
-    if (!equal(x.children[i], y.children[i])) return false;
-  }
-  return true;
-}
+
+ private:
+  std::unordered_map<const ExprNode*, const ExprNode*> equal_to_;
+};
+
+}  // namespace
+
+bool equal(const Index& a, const Index& b) { return Comparison().same(a, b); }
+bool equal(const Expr& a, const Expr& b) { return Comparison().same(a, b); }
 
 Expr constant(double v, DType t) {
   if (!is_float(t)) return from_scalar(evaluate_cast(t, {DType::F64, v, 0}));
