@@ -1,0 +1,53 @@
+// ONNX's own tests, computed with the operators' formulas: what the importer and the formulas together get right.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+
+#include "node_data.h"
+
+namespace burnish::test {
+namespace {
+
+// How many pass at least; raise them when more do.
+struct Expected {
+  const char* kind;
+  int plain, expanded;
+};
+
+class NodeData : public testing::TestWithParam<Expected> {};
+
+TEST_P(NodeData, PassAndNoneIsWrong) {
+  const std::filesystem::path data = onnx_data_folder();
+  if (data.empty()) GTEST_SKIP() << "the onnx package is not installed: run tools/setup.sh";
+  // Half-precision results that the reference rounds after every operator, and formulas round once.
+  const std::map<std::string, std::string> rounding = {
+      {"test_attention_4d_fp16_expanded", "one step of f16"},
+      {"test_attention_4d_gqa_with_past_and_present_fp16_expanded", "one step of f16"},
+      {"test_causal_conv_with_state_silu_fp16_expanded", "one step of f16"},
+  };
+  int plain = 0, expanded = 0;
+  for (const auto& folder : node_tests(data, GetParam().kind)) {
+    const std::string name = folder.filename().string();
+    const NodeResult result = run_node_test(folder, true);
+    const bool passed = result.outcome == Outcome::Passed;
+    (name.find("_expanded") == std::string::npos ? plain : expanded) += passed;
+    if (!rounding.contains(name)) EXPECT_NE(result.outcome, Outcome::Wrong) << name << ": " << result.why;
+  }
+  std::printf("%s: %d plain and %d expanded tests pass\n", GetParam().kind, plain, expanded);
+  EXPECT_GE(plain, GetParam().plain);
+  EXPECT_GE(expanded, GetParam().expanded);
+}
+
+INSTANTIATE_TEST_SUITE_P(All, NodeData,
+                         testing::Values(Expected{"node", 830, 330}, Expected{"simple", 7, 0},
+                                         Expected{"pytorch-converted", 82, 0}, Expected{"pytorch-operator", 35, 0}),
+                         [](const auto& info) {
+                           std::string name = info.param.kind;
+                           std::replace(name.begin(), name.end(), '-', '_');
+                           return name;
+                         });
+
+}  // namespace
+}  // namespace burnish::test
