@@ -111,7 +111,7 @@ std::string link_library(const std::vector<std::string>& objects, const Isa& isa
   TemporaryFolder folder;
   std::string output = folder.file("model.so");
   std::vector<std::string> args = {"ld.lld", "-shared", "-o", output, "--hash-style=gnu", "-z", "now", "-z", "defs",
-                                   "-z", "noexecstack", "--build-id=none", "--threads=1", "-soname", "model.so"};
+                                   "-z", "noexecstack", "--build-id=none", "--threads=1"};
   for (size_t i = 0; i < objects.size(); ++i) {
     std::string name = folder.file(fmt::format("{}.o", i));
     write_file(name, objects[i]);
