@@ -96,7 +96,7 @@ class Dumps:
                 if begins:
                     kept.append(line.rstrip("{ ") + " { … }")
                 continue
-            kept.append(line)
+            kept.append(re.sub(r' schedule ".*', ' schedule "…"', line))
         return "\n".join(kept)
 
     def llvm(self):
@@ -104,6 +104,10 @@ class Dumps:
 
     def asm(self):
         return busiest_loop(self.emit("asm"), 60)
+
+
+def narrowed(line, most=160):
+    return line if len(line) <= most else line[: most - 2] + " …"
 
 
 def shortened(text, most):
@@ -150,7 +154,7 @@ def regenerate(page, dumps):
         name = match.group(1)
         if not hasattr(dumps, name):
             raise SystemExit(f"docs/walkthrough.md asks for a block '{name}' that this script does not know")
-        text = getattr(dumps, name)().strip("\n")
+        text = "\n".join(narrowed(line) for line in getattr(dumps, name)().strip("\n").splitlines())
         if not text:
             raise SystemExit(f"the block '{name}' came out empty")
         return f"<!-- generated: {name} -->\n```\n{text}\n```\n<!-- end -->"
