@@ -108,9 +108,17 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
   for (const Storage::Dim& d : at.dims) {
     const Index& p = position[d.axis];
     Aff i = p.a - at.lo[d.axis];
-    int64_t mod = at.fold[d.axis] ? at.fold[d.axis] : d.mod;
-    if (p.is_affine()) {
-      Index q = divide(i, d.div, mod);
+    int64_t div = d.div, mod = at.fold[d.axis] ? at.fold[d.axis] : d.mod;
+    bool affine_form = p.is_affine();
+    if ((div != 1 || mod) && p.atoms.size() == 1) {  // (a / b + i) / c = (a + b * i) / (b * c)
+      const Atom& inner = p.atoms[0];
+      if (!inner.value && inner.mod == 0 && inner.scale == 1 && !__builtin_mul_overflow(div, inner.div, &div)) {
+        i = inner.a + i * inner.div;
+        affine_form = true;
+      }
+    }
+    if (affine_form) {
+      Index q = divide(i, div, mod);
       flat.a += q.a * d.stride;
       for (Atom& atom : q.atoms) {
         if (lane_ && atom.a.slope(*lane_))
@@ -121,7 +129,7 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
         atom.scale *= d.stride;
         flat.atoms.push_back(std::move(atom));
       }
-    } else if (d.div == 1 && mod == 0) {
+    } else if (div == 1 && mod == 0) {
       flat.a += i * d.stride;
       for (Atom atom : p.atoms) {
         atom.scale *= d.stride;
@@ -130,7 +138,7 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
     } else {
       Index whole = p;
       whole.a = i;
-      flat.atoms.push_back({Aff(0), affine(std::move(whole)), d.div, mod, d.stride});
+      flat.atoms.push_back({Aff(0), affine(std::move(whole)), div, mod, d.stride});
     }
   }
   fn_.buffers[at.buffer].size = std::max(fn_.buffers[at.buffer].size, at.size);
@@ -155,6 +163,10 @@ void Lowering::check_access(StageId s, const Index& flat) const {
     if (slope != 0 && slope != 1)
       refuse_schedule("{} would be accessed with stride {} by vector loop {}", stage(s).name, slope, lane_name_);
   }
+  if (fn_.buffers[storage_[s].buffer].scope != Scope::Param && fn_.buffers[storage_[s].buffer].scope != Scope::Shared)
+    for (size_t k = storage_[s].level; k < open_.size(); ++k)
+      if (open_[k].kind == LoopKind::Parallel)
+        refuse_schedule("{} is stored outside parallel loop {} but not shared", stage(s).name, fn_.vars[open_[k].var]);
   if (schedule_.nest(s).scope != Scope::Register || info_[s].output || !stage(s).is_compute()) return;
   for (const Term& t : flat.a.terms) {
     LoopKind kind = vars_[t.var].kind;

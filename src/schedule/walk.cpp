@@ -109,7 +109,8 @@ void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
     if (part == Part::Main) part = Part::Update;
     if (part != Part::Update) return walk(w, i + 1, part, out);
   }
-  bool apart = overlaps(w.nest, l);
+  // Segments that compute points twice, or update memory that others read, wait for each other.
+  bool apart = overlaps(w.nest, l) || (open_.empty() && (w.stage.is_reduction() || w.stage.scan));
   each_entry(w, l, [&](const Entry& e) {
     if (e.count > 0) walk_entry(w, i, part, e, out);
     if (apart) out.push_back(Stmt());

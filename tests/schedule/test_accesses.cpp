@@ -204,7 +204,7 @@ TEST(Accesses, GatherNeedsTheWholeAxis) {
   StageId a = b.compute("A", F, {{"r", 9}, {"c", 6}}, [&](AxisVars v) { return b.at(table, {v[0], v[1]}) + constant(1.0, F); });
   StageId lookup = b.compute("G", F, {{"i", 12}, {"c", 6}}, [&](AxisVars v) {
     Index row;
-    row.atoms.push_back({Aff(4), b.at(ids, {v[0]}), 1, 0, 1});  // ids are -3..3
+    row.atoms.push_back({Aff(0), b.at(ids, {v[0]}), 1, 9, 1});  // modulo the axis: no index leaves it
     return b.at(a, {row, v[1]});
   });
   b.output(b.compute("O", F, {{"i", 12}, {"c", 6}}, [&](AxisVars v) { return b.at(lookup, {v[0], v[1]}) * constant(2.0, F); }));
