@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t unbounded = int64_t{1} << 60;
 constexpr int64_t largest_factor = int64_t{1} << 18, largest_coefficient = int64_t{1} << 42;
-constexpr int deepest = 24, steps = 4000;
+constexpr int steps = 1000;  // at each depth of search
 
 int64_t clamp(__int128 v) {
   return static_cast<int64_t>(std::clamp<__int128>(v, -unbounded, unbounded));
@@ -54,13 +54,40 @@ Prover::Id Prover::fresh(int64_t lo, int64_t hi) {
   return id;
 }
 
+void Prover::define(VarId v, const Aff& value) { definitions_.emplace_back(v, resolved(value)); }
+
+Aff Prover::resolved(Aff a) const {
+  for (auto& [v, value] : definitions_) {
+    int64_t k = a.slope(v);
+    if (!k) continue;
+    a.add(v, -k);
+    a += value * k;
+  }
+  return a;
+}
+
+// Besides the fact itself, what it says about each variable alone, rounded to whole numbers.
 void Prover::assume(const Aff& nonnegative) {
-  if (!nonnegative.is_const() && is_small(nonnegative)) facts_.push_back(nonnegative);
+  Aff fact = resolved(nonnegative);
+  if (fact.is_const() || !is_small(fact)) return;
+  facts_.push_back(fact);
+  if (fact.terms.size() == 1) return;
+  for (const Term& t : fact.terms) {
+    Aff rest = fact;
+    rest.add(t.var, -t.k);
+    int64_t most = range(rest).second;  // t.k * v >= -most
+    if (most >= unbounded || t.var >= ranges_.size()) continue;
+    auto [lo, hi] = ranges_[t.var];
+    int64_t limit = t.k > 0 ? ceil_div(-most, t.k) : floor_div(most, -t.k);
+    if (t.k > 0 && limit > lo) facts_.push_back(Aff::of(t.var) - Aff(limit));
+    if (t.k < 0 && limit < hi) facts_.push_back(Aff(limit) - Aff::of(t.var));
+  }
 }
 
 void Prover::reset(Mark m) {
   facts_.resize(m.facts);
   atoms_.resize(m.atoms);
+  definitions_.resize(m.definitions);
 }
 
 Prover::Range Prover::range(const Aff& a) const {
@@ -75,35 +102,35 @@ Prover::Range Prover::range(const Aff& a) const {
 }
 
 Aff Prover::flatten(const Index& i) {
-  Aff out = i.a;
+  Aff out = resolved(i.a);
   for (const Atom& x : i.atoms) {
     Atom plain = x;
+    plain.a = resolved(x.a);
     plain.scale = 1;
-    out.add(stand_in(plain), x.scale);
+    out += stand_in(plain) * x.scale;
   }
   return out;
 }
 
-Prover::Id Prover::stand_in(const Atom& atom) {
+Aff Prover::stand_in(const Atom& atom) {
+  if (atom.div == 1 && atom.mod == 0 && !atom.value) return atom.a;
   for (const AtomId& known : atoms_) {
-    if (same_atom(known.atom, atom)) return known.id;
+    if (same_atom(known.atom, atom)) return Aff::of(known.id);
   }
   if (atom.mod && !atom.value) {
     // x mod m = x - m * (x / m) with x = a / div; two floors by constants are one.
     Atom whole = atom, quotient = atom;
     whole.mod = quotient.mod = 0;
-    int64_t div;
-    if (!__builtin_mul_overflow(atom.div, atom.mod, &div)) {
-      quotient.div = div;
-      Id x = stand_in(whole), q = stand_in(quotient);
-      auto [lo, hi] = ranges_[x];
+    if (!__builtin_mul_overflow(atom.div, atom.mod, &quotient.div)) {
+      Aff x = stand_in(whole), q = stand_in(quotient);
+      auto [lo, hi] = range(x);
       bool inside = lo >= 0 && hi < atom.mod;
       Id id = fresh(inside ? lo : 0, inside ? hi : atom.mod - 1);
-      Aff difference = Aff::of(id) - Aff::of(x) + Aff::of(q, atom.mod);
+      Aff difference = Aff::of(id) - x + q * atom.mod;
       assume(difference);
       assume(-difference);
       atoms_.push_back({atom, id});
-      return id;
+      return Aff::of(id);
     }
   }
   auto [lo, hi] = range(atom.a);
@@ -125,22 +152,43 @@ Prover::Id Prover::stand_in(const Atom& atom) {
     assume(Aff(atom.div - 1) - rest);
   }
   atoms_.push_back({atom, id});
-  return id;
+  return Aff::of(id);
 }
 
 bool Prover::never_negative(const Aff& a) {
-  budget_ = steps;
-  return prove(a, 0);
+  Aff goal = resolved(a);
+  // Short proofs first: most are, and a long search in the wrong direction would eat the budget.
+  for (int depth : {3, 6, 12, 24}) {
+    budget_ = steps;
+    deepest_ = depth;
+    if (prove(goal, 0)) return true;
+  }
+  return false;
 }
 
 // goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers). One variable at a time, the
 // highest first: stand-ins before what they stand for, inner loops before outer ones.
 bool Prover::prove(const Aff& goal, int depth) {
   if (range(goal).first >= 0) return true;
-  if (depth == deepest || !is_small(goal) || goal.is_const()) return false;
+  if (depth == deepest_ || !is_small(goal) || goal.is_const()) return false;
   Term top = goal.terms[goal.terms.size() - 1];
+  if (eliminate(goal, top, false, depth)) return true;
+  auto [lo, hi] = ranges_[top.var];
+  int64_t end = top.k > 0 ? lo : hi;
+  if (end > -unbounded && end < unbounded && --budget_ > 0) {
+    Aff rest = goal;
+    rest.add(top.var, -top.k);
+    rest.c = plus(rest.c, times(top.k, end));
+    if (prove(rest, depth + 1)) return true;
+  }
+  return eliminate(goal, top, true, depth);
+}
+
+// With facts that bring in higher variables, or with those that do not.
+bool Prover::eliminate(const Aff& goal, Term top, bool higher, int depth) {
   for (size_t n = facts_.size(); n-- > 0;) {
     const Aff& fact = facts_[n];
+    if ((fact.terms[fact.terms.size() - 1].var > top.var) != higher) continue;
     int64_t s = fact.slope(top.var);
     if (s == 0 || (top.k > 0) != (s > 0)) continue;
     if (--budget_ < 0) return false;
@@ -150,13 +198,7 @@ bool Prover::prove(const Aff& goal, int depth) {
     rest.c += m - 1;
     if (prove(rest, depth + 1)) return true;
   }
-  auto [lo, hi] = ranges_[top.var];
-  int64_t end = top.k > 0 ? lo : hi;
-  if (end <= -unbounded || end >= unbounded || --budget_ < 0) return false;
-  Aff rest = goal;
-  rest.add(top.var, -top.k);
-  rest.c = plus(rest.c, times(top.k, end));
-  return prove(rest, depth + 1);
+  return false;
 }
 
 }  // namespace burnish::loop

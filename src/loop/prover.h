@@ -26,12 +26,13 @@ class Prover {
   void bind(VarId v, int64_t lo, int64_t hi);
   Id fresh(int64_t lo, int64_t hi);
   void assume(const Aff& nonnegative);
+  void define(VarId v, const Aff& value);  // v stands for a flattened value wherever it occurs from now on
 
   // Facts and atoms that came after a mark are dropped with it. Ranges of variables stay: they are bound anew.
   struct Mark {
-    size_t facts, atoms;
+    size_t facts, atoms, definitions;
   };
-  Mark mark() const { return {facts_.size(), atoms_.size()}; }
+  Mark mark() const { return {facts_.size(), atoms_.size(), definitions_.size()}; }
   void reset(Mark m);
 
   // The index as an affine form over variables and stand-ins, with facts that tie these to what they stand for.
@@ -51,11 +52,14 @@ class Prover {
 
  private:
   bool prove(const Aff& goal, int depth);
-  Id stand_in(const Atom& atom);
+  bool eliminate(const Aff& goal, Term top, bool higher, int depth);
+  Aff resolved(Aff a) const;
+  Aff stand_in(const Atom& atom);
   std::vector<Range> ranges_;
   std::vector<Aff> facts_;
   std::vector<AtomId> atoms_;
-  int budget_ = 0;
+  std::vector<std::pair<VarId, Aff>> definitions_;
+  int budget_ = 0, deepest_ = 0;
 };
 
 }  // namespace burnish::loop

@@ -168,8 +168,7 @@ class Verifier {
     Aff value = prover_.flatten(s->index);
     auto [lo, hi] = prover_.range(value);
     bind(s->var, lo, hi);
-    prover_.assume(Aff::of(s->var) - value);
-    prover_.assume(value - Aff::of(s->var));
+    prover_.define(s->var, value);
     fixed_[s->var] = is_fixed(s->index);
     statement(s.children()[0]);
     fixed_[s->var] = bound_[s->var] = false;
@@ -321,9 +320,13 @@ class Verifier {
     for (const Aff& fact : x.facts) ids(fact);
     ids(Aff::of(parallel_->var));
     for (const auto& known : prover_.atoms()) {
-      auto steady = [&](const Term& t) { return t.var == parallel_->var || parallel_->outer.contains(t.var); };
+      auto of_parallel = [&](const Term& t) {  // the variable itself, or a quotient of it: nested fused loops
+        return t.var == parallel_->var || std::any_of(x.quotients.begin(), x.quotients.end(),
+                                                      [&](auto& y) { return y.id == t.var; });
+      };
+      auto steady = [&](const Term& t) { return of_parallel(t) || parallel_->outer.contains(t.var); };
       const Atom& q = known.atom;
-      if (q.value || q.mod || q.div == 1 || q.a.slope(parallel_->var) == 0) continue;
+      if (q.value || q.mod || q.div == 1 || std::none_of(q.a.terms.begin(), q.a.terms.end(), of_parallel)) continue;
       if (std::all_of(q.a.terms.begin(), q.a.terms.end(), steady)) x.quotients.push_back(known);
     }
     parallel_->accesses.push_back(std::move(x));

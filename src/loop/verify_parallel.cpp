@@ -45,19 +45,39 @@ class TwoIterations {
   std::map<Prover::Id, Prover::Id> shared_, own_[2];
 };
 
-// Proves `difference > 0` for each case of the quotients: that of the later iteration is larger, or it is the same.
-bool positive(Prover& prover, const Aff& difference, const std::vector<Aff>& growths, size_t next) {
-  if (prover.never_negative(difference - Aff(1))) return true;
+// Proves `difference` != 0: it is positive, or negative, or its digits are: with strides divided into those that g
+// divides and smaller ones, whose sum stays between -g and g, it is zero only if both parts are.
+bool apart(Prover& prover, const Aff& difference) {
+  if (prover.never_negative(difference - Aff(1)) || prover.never_negative(-difference - Aff(1))) return true;
+  std::set<int64_t> strides;
+  for (const Term& t : difference.terms) strides.insert(std::abs(t.k));
+  for (auto g = strides.rbegin(); g != strides.rend() && *g > 1; ++g) {
+    Aff large, small;
+    for (const Term& t : difference.terms) (t.k % *g ? small : large).add(t.var, t.k % *g ? t.k : t.k / *g);
+    if (small.terms.empty() || large.terms.empty()) continue;
+    for (int64_t c : {floor_mod(difference.c, *g), floor_mod(difference.c, *g) - *g}) {
+      small.c = c;
+      large.c = (difference.c - c) / *g;
+      if (!prover.never_negative(Aff(*g - 1) - small) || !prover.never_negative(Aff(*g - 1) + small)) continue;
+      if (apart(prover, small) || apart(prover, large)) return true;
+    }
+  }
+  return false;
+}
+
+// The same for each case of the quotients: that of the later iteration is larger, or it is the same.
+bool apart(Prover& prover, const Aff& difference, const std::vector<Aff>& growths, size_t next) {
+  if (apart(prover, difference)) return true;
   if (next == growths.size()) return false;
   auto mark = prover.mark();
   const Aff& growth = growths[next];
   prover.assume(growth - Aff(1));
-  bool larger = positive(prover, difference, growths, next + 1);
+  bool larger = apart(prover, difference, growths, next + 1);
   prover.reset(mark);
   if (!larger) return false;
   prover.assume(growth);
   prover.assume(-growth);
-  bool same = positive(prover, difference, growths, next + 1);
+  bool same = apart(prover, difference, growths, next + 1);
   prover.reset(mark);
   return same;
 }
@@ -78,8 +98,7 @@ bool never_meet(const SharedAccess& a, const SharedAccess& b, VarId var,
       growths.push_back(Aff::of(both.own(r.id, 1)) - Aff::of(both.own(q.id, 0)));
     }
   }
-  return positive(both.prover, at_b - at_a, growths, 0) ||
-         positive(both.prover, at_a - at_b, growths, 0);
+  return apart(both.prover, at_b - at_a, growths, 0);
 }
 
 namespace {
