@@ -44,6 +44,12 @@ std::string difference(const Tensor& got, const Tensor& want) {
   return "";
 }
 
+// Whether the first input is a shape or a bound rather than data: ConstantOfShape, Range, the windows.
+bool decides_shape(const std::vector<TensorPtr>& inputs) {
+  if (inputs.size() == 1) return is_int(inputs[0]->dtype) && inputs[0]->shape.size() <= 1;
+  return std::all_of(inputs.begin(), inputs.end(), [](const TensorPtr& t) { return t->shape.empty(); });
+}
+
 // What is handed to a compiled model, and what has to be known when it is compiled: shapes, axes and the like that the
 // test passes as inputs. Nothing is a constant unless the import asks for it.
 struct Imported {
@@ -60,7 +66,7 @@ Imported import_for(const fs::path& model, const std::vector<TensorPtr>& inputs)
     for (size_t i = 0; i < inputs.size(); ++i) {
       if (fixed && i > 0 && inputs[i]->shape.size() <= 1 && inputs[i]->size() <= 64) {
         options.constants[declared[i].name] = inputs[i];
-      } else if (fixed && inputs.size() == 1 && is_int(inputs[i]->dtype) && inputs[i]->shape.size() == 1) {
+      } else if (fixed && i == 0 && decides_shape(inputs)) {
         options.constants[declared[i].name] = inputs[i];
       } else {
         options.shapes[declared[i].name] = inputs[i]->shape;

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
+#include <set>
 
 #include "node_data.h"
 
@@ -21,11 +21,17 @@ class NodeData : public testing::TestWithParam<Expected> {};
 TEST_P(NodeData, PassAndNoneIsWrong) {
   const std::filesystem::path data = onnx_data_folder();
   if (data.empty()) GTEST_SKIP() << "the onnx package is not installed: run tools/setup.sh";
-  // Half-precision results that the reference rounds after every operator, and formulas round once.
-  const std::map<std::string, std::string> rounding = {
-      {"test_attention_4d_fp16_expanded", "one step of f16"},
-      {"test_attention_4d_gqa_with_past_and_present_fp16_expanded", "one step of f16"},
-      {"test_causal_conv_with_state_silu_fp16_expanded", "one step of f16"},
+  // Half-precision results one step apart from those of the reference, which rounds in another order; and a zero for
+  // which the reference has its own rounding error.
+  const std::set<std::string> rounding = {
+      "test_attention_4d_fp16",
+      "test_attention_4d_fp16_expanded",
+      "test_attention_4d_gqa_with_past_and_present_fp16",
+      "test_attention_4d_gqa_with_past_and_present_fp16_expanded",
+      "test_causal_conv_with_state_silu_fp16",
+      "test_causal_conv_with_state_silu_fp16_expanded",
+      "test_dft_inverse",
+      "test_dft_inverse_opset19",
   };
   int plain = 0, expanded = 0;
   for (const auto& folder : node_tests(data, GetParam().kind)) {
@@ -41,7 +47,7 @@ TEST_P(NodeData, PassAndNoneIsWrong) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NodeData,
-                         testing::Values(Expected{"node", 830, 330}, Expected{"simple", 7, 0},
+                         testing::Values(Expected{"node", 1000, 380}, Expected{"simple", 7, 0},
                                          Expected{"pytorch-converted", 82, 0}, Expected{"pytorch-operator", 35, 0}),
                          [](const auto& info) {
                            std::string name = info.param.kind;

@@ -117,6 +117,29 @@ std::vector<ValueId> conv_transpose(NodeContext& n) {
   return {n.add("conv_transpose", in, a)};
 }
 
+// A depthwise convolution that looks back only; the samples before the first come from the last call.
+std::vector<ValueId> causal_conv(NodeContext& n) {
+  require(n.rank(0) == 3 && n.rank(1) == 3, "its input and weights need three axes");
+  const int64_t batch = n.shape(0)[0], channels = n.shape(0)[1], past = n.shape(1)[2] - 1;
+  ValueId x = n.in(0);
+  if (past > 0) {
+    const ValueId before = n.has(3) ? n.in(3)
+                                    : n.constant_of(std::make_shared<Tensor>(n.dtype(0), Shape{batch, channels, past}));
+    x = n.add("concat", {before, x}, attrs({{"axis", integer(2)}}));
+  }
+  std::vector<ValueId> in{x, n.in(1)};
+  if (n.has(2)) in.push_back(n.in(2));
+  ValueId y = n.add("conv", in, attrs({{"groups", integer(channels)}}));
+  const std::string activation = n.attr_s("activation", "none");
+  if (activation == "silu" || activation == "swish") {
+    y = n.add("silu", {y});
+  } else if (activation != "none") {
+    n.gap("the activation '{}' is not supported", activation);
+  }
+  const int64_t total = n.type_of(x).shape[2];
+  return {y, n.slice(x, 2, total - past, total)};
+}
+
 std::vector<ValueId> max_pool(NodeContext& n) {
   Attrs a = window_attrs(read_windows(n, {}), true);
   a.set("ceil_mode", n.attr_i("ceil_mode", 0));
@@ -165,6 +188,7 @@ std::vector<ValueId> einsum(NodeContext& n) {
 constexpr OnnxOp table[] = {
     {"Conv", conv},
     {"ConvTranspose", conv_transpose},
+    {"CausalConvWithState", causal_conv},
     {"MaxPool", max_pool},
     {"AveragePool", average_pool},
     {"LpPool", lp_pool},

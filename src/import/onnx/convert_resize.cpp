@@ -67,10 +67,43 @@ std::vector<ValueId> grid_sample(NodeContext& n) {
                        {"align_corners", integer(n.attr_i("align_corners", 0))}}))};
 }
 
+// Positions of `size` cells along an axis in -1..1.
+double grid_position(int64_t i, int64_t size, bool align_corners) {
+  const auto n = static_cast<double>(size), at = static_cast<double>(i);
+  if (align_corners) return size == 1 ? -1 : -1 + 2 * at / (n - 1);
+  return -1 + (2 * at + 1) / n;
+}
+
+// theta [N, d, d+1] applied to the homogeneous coordinates of every cell, innermost coordinate first.
+std::vector<ValueId> affine_grid(NodeContext& n) {
+  const std::vector<int64_t> size = n.int_list(1);
+  require(size.size() == 4 || size.size() == 5, "its size has {} entries, but 4 or 5 are needed", size.size());
+  const Shape spatial(size.begin() + 2, size.end());
+  const bool align = n.attr_i("align_corners", 0) != 0;
+  const int64_t cells = element_count(spatial), d = static_cast<int64_t>(spatial.size());
+  require(cells <= (int64_t{1} << 26), "a grid of {} is too large", shape_text(spatial));
+  auto t = std::make_shared<Tensor>(n.dtype(0), Shape{d + 1, cells});
+  for (int64_t c = 0; c < cells; ++c) {
+    int64_t rest = c;
+    for (int64_t k = 0; k < d; ++k) {  // row 0: x, the innermost axis
+      const int64_t extent = spatial[static_cast<size_t>(d - 1 - k)];
+      t->set(k * cells + c, Scalar{.dtype = t->dtype, .f = grid_position(rest % extent, extent, align)});
+      rest /= extent;
+    }
+    t->set(d * cells + c, Scalar{.dtype = t->dtype, .f = 1});
+  }
+  const ValueId moved = n.add("matmul", {n.in(0), n.constant_of(std::move(t))});  // N, d, cells
+  Shape shape{size[0]};
+  shape.insert(shape.end(), spatial.begin(), spatial.end());
+  shape.push_back(d);
+  return {n.reshape(n.transpose(moved, {0, 2, 1}), shape)};
+}
+
 constexpr OnnxOp table[] = {
     {"Resize", resize},
     {"Upsample", upsample},
     {"GridSample", grid_sample},
+    {"AffineGrid", affine_grid},
 };
 
 }  // namespace

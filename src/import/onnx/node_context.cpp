@@ -99,6 +99,12 @@ std::vector<double> NodeContext::attr_floats(std::string_view name, std::vector<
   return {a->floats().begin(), a->floats().end()};
 }
 
+std::vector<std::string> NodeContext::attr_strings(std::string_view name) {
+  const AttributeProto* a = find(name, AttributeProto::STRINGS);
+  if (!a) return {};
+  return {a->strings().begin(), a->strings().end()};
+}
+
 TensorPtr NodeContext::attr_tensor(std::string_view name) {
   const AttributeProto* a = find(name, AttributeProto::TENSOR);
   return a ? importer_.tensor(a->t(), std::string(name)) : nullptr;
@@ -205,7 +211,8 @@ const OnnxOp* find_onnx_op(std::string_view domain, std::string_view name) {
   if (domain == "ai.onnx") domain = "";
   for (const auto family : {math_conversions(), nn_conversions(), norm_conversions(), reduce_conversions(),
                             shape_conversions(), index_conversions(), resize_conversions(), quant_conversions(),
-                            control_conversions()}) {
+                            attention_conversions(), recurrent_conversions(), loss_conversions(),
+                            signal_conversions(), control_conversions()}) {
     for (const OnnxOp& op : family) {
       if (op.name == name && op.domain == domain) return &op;
     }

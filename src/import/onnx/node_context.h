@@ -59,6 +59,7 @@ class NodeContext {
   std::string attr_s(std::string_view name, std::string otherwise = {});
   std::vector<int64_t> attr_ints(std::string_view name, std::vector<int64_t> otherwise = {});
   std::vector<double> attr_floats(std::string_view name, std::vector<double> otherwise = {});
+  std::vector<std::string> attr_strings(std::string_view name);
   TensorPtr attr_tensor(std::string_view name);  // null when absent
   const onnx_pb::GraphProto* attr_graph(std::string_view name);
   void ignore(std::initializer_list<std::string_view> names);  // attributes without effect on the result
@@ -133,6 +134,10 @@ std::span<const OnnxOp> shape_conversions();
 std::span<const OnnxOp> index_conversions();
 std::span<const OnnxOp> resize_conversions();
 std::span<const OnnxOp> quant_conversions();
+std::span<const OnnxOp> attention_conversions();
+std::span<const OnnxOp> recurrent_conversions();
+std::span<const OnnxOp> loss_conversions();
+std::span<const OnnxOp> signal_conversions();
 std::span<const OnnxOp> control_conversions();
 
 // An axis of -rank..rank-1 made non-negative; UserError otherwise.
