@@ -10,6 +10,7 @@ namespace {
 
 constexpr int64_t unbounded = int64_t{1} << 60;
 constexpr int64_t largest_factor = int64_t{1} << 18, largest_coefficient = int64_t{1} << 42;
+constexpr int most_rounds = 100, most_sharpenings = 8;
 constexpr int steps = 1000;  // at each depth of search
 
 int64_t clamp(__int128 v) {
@@ -66,12 +67,26 @@ Aff Prover::resolved(Aff a) const {
   return a;
 }
 
-// Besides the fact itself, what it says about each variable alone, rounded to whole numbers.
 void Prover::assume(const Aff& nonnegative) {
   Aff fact = resolved(nonnegative);
   if (fact.is_const() || !is_small(fact)) return;
-  facts_.push_back(fact);
-  if (fact.terms.size() == 1) return;
+  if (fact.terms.size() > 1) facts_.push_back(fact);
+  // Ranges that become narrower narrow others, through the facts that tie them.
+  std::vector<Aff> queue = {std::move(fact)};
+  for (int rounds = 0; !queue.empty() && rounds < most_rounds; ++rounds) {
+    Aff next = std::move(queue.back());
+    queue.pop_back();
+    for (Id v : narrow(next)) {
+      for (const Aff& f : facts_) {
+        if (f.slope(v) && !(f == next)) queue.push_back(f);
+      }
+    }
+  }
+}
+
+// What a fact says about each of its variables alone, rounded to whole numbers; returns those that it narrows.
+std::vector<Prover::Id> Prover::narrow(const Aff& fact) {
+  std::vector<Id> out;
   for (const Term& t : fact.terms) {
     Aff rest = fact;
     rest.add(t.var, -t.k);
@@ -79,15 +94,22 @@ void Prover::assume(const Aff& nonnegative) {
     if (most >= unbounded || t.var >= ranges_.size()) continue;
     auto [lo, hi] = ranges_[t.var];
     int64_t limit = t.k > 0 ? ceil_div(-most, t.k) : floor_div(most, -t.k);
-    if (t.k > 0 && limit > lo) facts_.push_back(Aff::of(t.var) - Aff(limit));
-    if (t.k < 0 && limit < hi) facts_.push_back(Aff(limit) - Aff::of(t.var));
+    if (t.k > 0 ? limit <= lo : limit >= hi) continue;
+    undo_.emplace_back(t.var, ranges_[t.var]);
+    (t.k > 0 ? ranges_[t.var].first : ranges_[t.var].second) = limit;
+    out.push_back(t.var);
   }
+  return out;
 }
 
 void Prover::reset(Mark m) {
   facts_.resize(m.facts);
   atoms_.resize(m.atoms);
   definitions_.resize(m.definitions);
+  while (undo_.size() > m.ranges) {
+    ranges_[undo_.back().first] = undo_.back().second;
+    undo_.pop_back();
+  }
 }
 
 Prover::Range Prover::range(const Aff& a) const {
@@ -141,6 +163,15 @@ Aff Prover::stand_in(const Atom& atom) {
   }
   lo = floor_div(lo, atom.div);
   hi = floor_div(hi, atom.div);
+  // Facts about the dividend bound the quotient sharper than they bound its rational counterpart.
+  for (int i = 0; !atom.value && i < most_sharpenings && lo < hi; ++i) {
+    if (!search(Aff(hi * atom.div - 1) - atom.a, {3, 6})) break;
+    --hi;
+  }
+  for (int i = 0; !atom.value && i < most_sharpenings && lo < hi; ++i) {
+    if (!search(atom.a - Aff((lo + 1) * atom.div), {3, 6})) break;
+    ++lo;
+  }
   if (atom.mod && (lo < 0 || hi >= atom.mod)) {
     lo = 0;
     hi = atom.mod - 1;
@@ -155,10 +186,11 @@ Aff Prover::stand_in(const Atom& atom) {
   return Aff::of(id);
 }
 
-bool Prover::never_negative(const Aff& a) {
-  Aff goal = resolved(a);
-  // Short proofs first: most are, and a long search in the wrong direction would eat the budget.
-  for (int depth : {3, 6, 12, 24}) {
+bool Prover::never_negative(const Aff& a) { return search(resolved(a), {3, 6, 12, 24}); }
+
+// Short proofs first: most are, and a long search in the wrong direction would eat the budget.
+bool Prover::search(const Aff& goal, std::initializer_list<int> depths) {
+  for (int depth : depths) {
     budget_ = steps;
     deepest_ = depth;
     if (prove(goal, 0)) return true;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <utility>
 #include <vector>
 
@@ -28,11 +29,11 @@ class Prover {
   void assume(const Aff& nonnegative);
   void define(VarId v, const Aff& value);  // v stands for a flattened value wherever it occurs from now on
 
-  // Facts and atoms that came after a mark are dropped with it. Ranges of variables stay: they are bound anew.
+  // What was assumed, defined and flattened after a mark is dropped with it.
   struct Mark {
-    size_t facts, atoms, definitions;
+    size_t facts, atoms, definitions, ranges;
   };
-  Mark mark() const { return {facts_.size(), atoms_.size(), definitions_.size()}; }
+  Mark mark() const { return {facts_.size(), atoms_.size(), definitions_.size(), undo_.size()}; }
   void reset(Mark m);
 
   // The index as an affine form over variables and stand-ins, with facts that tie these to what they stand for.
@@ -40,7 +41,7 @@ class Prover {
   Aff flatten(const Index& i);
 
   bool never_negative(const Aff& a);
-  Range range(const Aff& a) const;  // from the variables' ranges alone
+  Range range(const Aff& a) const;  // from the variables' ranges alone, which facts narrow
 
   struct AtomId {
     Atom atom;  // scale 1
@@ -51,11 +52,14 @@ class Prover {
   Range range_of(Id id) const { return ranges_[id]; }
 
  private:
+  bool search(const Aff& goal, std::initializer_list<int> depths);
   bool prove(const Aff& goal, int depth);
   bool eliminate(const Aff& goal, Term top, bool higher, int depth);
+  std::vector<Id> narrow(const Aff& fact);
   Aff resolved(Aff a) const;
   Aff stand_in(const Atom& atom);
   std::vector<Range> ranges_;
+  std::vector<std::pair<Id, Range>> undo_;  // ranges before they were narrowed
   std::vector<Aff> facts_;
   std::vector<AtomId> atoms_;
   std::vector<std::pair<VarId, Aff>> definitions_;

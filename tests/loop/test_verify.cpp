@@ -82,6 +82,12 @@ TEST(VerifyLoops, GuardsAreFacts) {
 TEST(VerifyLoops, Atoms) {
   accepts("for i in 0..640 { O[{i / 10}] = X[{i % 64}] }");
   refuses("for i in 0..641 { O[{i / 10}] = 1.0 }", "above");
+  // A guard of what is divided narrows the quotient, rounded down; also when the quotient was met before.
+  accepts("for i in 0..100 { for j in 0..4 { O[0] = X[{i / 7}] if [-i + 15] >= 0 { O[20*{i / 7} + 4*j + {i / 8}] = 1.0 } } }");
+  refuses("for i in 0..100 { for j in 0..4 { O[0] = X[{i / 7}] if [-i + 22] >= 0 { O[20*{i / 7} + 4*j + {i / 8}] = 1.0 } } }", "above");
+  // So do the bounds of a loop, two variables together.
+  accepts("for a in 0..4 { for b in 0..min(4, -4*a + 14) { O[9*{4*a + b / 2} + 9] = 1.0 } }");
+  refuses("for a in 0..4 { for b in 0..min(4, -4*a + 15) { O[9*{4*a + b / 2} + 9] = 1.0 } }", "above");
   accepts("for i in 0..64 { O[8*{i / 8} + {i % 8}] = 1.0 }");
   accepts("for i in 0..50 { O[8*{i / 7} + {i % 7}] = 1.0 }");
   accepts("for i in 0..64 { O[i - 8*{i / 8}] = 1.0 }");  // that is i % 8
@@ -177,6 +183,13 @@ TEST(VerifyLoops, ParallelLoops) {
   refuses("parallel for f in 0..16 { for c in 0..5 { O[15*{f / 4} + 4*{f % 4} + c] = 1.0 } }", "iterations of");
   refuses("parallel for f in 0..16 { O[{f / 4}] = 1.0 }", "iterations of");
   accepts("parallel for f in 0..12 { for c in 0..2 { O[30*{f / 6} + 10*{f / 2 % 3} + 4*{f % 2} + c] = 1.0 } }");
+  // Panels of columns, and one of the dimensions in blocks.
+  accepts("parallel for n in 0..4 { for m in 0..4 { for c in 0..4 { O[4*n + 16*m + c] = 1.0 } } }");
+  refuses("parallel for n in 0..4 { for m in 0..3 { for c in 0..5 { O[4*n + 16*m + c] = 1.0 } } }", "iterations of");
+  refuses("parallel for n in 0..5 { for m in 0..3 { for c in 0..4 { O[4*n + 16*m + c] = 1.0 } } }", "iterations of");
+  accepts("parallel for f in 0..8 { let m = {f / 4} { let n = {f % 4} { for y in 0..2 { for c in 0..4 { O[32*m + 16*y + 4*n + c] = 1.0 } } } } }");
+  accepts("parallel for y in 0..3 { for k in 0..2 { for r in 0..min(3, -3*y + 8) { for c in 0..4 { O[12*y + 4*r + 32*k + c] = 1.0 } } } }");
+  refuses("parallel for y in 0..3 { for k in 0..2 { for r in 0..min(3, -3*y + 9) { for c in 0..4 { O[12*y + 4*r + 28*k + c] = 1.0 } } } }", "iterations of");
   // Two statements, and a read of what another iteration writes.
   accepts("parallel for t in 0..8 { O[8*t] = 1.0 for i in 0..7 { O[8*t + i + 1] = O[8*t] } }");
   refuses("parallel for t in 0..8 { O[4*t] = 1.0 O[4*t + 8] = 2.0 }", ", here and in ");
