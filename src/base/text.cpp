@@ -81,6 +81,24 @@ std::string read_file(const std::filesystem::path& path, uint64_t limit) {
 }
 
 void write_file(const std::filesystem::path& path, std::string_view bytes) {
+  auto write_all = [&](int fd) {
+    size_t done = 0;
+    while (done < bytes.size()) {
+      ssize_t n = ::write(fd, bytes.data() + done, bytes.size() - done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return false;
+      done += static_cast<size_t>(n);
+    }
+    return true;
+  };
+  // A device or a pipe is written to, not replaced: /dev/null has to stay what it is.
+  struct stat there {};
+  if (::stat(path.c_str(), &there) == 0 && !S_ISREG(there.st_mode) && !S_ISDIR(there.st_mode)) {
+    File file{::open(path.c_str(), O_WRONLY | O_CLOEXEC)};
+    const bool written = file.fd >= 0 && write_all(file.fd);
+    require(written, "cannot write {}: {}", path.string(), std::strerror(errno));
+    return;
+  }
   std::string temporary = path.string() + ".XXXXXX";
   File file{::mkostemp(temporary.data(), O_CLOEXEC)};
   require(file.fd >= 0, "cannot write {}: {}", path.string(), std::strerror(errno));
@@ -89,13 +107,7 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
     ::unlink(temporary.c_str());
     fail_user("cannot write {}: {}: {}", path.string(), what, std::strerror(error));
   };
-  size_t done = 0;
-  while (done < bytes.size()) {
-    ssize_t n = ::write(file.fd, bytes.data() + done, bytes.size() - done);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) give_up("write");
-    done += static_cast<size_t>(n);
-  }
+  if (!write_all(file.fd)) give_up("write");
   mode_t mask = ::umask(0);
   ::umask(mask);
   if (::fchmod(file.fd, 0666 & ~mask) != 0) give_up("chmod");
