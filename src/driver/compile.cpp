@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/metadata.h"
+#include "driver/plain_target.h"
 #include "driver/version.h"
 #include "graph/op.h"
 #include "import/import.h"
@@ -80,6 +81,7 @@ CompiledModel::~CompiledModel() = default;
 CompiledModel compile(const std::filesystem::path& model, const CompileOptions& options) {
   auto state = std::make_unique<CompiledModel::State>();
   state->target = make_target(options.target, options.threads > 0 ? options.threads : available_cpus());
+  if (options.reference) state->target = with_plain_schedules(state->target);
   std::vector<PassTime> times;
   Context context;
   context.target = state->target.get();
