@@ -1,0 +1,20 @@
+// Stages without axes: sums over everything, and what is computed from them.
+#include "schedule/support.h"
+
+namespace burnish::schedule_test {
+namespace {
+
+TEST(Scalars, AreComputedThoughTheyHaveNoAxes) {
+  GroupBuilder b("g");
+  StageId x = b.input("x", DType::F32, {{"i", 8}});
+  StageId sum = b.reduce("sum", DType::F32, {}, {{"k", 8}}, Combine::Sum,
+                         [&](AxisVars, AxisVars r) { return b.at(x, {Index(r[0])}); });
+  StageId mean = b.compute("mean", DType::F32, {}, [&](AxisVars) { return b.at(sum, {}) / constant(8); });
+  b.output(b.compute("o", DType::F32, {{"i", 8}},
+                     [&](AxisVars a) { return b.at(x, {Index(a[0])}) - b.at(mean, {}); }));
+  b.output(b.compute("two", DType::F32, {}, [&](AxisVars) { return b.at(mean, {}) * constant(2); }));
+  expect_same(Case(b.group()), "mean of everything");
+}
+
+}  // namespace
+}  // namespace burnish::schedule_test
