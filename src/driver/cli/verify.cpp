@@ -38,11 +38,11 @@ inputs = [i for i in m.graph.input if i.name not in weights]
 del m.graph.input[:]
 m.graph.input.extend(inputs)
 feeds = {}
-for k, i in enumerate(inputs):
+for k, i in enumerate(m.graph.input):
     feeds[i.name] = numpy.load(folder / f"in{k}.npy")
     for d, n in zip(i.type.tensor_type.shape.dim, feeds[i.name].shape): d.dim_value = n
 for v in list(m.graph.output):
-    for d in v.type.tensor_type.shape.dim: d.ClearField("dim_value"), d.ClearField("dim_param")
+    v.type.tensor_type.ClearField("shape")
 del m.graph.value_info[:]
 if layerwise:
     have = {o.name for o in m.graph.output}

@@ -25,7 +25,8 @@ bool reads_pointwise(const Stage& s, StageId from, const Stage& producer) {
       if (x.kind() != ExprKind::Load || x.from() != from) return;
       for (size_t i = 0; i < s.axes.size(); ++i) {
         const Index& index = x.indices()[i];
-        pointwise &= index.is_affine() && index.a == Aff::of(s.axes[i].var);
+        const bool only = s.axes[i].extent == 1 && index.a == Aff(0);
+        pointwise &= index.is_affine() && (only || index.a == Aff::of(s.axes[i].var));
       }
     });
   }
