@@ -21,7 +21,8 @@ struct ImportOptions {
   // What a hostile file may cost at most.
   uint64_t max_file_bytes = uint64_t{2} << 30;    // of the model file; protobuf reads no more
   uint64_t max_tensor_bytes = uint64_t{64} << 30; // of one tensor, intermediate ones included
-  uint64_t max_nodes = 1'000'000;                 // after functions are inlined
+  uint64_t max_made_bytes = uint64_t{1} << 30;    // of constants that follow from shapes, all together
+  uint64_t max_nodes = 1'000'000;                 // after functions and loops are inlined
 };
 
 // An operator, attribute or type that Burnish has no way to express.

@@ -256,6 +256,20 @@ TEST(Hostile, FunctionsThatCallThemselvesOrExplode) {
   EXPECT_LT(std::chrono::steady_clock::now() - start, std::chrono::seconds(20));
 }
 
+TEST(Hostile, LoopsThatFillMemory) {
+  // Each step makes half a megabyte of constants out of nothing; a thousand loops of a thousand steps.
+  const Message body = graph({.nodes = {node("ConstantOfShape", {"n"}, {"e"}), node("Identity", {"c"}, {"go"})},
+                              .inputs = {value_info("i", kInt64, {}), value_info("c", kBool, {})},
+                              .outputs = {value_info("go", kBool, {}), value_info("e", kFloat, {})}});
+  GraphParts p = relu_parts();
+  p.initializers = {int_tensor("n", {65536}), tensor("m", kInt64, {}, raw<int64_t>({1000}))};
+  for (int k = 0; k < 1000; ++k) {
+    p.nodes.push_back(node("Loop", {"m", ""}, {"l" + std::to_string(k)}, {graph_attribute("body", body)}));
+  }
+  const std::string message = failure(model(p), {.max_made_bytes = 32 << 20});
+  EXPECT_NE(message.find("need more than 33554432 bytes"), std::string::npos) << message;
+}
+
 TEST(Hostile, MessagesBeyondNumber) {
   std::string nodes;
   for (int i = 0; i < 9'000'000; ++i) nodes += std::string("\x0a\x00", 2);

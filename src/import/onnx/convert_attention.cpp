@@ -1,4 +1,5 @@
 // Attention and rotary embedding, from matrix products, softmax and element-wise operators.
+#include <algorithm>
 #include <cmath>
 #include <limits>
 
@@ -35,7 +36,7 @@ ValueId repeated(NodeContext& n, ValueId v, int64_t times) {
 
 // 0 where query i may see key j, that is j - past <= i; else -inf.
 ValueId causal_bias(NodeContext& n, int64_t queries, int64_t keys, int64_t past, DType dtype) {
-  require(queries <= (1 << 16) && keys <= (1 << 16), "a causal mask of {}x{} is too large", queries, keys);
+  require(queries <= (1 << 26) / std::max<int64_t>(keys, 1), "a causal mask of {}x{} is too large", queries, keys);
   auto t = std::make_shared<Tensor>(dtype, Shape{queries, keys});
   for (int64_t i = 0; i < queries; ++i) {
     for (int64_t j = std::max<int64_t>(i + past + 1, 0); j < keys; ++j) {

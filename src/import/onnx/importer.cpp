@@ -16,6 +16,7 @@ namespace {
 constexpr int max_call_depth = 64;
 // Evaluating at import serves arithmetic on shapes; larger constants are folded by a pass.
 constexpr int64_t max_evaluated_elements = 65536, max_evaluated_work = int64_t{1} << 24;
+constexpr int64_t max_total_work = int64_t{1} << 30;
 
 std::string_view plain_domain(std::string_view domain) { return domain == "ai.onnx" ? "" : domain; }
 
@@ -110,7 +111,16 @@ void Importer::bind_constants(const onnx_pb::GraphProto& graph, Scope& scope) {
 }
 
 TensorPtr Importer::tensor(const onnx_pb::TensorProto& t, const std::string& name) {
-  return read_tensor(t, name, folder_, options_.max_tensor_bytes);
+  TensorPtr& known = tensors_[&t];
+  if (!known) known = read_tensor(t, name, folder_, options_.max_tensor_bytes);
+  return known;
+}
+
+ValueId Importer::add_made_constant(TensorPtr data) {
+  if (data.use_count() == 1) bytes_made_ += data->bytes.size();
+  require(bytes_made_ <= options_.max_made_bytes, "the constants that follow from the model's shapes need more than {} bytes",
+          options_.max_made_bytes);
+  return graph_.add_constant("", std::move(data));
 }
 
 // An output has a name of its own: where its value is an input, a constant or another output, a copy bears it.
@@ -223,16 +233,16 @@ std::vector<ValueId> Importer::emit(const OpDef& op, std::vector<ValueId> inputs
             "the result {} of {} needs more than {} bytes", to_text(t), op.name, options_.max_tensor_bytes);
   }
   if (!worth_evaluating(graph_.nodes[id])) return outputs;
-  const std::vector<TensorPtr> tensors = evaluate_node(graph_, graph_.nodes[id]);
+  std::vector<TensorPtr> tensors = evaluate_node(graph_, graph_.nodes[id]);
   if (tensors.size() != outputs.size()) return outputs;
   graph_.nodes.pop_back();
   graph_.values.resize(outputs.front());
   std::vector<ValueId> constants;
-  for (const TensorPtr& t : tensors) constants.push_back(graph_.add_constant("", t));
+  for (TensorPtr& t : tensors) constants.push_back(add_made_constant(std::move(t)));
   return constants;
 }
 
-bool Importer::worth_evaluating(const Node& node) const {
+bool Importer::worth_evaluating(const Node& node) {
   if (node.op->compute == nullptr || node.op->fusion == Fusion::Anchor) return false;
   int64_t read = 1, written = 1;
   for (ValueId v : node.inputs) {
@@ -244,7 +254,10 @@ bool Importer::worth_evaluating(const Node& node) const {
   if (read > max_evaluated_elements || written > max_evaluated_elements) return false;
   const bool pointwise = node.op->fusion == Fusion::Elementwise || node.op->fusion == Fusion::Broadcast ||
                          node.op->fusion == Fusion::Injective;
-  return pointwise || read * written <= max_evaluated_work;
+  const int64_t work = pointwise ? std::max(read, written) : read * written;
+  if (work > max_evaluated_work || work_done_ + work > max_total_work) return false;
+  work_done_ += work;
+  return true;
 }
 
 // ---- functions and subgraphs

@@ -56,6 +56,8 @@ class Importer {
   Graph& graph() { return graph_; }
   std::vector<ValueId> emit(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs, const std::string& source);
   TensorPtr tensor(const onnx_pb::TensorProto& t, const std::string& name);
+  // A constant that the import made rather than read: all of them together may not fill the memory.
+  ValueId add_made_constant(TensorPtr data);
   // Outputs of a graph inside a node; Gap when one is poisoned.
   std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs,
                                     const Scope& around);
@@ -73,7 +75,7 @@ class Importer {
   void scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, const Scope& scope);
   const onnx_pb::FunctionProto* function_of(const onnx_pb::NodeProto& node) const;
   void set_outputs(const onnx_pb::GraphProto& graph, Scope& scope);
-  bool worth_evaluating(const Node& node) const;
+  bool worth_evaluating(const Node& node);
 
   std::string file_;
   std::filesystem::path folder_;
@@ -81,7 +83,10 @@ class Importer {
   Graph graph_;
   std::vector<UnsupportedOp> gaps_;
   std::map<std::string, const onnx_pb::FunctionProto*, std::less<>> functions_;  // by domain:name:overload
-  uint64_t nodes_done_ = 0;
+  std::unordered_map<const onnx_pb::TensorProto*, TensorPtr> tensors_;  // bodies are converted more than once
+  // What is spent so far: loops and functions of a hostile file repeat cheap things without end.
+  uint64_t nodes_done_ = 0, bytes_made_ = 0;
+  int64_t work_done_ = 0;
 };
 
 }  // namespace burnish::onnx

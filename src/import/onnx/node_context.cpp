@@ -149,7 +149,7 @@ ValueId NodeContext::add(std::string_view op, std::vector<ValueId> inputs, Attrs
   return out[0];
 }
 
-ValueId NodeContext::constant_of(TensorPtr data) { return importer_.graph().add_constant("", std::move(data)); }
+ValueId NodeContext::constant_of(TensorPtr data) { return importer_.add_made_constant(std::move(data)); }
 
 ValueId NodeContext::int_vector(const std::vector<int64_t>& values) {
   auto t = std::make_shared<Tensor>(DType::I64, Shape{static_cast<int64_t>(values.size())});
