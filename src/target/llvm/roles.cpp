@@ -45,6 +45,7 @@ std::vector<uint32_t> physical_order(const Stage& s) {
 std::optional<Roles> roles_of(const Schedule& s, StageId out) {
   const StageGroup& g = s.group();
   const Stage& o = g[out];
+  if (o.axes.empty()) return std::nullopt;  // a scalar: nothing to tile
   Roles r{.out = out, .acc = out};
   if (!o.is_reduction()) {
     std::optional<StageId> acc;
