@@ -217,6 +217,26 @@ TEST(Hostile, MissingInputsAndOutputs) {
   expect_failure(model(p), {"no outputs"});
 }
 
+TEST(Hostile, SequencesWhereTensorsBelong) {
+  GraphParts p = relu_parts();
+  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("Relu", {"s"}, {"y"}, {}, "act")};
+  expect_failure(model(p), {"Relu", "sequence"});
+  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("SequenceInsert", {"s", "s"}, {"y"}, {}, "put")};
+  expect_failure(model(p), {"SequenceInsert", "sequences of sequences"});
+  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("SequenceAt", {"s", "s"}, {"y"}, {}, "take")};
+  expect_failure(model(p), {"node take (SequenceAt)", "a sequence is given"});
+  p.nodes = {node("SequenceAt", {"x", "x"}, {"y"}, {}, "take")};
+  expect_failure(model(p), {"node take (SequenceAt)", "a sequence is needed"});
+  p.nodes = {node("SequenceConstruct", {"x"}, {"y"})};
+  expect_failure(model(p), {"unsupported", "only tensors can leave"});
+  for (const char* op : {"If", "Loop"}) {
+    p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}),
+               node(op, {"s"}, {"y"}, {graph_attribute("body", graph({})), graph_attribute("then_branch", graph({})),
+                                       graph_attribute("else_branch", graph({}))})};
+    EXPECT_NE(failure(model(p)), "") << op;
+  }
+}
+
 TEST(Hostile, NestedSubgraphs) {
   Message inner = graph({.nodes = {node("Relu", {"x"}, {"b"})}, .outputs = {value_info("b", kFloat, {})}});
   for (int depth = 0; depth < 2000; ++depth) {

@@ -47,7 +47,7 @@ TEST_P(NodeData, PassAndNoneIsWrong) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NodeData,
-                         testing::Values(Expected{"node", 1000, 380}, Expected{"simple", 7, 0},
+                         testing::Values(Expected{"node", 1000, 380}, Expected{"simple", 15, 0},
                                          Expected{"pytorch-converted", 82, 0}, Expected{"pytorch-operator", 35, 0}),
                          [](const auto& info) {
                            std::string name = info.param.kind;

@@ -124,8 +124,8 @@ std::vector<ValueId> scan(NodeContext& n) {
 }
 
 constexpr OnnxOp table[] = {
-    {"If", branch},
-    {"Loop", loop},
+    {"If", branch, "", true},
+    {"Loop", loop, "", true},
     {"Scan", scan},
 };
 

@@ -203,7 +203,7 @@ constexpr OnnxOp table[] = {
     {"LeakyRelu", leaky_relu}, {"Elu", elu},     {"Celu", celu},          {"ThresholdedRelu", thresholded_relu},
     {"Swish", swish},       {"Selu", selu},      {"HardSigmoid", hard_sigmoid}, {"Shrink", shrink},
     {"Gelu", gelu},         {"IsInf", is_inf},   {"PRelu", prelu},        {"Cast", cast},
-    {"CastLike", cast_like}, {"Identity", identity}, {"Dropout", dropout},
+    {"CastLike", cast_like}, {"Identity", identity, "", true}, {"Dropout", dropout},
 };
 
 }  // namespace

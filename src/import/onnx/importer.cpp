@@ -135,6 +135,7 @@ void Importer::set_outputs(const onnx_pb::GraphProto& graph, Scope& scope) {
     require(bound != nullptr, "the output '{}' is no input, no constant and no node's output", name);
     if (bound->poisoned) continue;
     ValueId v = bound->value;
+    if (is_sequence(v)) fail_unsupported("the output '{}' is a sequence: only tensors can leave a model", name);
     const auto& type = info.type();
     if (type.has_tensor_type() && type.tensor_type().elem_type() != 0) {
       const auto dtype = dtype_of(type.tensor_type().elem_type());
@@ -200,8 +201,10 @@ void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope&
     if (!poisoned) {
       bound.value = values[static_cast<size_t>(i)];
       require(bound.value != no_value, "its output '{}' has no value", node.output(i));
-      std::string& name = graph_.values[bound.value].name;
-      if (name.empty()) name = scope.prefix + node.output(i);
+      if (!is_sequence(bound.value)) {
+        std::string& name = graph_.values[bound.value].name;
+        if (name.empty()) name = scope.prefix + node.output(i);
+      }
     }
     scope.names.insert_or_assign(node.output(i), bound);
   }
@@ -211,6 +214,9 @@ std::vector<ValueId> Importer::call_operator(const OnnxOp& op, const onnx_pb::No
                                              std::vector<ValueId> inputs, Scope& scope) {
   const int64_t opset = opset_of(scope, node.domain());
   require(opset > 0, "the model imports no operator set for the domain '{}'", node.domain());
+  if (!op.sequences && std::any_of(inputs.begin(), inputs.end(), is_sequence)) {
+    throw Gap{"its form that takes a sequence is not supported"};
+  }
   NodeContext n(*this, scope, node, std::move(source), opset, std::move(inputs));
   std::vector<ValueId> values = op.convert(n);
   for (const std::string& name : n.unread_attributes()) n.gap("the attribute '{}' is not supported", name);
@@ -258,6 +264,16 @@ bool Importer::worth_evaluating(const Node& node) {
   if (work > max_evaluated_work || work_done_ + work > max_total_work) return false;
   work_done_ += work;
   return true;
+}
+
+ValueId Importer::add_sequence(std::vector<ValueId> values) {
+  bytes_made_ += values.size() * sizeof(ValueId);
+  require(bytes_made_ <= options_.max_made_bytes, "the model's sequences need too much memory");
+  for (ValueId v : values) {
+    if (is_sequence(v)) throw Gap{"sequences of sequences are not supported"};
+  }
+  sequences_.push_back(std::move(values));
+  return first_sequence + static_cast<ValueId>(sequences_.size() - 1);
 }
 
 // ---- functions and subgraphs
@@ -327,6 +343,7 @@ std::vector<ValueId> Importer::inline_graph(const onnx_pb::GraphProto& graph, co
     const Bound* bound = body.find(info.name());
     require(bound != nullptr, "the output '{}' of a subgraph is never computed", info.name());
     if (bound->poisoned) throw Gap{};
+    require(bound->value != no_value, "the output '{}' of a subgraph has no value", info.name());
     outputs.push_back(bound->value);
   }
   return outputs;

@@ -58,6 +58,10 @@ class Importer {
   TensorPtr tensor(const onnx_pb::TensorProto& t, const std::string& name);
   // A constant that the import made rather than read: all of them together may not fill the memory.
   ValueId add_made_constant(TensorPtr data);
+  // A sequence bears a number that no value has.
+  static bool is_sequence(ValueId v) { return v != no_value && v >= first_sequence; }
+  const std::vector<ValueId>& sequence(ValueId v) const { return sequences_[v - first_sequence]; }
+  ValueId add_sequence(std::vector<ValueId> values);
   // Outputs of a graph inside a node; Gap when one is poisoned.
   std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs,
                                     const Scope& around);
@@ -77,6 +81,8 @@ class Importer {
   void set_outputs(const onnx_pb::GraphProto& graph, Scope& scope);
   bool worth_evaluating(const Node& node);
 
+  static constexpr ValueId first_sequence = ValueId{1} << 31;
+
   std::string file_;
   std::filesystem::path folder_;
   const ImportOptions& options_;
@@ -84,6 +90,7 @@ class Importer {
   std::vector<UnsupportedOp> gaps_;
   std::map<std::string, const onnx_pb::FunctionProto*, std::less<>> functions_;  // by domain:name:overload
   std::unordered_map<const onnx_pb::TensorProto*, TensorPtr> tensors_;  // bodies are converted more than once
+  std::vector<std::vector<ValueId>> sequences_;
   // What is spent so far: loops and functions of a hostile file repeat cheap things without end.
   uint64_t nodes_done_ = 0, bytes_made_ = 0;
   int64_t work_done_ = 0;

@@ -49,6 +49,17 @@ std::vector<double> NodeContext::float_list(size_t i) const {
   return values;
 }
 
+const std::vector<ValueId>& NodeContext::sequence(size_t i) const {
+  require(Importer::is_sequence(in(i)), "input {} is a tensor, but a sequence is needed", i);
+  return importer_.sequence(in(i));
+}
+
+void NodeContext::require_tensor(ValueId v) const {
+  require(!Importer::is_sequence(v), "a sequence is given where a tensor is needed");
+}
+
+ValueId NodeContext::make_sequence(std::vector<ValueId> values) { return importer_.add_sequence(std::move(values)); }
+
 // ---- attributes
 
 const AttributeProto* NodeContext::find(std::string_view name, int type) {
@@ -140,6 +151,7 @@ bool NodeContext::wants(size_t i) const {
 std::vector<ValueId> NodeContext::add_many(std::string_view op, std::vector<ValueId> inputs, Attrs attrs) {
   const OpDef* def = find_op(op);
   if (def == nullptr) gap("there is no operator '{}' yet", op);
+  for (ValueId v : inputs) require_tensor(v);
   return importer_.emit(*def, std::move(inputs), std::move(attrs), source_);
 }
 
@@ -169,9 +181,15 @@ ValueId NodeContext::scalar(double value, DType dtype) {
   return constant_of(std::move(t));
 }
 
-const TensorType& NodeContext::type_of(ValueId v) const { return importer_.graph().type(v); }
+const TensorType& NodeContext::type_of(ValueId v) const {
+  require_tensor(v);
+  return importer_.graph().type(v);
+}
 
-TensorPtr NodeContext::constant_value(ValueId v) const { return importer_.graph().values[v].constant; }
+TensorPtr NodeContext::constant_value(ValueId v) const {
+  require_tensor(v);
+  return importer_.graph().values[v].constant;
+}
 
 ValueId NodeContext::cast(ValueId v, DType to) {
   if (type_of(v).dtype == to) return v;
@@ -212,7 +230,7 @@ const OnnxOp* find_onnx_op(std::string_view domain, std::string_view name) {
   for (const auto family : {math_conversions(), nn_conversions(), norm_conversions(), reduce_conversions(),
                             shape_conversions(), index_conversions(), resize_conversions(), quant_conversions(),
                             attention_conversions(), recurrent_conversions(), loss_conversions(),
-                            signal_conversions(), control_conversions()}) {
+                            signal_conversions(), sequence_conversions(), control_conversions()}) {
     for (const OnnxOp& op : family) {
       if (op.name == name && op.domain == domain) return &op;
     }

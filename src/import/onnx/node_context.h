@@ -52,6 +52,10 @@ class NodeContext {
   std::vector<int64_t> int_list(size_t i) const;
   std::vector<double> float_list(size_t i) const;
 
+  // Sequences exist only while a model is imported: a list of values, handled by number like a value.
+  const std::vector<ValueId>& sequence(size_t i) const;  // UserError when the input is none
+  ValueId make_sequence(std::vector<ValueId> values);
+
   // Attributes. Reading one marks it as understood; those left over make the node unsupported.
   bool has_attr(std::string_view name);
   int64_t attr_i(std::string_view name, int64_t otherwise = 0);
@@ -96,6 +100,7 @@ class NodeContext {
   }
 
  private:
+  void require_tensor(ValueId v) const;  // UserError when it is a sequence
   const onnx_pb::AttributeProto* find(std::string_view name, int type);
 
   Importer& importer_;
@@ -121,6 +126,7 @@ struct OnnxOp {
   std::string_view name;
   Converter convert;
   std::string_view domain = "";
+  bool sequences = false;  // takes sequences; the others never see one
 };
 
 const OnnxOp* find_onnx_op(std::string_view domain, std::string_view name);
@@ -138,6 +144,7 @@ std::span<const OnnxOp> attention_conversions();
 std::span<const OnnxOp> recurrent_conversions();
 std::span<const OnnxOp> loss_conversions();
 std::span<const OnnxOp> signal_conversions();
+std::span<const OnnxOp> sequence_conversions();
 std::span<const OnnxOp> control_conversions();
 
 // An axis of -rank..rank-1 made non-negative; UserError otherwise.
