@@ -320,14 +320,10 @@ class Verifier {
     for (const Aff& fact : x.facts) ids(fact);
     ids(Aff::of(parallel_->var));
     for (const auto& known : prover_.atoms()) {
-      auto of_parallel = [&](const Term& t) {  // the variable itself, or a quotient of it: nested fused loops
-        return t.var == parallel_->var || std::any_of(x.quotients.begin(), x.quotients.end(),
-                                                      [&](auto& y) { return y.id == t.var; });
-      };
-      auto steady = [&](const Term& t) { return of_parallel(t) || parallel_->outer.contains(t.var); };
       const Atom& q = known.atom;
-      if (q.value || q.mod || q.div == 1 || std::none_of(q.a.terms.begin(), q.a.terms.end(), of_parallel)) continue;
-      if (std::all_of(q.a.terms.begin(), q.a.terms.end(), steady)) x.quotients.push_back(known);
+      bool moves = std::any_of(q.a.terms.begin(), q.a.terms.end(),
+                               [&](const Term& t) { return !parallel_->outer.contains(t.var); });
+      if (!q.value && !q.mod && q.div > 1 && moves) x.quotients.push_back(known);
     }
     parallel_->accesses.push_back(std::move(x));
   }

@@ -20,7 +20,7 @@ struct SharedAccess {
   Aff at;                                    // over variables and stand-ins
   std::vector<Aff> facts;                    // that hold there
   std::map<Prover::Id, Prover::Range> ranges;
-  std::vector<Prover::AtomId> quotients;     // of the parallel variable
+  std::vector<Prover::AtomId> quotients;     // that vary within the loop
 };
 
 // Whether iterations p < p' of the loop over `var` never meet, `a` at p and `b` at p'. Ids in `outer` mean the same value

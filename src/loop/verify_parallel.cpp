@@ -65,21 +65,20 @@ bool apart(Prover& prover, const Aff& difference) {
   return false;
 }
 
-// The same for each case of the quotients: that of the later iteration is larger, or it is the same.
+// The same for each case of the quotients: that of the later iteration is larger, the same, or smaller.
 bool apart(Prover& prover, const Aff& difference, const std::vector<Aff>& growths, size_t next) {
   if (apart(prover, difference)) return true;
   if (next == growths.size()) return false;
-  auto mark = prover.mark();
   const Aff& growth = growths[next];
-  prover.assume(growth - Aff(1));
-  bool larger = apart(prover, difference, growths, next + 1);
-  prover.reset(mark);
-  if (!larger) return false;
-  prover.assume(growth);
-  prover.assume(-growth);
-  bool same = apart(prover, difference, growths, next + 1);
-  prover.reset(mark);
-  return same;
+  auto in_case = [&](std::initializer_list<Aff> facts) {
+    auto mark = prover.mark();
+    for (const Aff& fact : facts) prover.assume(fact);
+    bool proved = apart(prover, difference, growths, next + 1);
+    prover.reset(mark);
+    return proved;
+  };
+  return in_case({growth - Aff(1)}) && in_case({growth, -growth}) &&
+         (prover.never_negative(growth) || in_case({-growth - Aff(1)}));
 }
 
 }  // namespace
@@ -89,7 +88,7 @@ bool never_meet(const SharedAccess& a, const SharedAccess& b, VarId var,
   TwoIterations both(outer);
   Aff at_a = both.enter(a, 0), at_b = both.enter(b, 1);
   both.prover.assume(Aff::of(both.own(var, 1)) - Aff::of(both.own(var, 0)) - Aff(1));
-  // Quotients of the parallel variable, which both accesses have.
+  // Quotients that both accesses have; outer ones first.
   std::vector<Aff> growths;
   for (const Prover::AtomId& q : a.quotients) {
     for (const Prover::AtomId& r : b.quotients) {

@@ -190,6 +190,9 @@ TEST(VerifyLoops, ParallelLoops) {
   accepts("parallel for f in 0..8 { let m = {f / 4} { let n = {f % 4} { for y in 0..2 { for c in 0..4 { O[32*m + 16*y + 4*n + c] = 1.0 } } } } }");
   accepts("parallel for y in 0..3 { for k in 0..2 { for r in 0..min(3, -3*y + 8) { for c in 0..4 { O[12*y + 4*r + 32*k + c] = 1.0 } } } }");
   refuses("parallel for y in 0..3 { for k in 0..2 { for r in 0..min(3, -3*y + 9) { for c in 0..4 { O[12*y + 4*r + 28*k + c] = 1.0 } } } }", "iterations of");
+  // Rows in blocks of four, in shares of three: the block is not the thread's own.
+  accepts("parallel for t in 0..2 { for y in 0..3 { for x in 0..4 { O[32*{3*t + y / 4} + 4*x + {3*t + y % 4}] = 1.0 } } }");
+  refuses("parallel for t in 0..2 { for y in 0..4 { for x in 0..4 { O[32*{3*t + y / 4} + 4*x + {3*t + y % 4}] = 1.0 } } }", "iterations of");
   // Two statements, and a read of what another iteration writes.
   accepts("parallel for t in 0..8 { O[8*t] = 1.0 for i in 0..7 { O[8*t + i + 1] = O[8*t] } }");
   refuses("parallel for t in 0..8 { O[4*t] = 1.0 O[4*t + 8] = 2.0 }", ", here and in ");
