@@ -30,13 +30,9 @@ Function Lowering::run() {
 }
 
 void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageId>& allocated, Stmts& out) {
-  // A scalar has a region without axes, which is not an empty one.
-  auto needed = [&](StageId s) {
-    return !r.need[s].empty() || (stage(s).axes.empty() && stage(s).raxes.empty());
-  };
   for (StageId s = 0; s < group_.stages.size(); ++s) {
     const Info& i = info_[s];
-    if (!i.live || !stage(s).is_compute() || i.output || i.store != p || !needed(s) || !runs(s)) continue;
+    if (!i.live || !stage(s).is_compute() || i.output || i.store != p || !r.known[s] || !runs(s)) continue;
     allocate(s, r.need[s]);
     allocated.push_back(s);
     // A recurrence whose own loop is the time keeps its last values only.
@@ -57,7 +53,7 @@ void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageI
   }
   for (StageId s = 0; s < group_.stages.size(); ++s) {
     const Info& i = info_[s];
-    if (!i.live || !stage(s).is_compute() || i.compute != p || !needed(s) || s == p.stage || !runs(s)) continue;
+    if (!i.live || !stage(s).is_compute() || i.compute != p || !r.known[s] || s == p.stage || !runs(s)) continue;
     emit_stage(s, r.fresh[s], out);
     out.push_back(Stmt());
   }

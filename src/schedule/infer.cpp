@@ -34,23 +34,28 @@ void Lowering::scan_extent(StageId s, Span& span) const {
 
 Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
   size_t n = group_.stages.size();
-  Regions r{std::vector<Box>(n), std::vector<Box>(n), std::vector<Box>(n)};
+  Regions r{std::vector<Box>(n), std::vector<Box>(n), std::vector<Box>(n), std::vector<bool>(n)};
   std::vector<Box> inner_full(n), inner_fresh(n);
   if (owner_box) {
     r.full[p.stage] = r.need[p.stage] = r.fresh[p.stage] = *owner_box;
+    r.known[p.stage] = true;
     inner_full[p.stage] = inner_fresh[p.stage] = in_domain(p.stage, *owner_box, nullptr);
   }
   for (StageId s = static_cast<StageId>(n); s-- > 0;) {
     const Info& i = info_[s];
     const Stage& t = stage(s);
-    if (!i.live || !t.is_compute() || !r.need[s].empty() || !inside(s, p)) continue;
+    if (!i.live || !t.is_compute() || r.known[s] || !inside(s, p)) continue;
+    bool read = i.output;  // here, by a stage that has a region
+    for (const Reader& reader : i.readers) read |= reader.consumer != s && r.known[reader.consumer];
+    if (!read) continue;
+    r.known[s] = true;
     auto through = [&](const std::vector<Box>& of, const std::vector<Box>& inner, Box& to) {
       std::vector<std::optional<Span>> spans(t.axes.size());
       if (i.output)
         for (size_t a = 0; a < t.axes.size(); ++a) spans[a] = Span(Aff(0), t.axes[a].extent);
       for (const Reader& reader : i.readers) {
         if (i.output) break;
-        if (reader.consumer == s || of[reader.consumer].empty()) continue;
+        if (reader.consumer == s || !r.known[reader.consumer]) continue;
         const Stage& c = stage(reader.consumer);
         Box narrowed;
         bool narrow = reader.narrowed && !t.scan;  // a recurrence is needed from its start, whoever reads it when
@@ -61,7 +66,6 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
           spans[a] = spans[a] ? hull(*spans[a], span) : span;
         }
       }
-      if (!i.output && !spans.empty() && !spans[0]) return;  // nothing here reads it
       for (size_t a = 0; a < spans.size(); ++a) {
         // An index that is not affine here may have been at the place of storage: that region holds all that is read.
         const Storage& at = storage_[s];
@@ -73,7 +77,6 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
     };
     through(r.full, inner_full, r.full[s]);
     through(r.fresh, inner_fresh, r.need[s]);
-    if (r.need[s].empty() && !t.axes.empty()) continue;
     r.fresh[s] = p.stage != kRoot && i.compute == p ? roll(s, r.full[s], r.need[s]) : r.need[s];
     inner_full[s] = in_domain(s, r.full[s], nullptr);
     inner_fresh[s] = in_domain(s, r.fresh[s], nullptr);

@@ -108,6 +108,7 @@ class Lowering {
   };
   struct Regions {
     std::vector<Box> full, need, fresh;  // by stage; see infer()
+    std::vector<bool> known;             // stages without axes have empty boxes
   };
   struct Roll {
     StageId stage;

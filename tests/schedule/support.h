@@ -19,6 +19,7 @@ struct Case {
   StageGroup group;
   Schedule schedule;
   std::optional<StageGroup> oracle;
+  bool odd = false;  // so odd that the verifier may not prove its threads apart; the interpreter still checks them
   Case(StageGroup g, Schedule s) : group(std::move(g)), schedule(std::move(s)) {}
   explicit Case(const StageGroup& g) : group(g), schedule(g) {}
 };
