@@ -134,7 +134,7 @@ class Codegen {
   };
   Limits limits_of(const ForStmt& loop);
   Placed ceil_of(const Bound& b);
-  bool vectorizable(const Stmt& body, VarId lane);
+  bool vectorizable(const Stmt& body, std::vector<VarId> moving);
   bool touches_registers(const Stmt& s);
 
   // placement.cpp

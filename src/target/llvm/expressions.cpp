@@ -41,6 +41,14 @@ llvm::Value* Codegen::splat(llvm::Value* v) {
   llvm::Value*& known = splats_[{v, lanes_}];
   if (known) return known;
   llvm::IRBuilderBase::InsertPointGuard back(builder_);
+  // The low lanes of a wider broadcast cost nothing: 24 = 16 + 8 channels share one.
+  if (auto wide = splats_.find({v, natural_lanes_}); wide != splats_.end() && wide->second && lanes_ < natural_lanes_) {
+    auto* i = llvm::cast<llvm::Instruction>(wide->second);
+    b().SetInsertPoint(i->getNextNode() ? i->getNextNode() : i);
+    llvm::SmallVector<int, 16> low;
+    for (int l = 0; l < lanes_; ++l) low.push_back(l);
+    if (i->getNextNode()) return known = b().CreateShuffleVector(i, low);
+  }
   if (auto* i = llvm::dyn_cast<llvm::Instruction>(v)) {
     if (llvm::isa<llvm::PHINode>(i)) {
       b().SetInsertPoint(i->getParent(), i->getParent()->getFirstNonPHIIt());

@@ -58,42 +58,42 @@ void Codegen::emit_unrolled(const Stmt& s) {
   }
 }
 
-// Straight code for all lanes at once is possible: stores move with the lane, conditions do not.
-bool Codegen::vectorizable(const Stmt& s, VarId lane) {
+// Straight code for all lanes at once is possible: stores move with the lane, conditions do not. `moving`: the lane's
+// variable, and lets that depend on it.
+bool Codegen::vectorizable(const Stmt& s, std::vector<VarId> moving) {
+  auto moves_form = [&](const Aff& a) {
+    return std::any_of(moving.begin(), moving.end(), [&](VarId v) { return a.slope(v) != 0; });
+  };
+  auto moves = [&](const Index& i) {
+    return moves_form(i.a) || std::any_of(i.atoms.begin(), i.atoms.end(), [&](const Atom& a) { return moves_form(a.a); });
+  };
   switch (s.kind()) {
-    case StmtKind::For: {
-      const ForStmt& loop = s->loop;
-      if (loop.kind != LoopKind::Unroll) return false;
-      for (const auto* bounds : {&loop.lower, &loop.upper}) {
+    case StmtKind::For:
+      if (s->loop.kind != LoopKind::Unroll) return false;
+      for (const auto* bounds : {&s->loop.lower, &s->loop.upper}) {
         for (const Bound& bound : *bounds) {
-          if (bound.a.slope(lane)) return false;
+          if (moves_form(bound.a)) return false;
         }
       }
       break;
-    }
     case StmtKind::Let:
       if (!s->index.is_affine()) return false;
+      if (moves(s->index)) moving.push_back(s->var);
       break;
     case StmtKind::If: {
-      bool moves = false;
+      bool differs = false;
       visit(s->value, [&](const Expr& e) {
-        for (const Index& i : e.indices()) {
-          moves |= i.a.slope(lane) != 0;
-          for (const Atom& atom : i.atoms) moves |= atom.a.slope(lane) != 0;
-        }
+        for (const Index& i : e.indices()) differs |= moves(i);
       });
-      if (moves) return false;
+      if (differs) return false;
       break;
     }
-    case StmtKind::Store: {
-      bool moves = s->index.a.slope(lane) != 0;
+    case StmtKind::Store:
       for (const Atom& atom : s->index.atoms) {
-        moves |= atom.a.slope(lane) != 0 || atom.value;
         if (atom.value) return false;
       }
-      if (!moves) return false;
+      if (!moves(s->index)) return false;
       break;
-    }
     case StmtKind::Seq:
     case StmtKind::Alloc: break;
     case StmtKind::While:
@@ -101,7 +101,7 @@ bool Codegen::vectorizable(const Stmt& s, VarId lane) {
     case StmtKind::Call: return false;
   }
   for (const Stmt& c : s.children()) {
-    if (!vectorizable(c, lane)) return false;
+    if (!vectorizable(c, moving)) return false;
   }
   return true;
 }
@@ -119,10 +119,21 @@ bool Codegen::touches_registers(const Stmt& s) {
 void Codegen::emit_vectorized(const Stmt& s) {
   const ForStmt& loop = s->loop;
   const Stmt& body = s.children()[0];
-  if (vector_ || !loop.lower.empty() || !loop.upper.empty() || !vectorizable(body, loop.var)) {
+  if (vector_ || !loop.lower.empty() || !loop.upper.empty() || !vectorizable(body, {loop.var})) {
     return touches_registers(body) ? emit_unrolled(s) : emit_rolled(s);
   }
-  for (int64_t at = 0; at < loop.extent;) {
+  int64_t start = 0;
+  constexpr int64_t most_pieces = 8;
+  if (loop.extent / natural_lanes_ > most_pieces && !touches_registers(body)) {
+    // Long loops stay loops: v = lanes*q + l.
+    VarId q = VarId(std::max(bindings_.size(), f_.vars.size())), l = q + 1;
+    start = loop.extent / natural_lanes_ * natural_lanes_;
+    Aff v = Aff::of(q, natural_lanes_) + Aff::of(l);
+    Stmt lanes = make_for({.var = l, .kind = LoopKind::Vectorize, .extent = natural_lanes_, .lower = {}, .upper = {}},
+                          make_let(loop.var, v, body));
+    emit_for(make_for({.var = q, .kind = LoopKind::Serial, .extent = start / natural_lanes_, .lower = {}, .upper = {}}, lanes));
+  }
+  for (int64_t at = start; at < loop.extent;) {
     int64_t width = std::min<int64_t>(natural_lanes_, int64_t(std::bit_floor(uint64_t(loop.extent - at))));
     if (width == 1) {
       emit_iteration(s, at);

@@ -91,6 +91,7 @@ Value* MathGen::sin_cos64(Value* x, int quarter) {
   r = fma(m, k(x, 6.07710050630396597660e-11), r);
   r = fma(m, k(x, 2.02226624871116645580e-21), r);
   r = fma(m, k(x, 8.47842766036889956997e-32), r);
+  r = min(max(r, k(x, -0.8)), k(x, 0.8));  // where the reduction has no bits left the result still lies in [-1, 1]
   Value* z = b_.CreateFMul(r, r);
   Value* s = horner(z, {1.58969099521155010221e-10, -2.50507602534068634195e-08, 2.75573137070700676789e-06,
                         -1.98412698298579493134e-04, 8.33333333332248946124e-03, -1.66666666666666324348e-01});
@@ -229,7 +230,7 @@ Value* MathGen::pow64(Value* x, Value* y) {
   Value* hi = b_.CreateFMul(y, l.hi);
   Value* lo = fma(y, l.lo, isa_.fma ? fma(y, l.hi, b_.CreateFNeg(hi)) : zero);
   Value* e = exp64(hi);
-  Value* moderate = b_.CreateFCmpOLT(abs(hi), k(x, 745));
+  Value* moderate = b_.CreateFCmpONE(e, huge);
   Value* r = b_.CreateSelect(moderate, fma(e, b_.CreateSelect(moderate, lo, zero), e), e);
   // |x| of 0 and infinity
   Value* up = b_.CreateFCmpOGT(y, zero);
@@ -275,7 +276,8 @@ Value* MathGen::unary64(UnaryOp op, Value* x) {
     Value* t = b_.CreateFSub(x, one);
     Value* root = sqrt(b_.CreateFAdd(b_.CreateFMul(t, t), b_.CreateFMul(t, k(x, 2))));
     Value* large = b_.CreateFAdd(log64(x), k(x, 0.693147180559945309417));
-    return b_.CreateSelect(b_.CreateFCmpOGT(x, k(x, 1e8)), large, log1p_64(b_.CreateFAdd(t, root)));
+    Value* r = b_.CreateSelect(b_.CreateFCmpOGT(x, k(x, 1e8)), large, log1p_64(b_.CreateFAdd(t, root)));
+    return b_.CreateSelect(b_.CreateFCmpULT(x, one), k(x, __builtin_nan("")), r);
   }
   if (op == UnaryOp::Atanh) {
     Value* a = abs(x);
