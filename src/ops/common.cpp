@@ -150,6 +150,16 @@ int64_t checked_add(int64_t a, int64_t b) {
 Expr lowest_of(DType t) { return neutral(Combine::Max, t); }
 Expr highest_of(DType t) { return neutral(Combine::Min, t); }
 
+Expr cubic_near(const Expr& t, double a) {  // (a+2)t^3 - (a+3)t^2 + 1
+  DType d = t.dtype();
+  return (constant(a + 2, d) * t - constant(a + 3, d)) * t * t + constant(1, d);
+}
+Expr cubic_far(const Expr& t, double a) {  // a t^3 - 5a t^2 + 8a t - 4a
+  DType d = t.dtype();
+  return ((constant(a, d) * t - constant(5 * a, d)) * t + constant(8 * a, d)) * t -
+         constant(4 * a, d);
+}
+
 namespace {
 
 // "same": as many windows as strides fit the input; the odd pad goes to the end (upper) or the beginning (lower).

@@ -22,6 +22,7 @@ std::span<const OpDef> shape_ops();
 std::span<const OpDef> movement_ops();
 std::span<const OpDef> gather_ops();
 std::span<const OpDef> resize_ops();
+std::span<const OpDef> grid_sample_ops();
 std::span<const OpDef> quantize_ops();
 
 // Axes with names by rank (README.md).
@@ -72,6 +73,10 @@ Expr lowest_of(DType t);
 Expr highest_of(DType t);
 inline Expr zero(DType t) { return constant_int(0, t); }
 inline Expr one(DType t) { return constant_int(1, t); }
+
+// The cubic convolution kernel with parameter a at distance t: near for t <= 1, far for 1 < t < 2.
+Expr cubic_near(const Expr& t, double a);
+Expr cubic_far(const Expr& t, double a);
 
 // Windows of convolution and pooling over the spatial axes.
 struct Window {

@@ -71,9 +71,14 @@ std::vector<NamedExtent> kernel_axes(const std::vector<int64_t>& kernel) {
   return axes;
 }
 
-std::function<Expr(AxisVars)> bias_init(ComputeContext& c) {
-  if (!c.has(2)) return {};
-  return [&c](AxisVars a) { return c.builder.at(c.inputs[2], {Index(a[1])}); };
+// The bias is added to the finished sum: sums that start from a bias much larger than themselves lose its difference in
+// every rounding.
+StageId with_bias(ComputeContext& c, StageId acc) {
+  if (!c.has(2)) return acc;
+  const Stage& sum = c.builder[acc];
+  return c.builder.compute(c.builder.unique(c.prefix), sum.dtype, named_axes(sum.shape()), [&](AxisVars a) {
+    return c.builder.at(acc, indices_of(a)) + c.builder.at(c.inputs[2], {Index(a[1])});
+  });
 }
 
 std::vector<StageId> compute_conv(ComputeContext& c) {
@@ -103,9 +108,8 @@ std::vector<StageId> compute_conv(ComputeContext& c) {
     return c.builder.at(c.inputs[0], from, padded ? zero(t) : Expr()) *
            c.builder.at(c.inputs[1], weight);
   };
-  return {c.builder.reduce(c.builder.unique(c.prefix + ".acc"), c.outputs[0].dtype,
-                           named_axes(c.outputs[0].shape), raxes, Combine::Sum, body,
-                           bias_init(c))};
+  return {with_bias(c, c.builder.reduce(c.builder.unique(c.prefix + ".acc"), c.outputs[0].dtype,
+                                        named_axes(c.outputs[0].shape), raxes, Combine::Sum, body))};
 }
 
 int64_t conv_macs(const InferContext& c, std::span<const TensorType> outputs) {
@@ -222,8 +226,8 @@ std::vector<StageId> compute_conv_transpose(ComputeContext& c) {
                    c.builder.at(c.inputs[1], weight, ragged ? zero(t) : Expr());
     return valid ? select(valid, product, zero(t)) : product;
   };
-  return {c.builder.reduce(c.builder.unique(c.prefix + ".acc"), t, named_axes(c.outputs[0].shape),
-                           raxes, Combine::Sum, body, bias_init(c))};
+  return {with_bias(c, c.builder.reduce(c.builder.unique(c.prefix + ".acc"), t,
+                                        named_axes(c.outputs[0].shape), raxes, Combine::Sum, body))};
 }
 
 int64_t conv_transpose_macs(const InferContext& c, std::span<const TensorType>) {

@@ -11,7 +11,7 @@ constexpr AttrSpec reduce_attrs[] = {{"axes", AttrType::Ints}, {"keepdims", Attr
 constexpr AttrSpec arg_attrs[] = {{"axis", AttrType::Int},
                                   {"keepdims", AttrType::Int},
                                   {"select_last_index", AttrType::Int}};
-constexpr AttrSpec cumsum_attrs[] = {{"axis", AttrType::Int, true},
+constexpr AttrSpec running_attrs[] = {{"axis", AttrType::Int, true},
                                      {"exclusive", AttrType::Int},
                                      {"reverse", AttrType::Int}};
 
@@ -71,6 +71,11 @@ StageId reduction(ComputeContext& c, const std::string& suffix, Combine op,
   std::vector<NamedExtent> out = named_axes(c.outputs[0].shape);
   if (raxes.empty()) {
     return c.builder.compute(name, t, out, [&](AxisVars a) { return body(a, {}); });
+  }
+  for (const NamedExtent& r : raxes) {
+    if (r.extent == 0) {  // of nothing
+      return c.builder.compute(name, t, out, [&](AxisVars) { return neutral(op, t); });
+    }
   }
   return c.builder.reduce(name, t, out, raxes, op, body);
 }
@@ -162,28 +167,29 @@ std::vector<StageId> compute_arg(ComputeContext& c) {
                            })};
 }
 
-// ---- cumsum, as a triangular sum: independent elements, no recurrence
+// ---- cumsum, cumprod, as triangular reductions: independent elements, no recurrence
 
-std::vector<TensorType> infer_cumsum(const InferContext& c) {
+std::vector<TensorType> infer_running(const InferContext& c) {
   require(c.inputs[0].dtype != DType::Bool, "the operand must be numbers, but it is bool");
   normal_axis(c.attrs.i("axis"), c.inputs[0].shape.size());
   return {{c.inputs[0].dtype, c.inputs[0].shape, {}}};
 }
 
-std::vector<StageId> compute_cumsum(ComputeContext& c) {
+template <Combine op>
+std::vector<StageId> compute_running(ComputeContext& c) {
   const Shape& x = c.types[0].shape;
   DType t = c.outputs[0].dtype;
   size_t axis = static_cast<size_t>(normal_axis(c.attrs.i("axis"), x.size()));
   bool reverse = c.attrs.i("reverse") != 0;
   int64_t own = c.attrs.i("exclusive") ? 1 : 0;
   return {c.builder.reduce(c.builder.unique(c.prefix), t, named_axes(c.outputs[0].shape),
-                           {{"k", x[axis]}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+                           {{"k", x[axis]}}, op, [&](AxisVars a, AxisVars r) {
                              std::vector<Index> at = indices_of(a);
                              at[axis] = r[0];
                              Aff distance = reverse ? r[0] - a[axis] : a[axis] - r[0];
                              Index wanted(distance - Aff(own));
                              return select(all_nonnegative(std::span(&wanted, 1)),
-                                           c.builder.at(c.inputs[0], at), zero(t));
+                                           c.builder.at(c.inputs[0], at), neutral(op, t));
                            })};
 }
 
@@ -215,7 +221,8 @@ std::span<const OpDef> reduce_ops() {
       row("reduce_sum_square", infer_number, compute_simple<Combine::Sum, square>),
       row("argmax", infer_arg, compute_arg<Combine::Max>, arg_attrs),
       row("argmin", infer_arg, compute_arg<Combine::Min>, arg_attrs),
-      row("cumsum", infer_cumsum, compute_cumsum, cumsum_attrs),
+      row("cumsum", infer_running, compute_running<Combine::Sum>, running_attrs),
+      row("cumprod", infer_running, compute_running<Combine::Prod>, running_attrs),
   };
   return table;
 }

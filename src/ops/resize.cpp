@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <memory>
 #include <numeric>
 
 #include "ops/common.h"
@@ -205,9 +206,7 @@ std::vector<TensorType> infer_resize(const InferContext& c) {
   for (const Axis1& a : axes) {
     out.push_back(a.out);
     line_of(a, coordinates_of(c.attrs));
-    if (c.attrs.i("antialias") && mode != Mode::Nearest && a.out < a.in) {
-      fail_unsupported("resize with antialias from {} to {} elements", a.in, a.out);
-    }
+    require(a.scale > 1e-6, "resize of {} elements to {}", a.in, a.out);
   }
   if (mode != Mode::Nearest) require_float(c.inputs[0], "the operand of an interpolating resize");
   return {{c.inputs[0].dtype, std::move(out), {}}};
@@ -241,17 +240,6 @@ Line nearest_line(const Line& l, Rounding r) {
 
 int64_t floor_at(const Line& l, int64_t i) { return floor_div(l.a * i + l.b, l.d); }
 
-// The cubic convolution kernel at distance `t` from 0 to 2, split at 1.
-Expr near_weight(const Expr& t, double a) {  // |t| <= 1: (a+2)t^3 - (a+3)t^2 + 1
-  DType d = t.dtype();
-  return (constant(a + 2, d) * t - constant(a + 3, d)) * t * t + constant(1, d);
-}
-Expr far_weight(const Expr& t, double a) {  // 1 < |t| < 2: a t^3 - 5a t^2 + 8a t - 4a
-  DType d = t.dtype();
-  return ((constant(a, d) * t - constant(5 * a, d)) * t + constant(8 * a, d)) * t -
-         constant(4 * a, d);
-}
-
 std::vector<Tap> taps_of(const Axis1& x, const Line& line, Mode mode, const Attrs& attrs,
                          const Aff& i, DType t) {
   bool whole = line.d == 1;
@@ -270,9 +258,9 @@ std::vector<Tap> taps_of(const Axis1& x, const Line& line, Mode mode, const Attr
   Expr rest = constant(1, t) - fraction;
   if (mode == Mode::Linear) return {tap(0, rest), tap(1, fraction)};
   double a = attrs.f("cubic_coeff_a", -0.75);
-  std::vector<Tap> taps{tap(-1, far_weight(fraction + constant(1, t), a)),
-                        tap(0, near_weight(fraction, a)), tap(1, near_weight(rest, a)),
-                        tap(2, far_weight(rest + constant(1, t), a))};
+  std::vector<Tap> taps{tap(-1, cubic_far(fraction + constant(1, t), a)),
+                        tap(0, cubic_near(fraction, a)), tap(1, cubic_near(rest, a)),
+                        tap(2, cubic_far(rest + constant(1, t), a))};
   if (attrs.i("exclude_outside")) {
     Expr sum;
     for (size_t k = 0; k < 4; ++k) {
@@ -302,6 +290,77 @@ Expr interpolate(ComputeContext& c, const std::vector<std::vector<Tap>>& taps, s
   return sum;
 }
 
+// ---- antialiasing: where an axis shrinks, the kernel is widened by 1 / scale and its weights add up to one. Axes are
+// resampled one after the other, each a reduction over the kernel's footprint.
+
+struct Widened {
+  Line line;
+  double scale;
+  int64_t in, start, taps;  // offsets start … start + taps - 1 from floor(x)
+};
+
+Widened widened(const Axis1& x, Coordinates coordinates, Mode mode) {
+  Widened w{.line = line_of(x, coordinates), .scale = std::min(x.scale, 1.0), .in = x.in};
+  int64_t radius = mode == Mode::Linear ? 1 : 2;
+  w.start = static_cast<int64_t>(std::floor(-static_cast<double>(radius) / w.scale)) + 1;
+  w.taps = 2 - 2 * w.start;
+  return w;
+}
+
+Expr kernel_weight(const Widened& w, Mode mode, const Attrs& attrs, const Aff& i, const Aff& tap,
+                   DType t) {
+  Expr part = cast(t, affine(quotient(i * w.line.a + Aff(w.line.b), 1, w.line.d)));
+  Expr offset = cast(t, affine(Index(tap + Aff(w.start))));
+  Expr distance = unary(UnaryOp::Abs, offset - part * constant(1 / static_cast<double>(w.line.d), t)) *
+                  constant(w.scale, t);
+  Expr weight;
+  if (mode == Mode::Linear) {
+    weight = max(constant(1, t) - distance, constant(0, t));
+  } else {
+    double a = attrs.f("cubic_coeff_a", -0.75);
+    Expr far = select(binary(BinaryOp::Lt, distance, constant(2, t)), cubic_far(distance, a),
+                      constant(0, t));
+    weight = select(binary(BinaryOp::Le, distance, constant(1, t)), cubic_near(distance, a), far);
+  }
+  if (!attrs.i("exclude_outside")) return weight;
+  Expr at = affine(floor_of(w.line, i) + Index(tap + Aff(w.start)));
+  Expr inside = binary(BinaryOp::And, binary(BinaryOp::Ge, at, constant_int(0)),
+                       binary(BinaryOp::Lt, at, constant_int(w.in)));
+  return select(inside, weight, constant(0, t));
+}
+
+std::vector<StageId> compute_antialiased(ComputeContext& c, const std::vector<Axis1>& axes,
+                                         Mode mode, Coordinates coordinates) {
+  DType t = c.outputs[0].dtype;
+  StageId from = c.inputs[0];
+  Shape shape = c.types[0].shape;
+  for (size_t d = 0; d < axes.size(); ++d) {
+    if (axes[d].in == axes[d].out && axes[d].scale == 1) continue;
+    Widened w = widened(axes[d], coordinates, mode);
+    shape[d] = axes[d].out;
+    std::vector<NamedExtent> taps{{"k", w.taps}};
+    StageId norm = c.builder.reduce(
+        c.builder.unique(c.prefix + ".norm"), t, {{"i", axes[d].out}}, taps, Combine::Sum,
+        [&](AxisVars a, AxisVars r) { return kernel_weight(w, mode, c.attrs, a[0], r[0], t); });
+    StageId weight = c.builder.compute(
+        c.builder.unique(c.prefix + ".weight"), t, {{"i", axes[d].out}, {"k", w.taps}},
+        [&](AxisVars a) {
+          return kernel_weight(w, mode, c.attrs, a[0], a[1], t) / c.builder.at(norm, {Index(a[0])});
+        });
+    from = c.builder.reduce(
+        c.builder.unique(c.prefix + ".acc"), t, named_axes(shape), taps, Combine::Sum,
+        [&](AxisVars a, AxisVars r) {
+          std::vector<Index> at = indices_of(a);
+          Index place = floor_of(w.line, a[d]) + Index(r[0] + Aff(w.start));
+          at[d] = clamped(place, floor_at(w.line, 0) + w.start,
+                          floor_at(w.line, axes[d].out - 1) + w.start + w.taps - 1, w.in);
+          return c.builder.at(weight, {Index(a[d]), Index(r[0])}) * c.builder.at(from, at);
+        });
+  }
+  return {map(c, c.outputs[0], "",
+              [&](AxisVars a) { return c.builder.at(from, indices_of(a)); })};
+}
+
 std::vector<StageId> compute_resize(ComputeContext& c) {
   auto present = std::make_unique<bool[]>(c.inputs.size());
   for (size_t i = 0; i < c.inputs.size(); ++i) present[i] = c.has(i);
@@ -310,6 +369,11 @@ std::vector<StageId> compute_resize(ComputeContext& c) {
   Mode mode = mode_of(c.attrs);
   Coordinates coordinates = coordinates_of(c.attrs);
   DType t = c.outputs[0].dtype;
+  bool shrinks = std::any_of(axes.begin(), axes.end(), [](const Axis1& a) { return a.scale < 1; });
+  if (c.attrs.i("antialias") && mode != Mode::Nearest && shrinks &&
+      coordinates != Coordinates::CropAndResize) {
+    return compute_antialiased(c, axes, mode, coordinates);
+  }
   return {map(c, c.outputs[0], "", [&](AxisVars a) {
     std::vector<std::vector<Tap>> taps;
     Expr outside;
