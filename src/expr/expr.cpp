@@ -303,17 +303,36 @@ void visit(const Expr& e, const std::function<void(const Expr&)>& f) {
 }
 
 namespace {
+// An affine atom without what divides evenly: (d*q + r) / d = q + r/d, and multiples of d*m vanish under (·/d) % m.
+Index reduced(Atom atom) {
+  Index out;
+  const int64_t unit = atom.mod ? atom.div * atom.mod : atom.div;
+  Aff rest(floor_mod(atom.a.c, unit));
+  Aff even((atom.a.c - rest.c) / unit);
+  for (const Term& t : atom.a.terms) (t.k % unit ? rest : even).add(t.var, t.k % unit ? t.k : t.k / unit);
+  if (!atom.mod) out.a = even * atom.scale;
+  if (rest.is_const()) {
+    const int64_t x = floor_div(rest.c, atom.div);
+    out.a.c += atom.scale * (atom.mod ? floor_mod(x, atom.mod) : x);
+  } else {
+    atom.a = std::move(rest);
+    out.atoms.push_back(std::move(atom));
+  }
+  return out;
+}
+
 // Affine parts only; values inside atoms are rewritten by `rewrite`.
 Index substitute_affine(const Index& i, const std::function<const Aff*(VarId)>& value) {
   Index now(substitute(i.a, value));
   for (const Atom& atom : i.atoms) {
     Atom a = atom;
     a.a = substitute(atom.a, value);
-    if (!a.value && a.a.is_const()) {
-      int64_t x = floor_div(a.a.c, a.div);
-      now.a.c += a.scale * (a.mod ? floor_mod(x, a.mod) : x);
-    } else {
+    if (a.value) {
       now.atoms.push_back(std::move(a));
+    } else {
+      Index simple = reduced(std::move(a));
+      now.a += simple.a;
+      for (Atom& x : simple.atoms) now.atoms.push_back(std::move(x));
     }
   }
   return now;

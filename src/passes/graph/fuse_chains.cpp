@@ -5,11 +5,13 @@
 //   %o = group(%d, %x) { conv; add }
 //
 // What lies between two joined groups never becomes a whole tensor: the schedule keeps some of its rows. Whether that
-// gains anything depends on caches and on the schedules there are, so the target is asked, from front to back: a pair
-// that it refuses starts anew with its second group.
+// gains anything depends on caches and on the schedules there are, so the target is asked for every piece of a run of
+// such groups, and the run is cut where the least has to go through memory.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <limits>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -21,6 +23,7 @@ namespace burnish {
 namespace {
 
 constexpr size_t longest_body = 24;  // nodes
+constexpr size_t longest_piece = 6;  // groups
 
 bool is_group(const Node& n) { return n.op == &group_op() && n.bodies.size() == 1 && n.outputs.size() == 1; }
 
@@ -73,43 +76,87 @@ std::string joined_sources(const std::string& a, const std::string& b) {
   return join(all, "+");
 }
 
+// A run of groups, each the only reader of the one before.
+using Run = std::vector<NodeId>;
+
+std::vector<Run> runs_of(const Graph& g) {
+  const auto readers = consumers(g);
+  std::vector<bool> leaves(g.values.size(), false), follows(g.nodes.size(), false);
+  for (ValueId v : g.outputs) leaves[v] = true;
+  std::vector<NodeId> follower(g.nodes.size(), ~NodeId{0});
+  for (NodeId n = 0; n < g.nodes.size(); ++n) {
+    if (!is_group(g.nodes[n])) continue;
+    const ValueId out = g.nodes[n].outputs[0];
+    if (leaves[out] || readers[out].size() != 1 || !is_group(g.nodes[readers[out][0]])) continue;
+    const NodeId next = readers[out][0];
+    if (follows[next]) continue;  // it continues another run already
+    follower[n] = next;
+    follows[next] = true;
+  }
+  std::vector<Run> runs;
+  for (NodeId n = 0; n < g.nodes.size(); ++n) {
+    if (!is_group(g.nodes[n]) || follows[n] || follower[n] == ~NodeId{0}) continue;
+    runs.emplace_back();
+    for (NodeId at = n; at != ~NodeId{0}; at = follower[at]) runs.back().push_back(at);
+  }
+  return runs;
+}
+
+// The node made of run[first..last].
+Node joined(const Graph& g, const Run& run, size_t first, size_t last) {
+  Node chain = g.nodes[run[first]];
+  for (size_t i = first + 1; i <= last; ++i) {
+    const Node& next = g.nodes[run[i]];
+    Node longer;
+    longer.op = chain.op;
+    longer.bodies.push_back(joined(chain, next, g.nodes[run[i - 1]].outputs[0], longer.inputs));
+    longer.outputs = next.outputs;
+    longer.source = joined_sources(chain.source, next.source);
+    chain = std::move(longer);
+  }
+  return chain;
+}
+
+// Where to cut a run: the tensors at the cuts go through memory, so the sum of their bytes is made smallest, over the
+// cuts whose pieces the target wants. Returns the last position of each piece.
+std::vector<size_t> cuts_of(const Graph& g, const Run& run, const Target& target) {
+  std::vector<int64_t> cost(run.size() + 1, std::numeric_limits<int64_t>::max());
+  std::vector<size_t> start(run.size() + 1, 0);
+  cost[0] = 0;
+  for (size_t first = 0; first < run.size(); ++first) {
+    for (size_t last = first; last < run.size() && last < first + longest_piece; ++last) {
+      if (last > first) {
+        const Node piece = joined(g, run, first, last);
+        if (piece.bodies[0].nodes.size() > longest_body) break;
+        if (!target.prefers_one_nest(stages_of_group(g, piece))) break;
+      }
+      const TensorType& out = g.type(g.nodes[run[last]].outputs[0]);
+      const int64_t bytes = element_count(out.shape) * size_of(out.dtype);
+      if (cost[first] + bytes < cost[last + 1]) {
+        cost[last + 1] = cost[first] + bytes;
+        start[last + 1] = first;
+      }
+    }
+  }
+  std::vector<size_t> ends;
+  for (size_t at = run.size(); at > 0; at = start[at]) ends.push_back(at - 1);
+  std::reverse(ends.begin(), ends.end());
+  return ends;
+}
+
 }  // namespace
 
 Graph fuse_chains(const Graph& g, const Context& c) {
   if (c.target == nullptr) return g;
-  const auto readers = consumers(g);
-  std::vector<bool> leaves(g.values.size(), false);
-  for (ValueId v : g.outputs) leaves[v] = true;
-  // The only reader of a group's output, if it is a group too.
-  const auto follower = [&](const Node& n) -> const Node* {
-    const ValueId out = n.outputs[0];
-    if (leaves[out] || readers[out].size() != 1) return nullptr;
-    const Node& next = g.nodes[readers[out][0]];
-    return is_group(next) ? &next : nullptr;
-  };
-  const auto id = [&](const Node* n) { return static_cast<NodeId>(n - g.nodes.data()); };
-
-  std::vector<bool> taken(g.nodes.size(), false);      // joined into a later node
-  std::vector<std::optional<Node>> now(g.nodes.size());  // what stands in the place of a chain's last node
-  for (NodeId n = 0; n < g.nodes.size(); ++n) {
-    if (taken[n] || now[n] || !is_group(g.nodes[n])) continue;
-    Node chain = g.nodes[n];
-    NodeId last = n;
-    while (const Node* next = follower(g.nodes[last])) {
-      const NodeId to = id(next);
-      if (now[to] || taken[to]) break;
-      if (chain.bodies[0].nodes.size() + next->bodies[0].nodes.size() > longest_body) break;
-      Node longer;
-      longer.op = chain.op;
-      longer.bodies.push_back(joined(chain, *next, g.nodes[last].outputs[0], longer.inputs));
-      longer.outputs = next->outputs;
-      longer.source = joined_sources(chain.source, next->source);
-      if (!c.target->prefers_one_nest(stages_of_group(g, longer))) break;
-      chain = std::move(longer);
-      taken[last] = true;
-      last = to;
+  std::vector<bool> taken(g.nodes.size(), false);        // joined into a later node
+  std::vector<std::optional<Node>> now(g.nodes.size());  // what stands in the place of a piece's last node
+  for (const Run& run : runs_of(g)) {
+    size_t first = 0;
+    for (size_t last : cuts_of(g, run, *c.target)) {
+      if (last > first) now[run[last]] = joined(g, run, first, last);
+      for (size_t i = first; i < last; ++i) taken[run[i]] = true;
+      first = last + 1;
     }
-    if (last != n) now[last] = std::move(chain);
   }
 
   GraphRewriter rewriter(g);

@@ -33,6 +33,16 @@ bool reads_window(const StageGroup& g, const Roles& r, StageId producer) {
   return window;
 }
 
+// Transposed convolutions move through their input by fractions of a row: they stand alone.
+bool has_phases(const Stage& acc) {
+  bool found = false;
+  visit(acc.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load) return;
+    for (const Index& i : x.indices()) found |= !i.atoms.empty();
+  });
+  return found;
+}
+
 // The stages from the first reduction to `out`, each reading the one before; nothing else is computed.
 std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
   const StageGroup& g = s.group();
@@ -42,7 +52,7 @@ std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
   bool window = false;
   for (std::optional<StageId> next = out; next;) {
     auto roles = roles_of(s, *next);
-    if (!roles || !roles->tile || roles->outer.size() != 1) return std::nullopt;
+    if (!roles || !roles->tile || roles->outer.size() != 1 || has_phases(g[roles->acc])) return std::nullopt;
     links.push_back({*roles, window});
     covered += roles->acc == roles->out ? 1 : 2;
     next.reset();
@@ -104,8 +114,7 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
       if (r.broadcast) c.vectors = 1, c.rows = std::min<int64_t>(14, stage.axes[*r.tile].extent);
       s.pack(stage.name, blocked(stage, r, lanes));
     }
-    // The halo of a ring lies outside the domain: only the last stage's tiles may be cut at the input's edges.
-    parts.push_back({make_tile(s, r, c, !inner), r, c, stage});
+    parts.push_back({make_tile(s, r, c, true), r, c, stage});
     if (s.failure()) return std::nullopt;
   }
 
@@ -177,6 +186,12 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
   int64_t weights = 0;
   for (const Stage& stage : g.stages) {
     if (stage.kind == StageKind::Constant) weights += points(stage.axes) * size_of(stage.dtype);
+  }
+  // Small tensors stay in the caches anyway, and whole layers are shared out among threads better than rows.
+  auto links = links_of(inlined, inlined.group().outputs[0]);
+  for (size_t i = 0; i + 1 < links->size(); ++i) {
+    const Stage& between = inlined.group()[(*links)[i].roles.out];
+    if (points(between.axes) * size_of(between.dtype) < m.l2_bytes / 4) return false;
   }
   // Everything that a step touches again has to stay in the second-level cache.
   return scratch_bytes(*f) + weights <= m.l2_bytes * 3 / 4;

@@ -17,6 +17,12 @@ bool reads(const Stage& s, StageId from) {
 
 }  // namespace
 
+bool moves(const Index& i, VarId v) {
+  return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& atom) {
+           return atom.value || atom.a.slope(v) != 0;
+         });
+}
+
 bool reads_pointwise(const Stage& s, StageId from, const Stage& producer) {
   if (producer.axes.size() != s.axes.size()) return false;
   bool pointwise = true;
@@ -77,7 +83,7 @@ std::optional<Roles> roles_of(const Schedule& s, StageId out) {
   visit(acc.body, [&](const Expr& x) {
     if (x.kind() != ExprKind::Load) return;
     r.broadcast |= std::ranges::all_of(
-        x.indices(), [&](const Index& i) { return i.is_affine() && i.a.slope(lanes) == 0; });
+        x.indices(), [&](const Index& i) { return !moves(i, lanes); });
   });
   r.outer = std::move(order);
   return r;

@@ -27,6 +27,7 @@ struct TileChoice {
   int64_t rows = 1;              // MR: points of the tile axis in registers
   int64_t lanes = 16;            // elements of one vector
   int64_t vectors = 1;           // NV: vectors in registers
+  bool phased = false;           // rows is a multiple of the tile axis' phases: full tiles and a remainder
   bool panels_outside = false;   // weights outermost: each panel is used for all points before the next
   bool parallel_panels = false;  // threads own panels instead of rows
 };
@@ -42,6 +43,9 @@ std::vector<uint32_t> physical_order(const Stage& s);
 std::optional<Roles> roles_of(const Schedule& s, StageId out);
 // Every load of `from` in `s` is at the point of `s` itself.
 bool reads_pointwise(const Stage& s, StageId from, const Stage& producer);
+
+// Does the index depend on the variable? (What is loaded counts as depending on everything.)
+bool moves(const Index& i, VarId v);
 
 // ---- inline_stages.cpp
 // Inlines every stage that costs less to compute again than to store and load.

@@ -36,11 +36,9 @@ void pack_constants(Schedule& s, const std::string& acc_name, uint32_t vector, i
     std::vector<uint32_t> order;
     for (uint32_t i = 0; i < c.axes.size(); ++i) {
       const Index& index = x.indices()[i];
-      if (!index.is_affine()) return;
-      if (int64_t k = index.a.slope(lanes)) {
-        if (k != 1 || lane_axis) return;
-        lane_axis = i;
-      }
+      if (!moves(index, lanes)) continue;
+      if (!index.is_affine() || index.a.slope(lanes) != 1 || lane_axis) return;
+      lane_axis = i;
     }
     if (!lane_axis) return;
     Layout layout;
@@ -53,7 +51,7 @@ void pack_constants(Schedule& s, const std::string& acc_name, uint32_t vector, i
     for (const std::string& r : reduce_order(acc)) {
       for (uint32_t i = 0; i < c.axes.size(); ++i) {
         for (const Axis& a : acc.raxes) {
-          if (a.name == r && x.indices()[i].a.slope(a.var)) add(i);
+          if (a.name == r && moves(x.indices()[i], a.var)) add(i);
         }
       }
     }
@@ -118,6 +116,25 @@ int64_t rows_that_fit(int64_t vectors, const Machine& m) {
 
 }  // namespace
 
+namespace {
+
+// Transposed convolution with stride s divides the tile axis by s: tiles that start at a multiple of it know their
+// phases.
+int64_t phases_of(const Stage& acc, VarId rows) {
+  int64_t unit = 1;
+  visit(acc.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load) return;
+    for (const Index& i : x.indices()) {
+      for (const Atom& atom : i.atoms) {
+        if (!atom.value && atom.a.slope(rows)) unit = std::max({unit, atom.div, atom.mod});
+      }
+    }
+  });
+  return unit;
+}
+
+}  // namespace
+
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
   const StageGroup& g = s.group();
   const Stage& acc = g[r.acc];
@@ -148,6 +165,10 @@ TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
     }
   }
   if (!r.tile) best.rows = 1;
+  if (const int64_t unit = r.tile ? phases_of(acc, acc.axes[*r.tile].var) : 1; unit > 1 && unit <= 8) {
+    best.rows = std::max(unit, best.rows / unit * unit);
+    best.phased = true;
+  }
   // Weights larger than the second-level cache are walked through panel by panel.
   const int64_t weights = points(acc.raxes) * channels * size_of(acc.dtype);
   int64_t rows_outside = 1;
@@ -187,7 +208,7 @@ Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c, bool at_edges)
   if (r.tile) {
     if (at_edges) partition_window(s, out, red, *r.tile);
     std::tie(t.loops.tiles, t.loops.in_tile) =
-        s.split(t.stage, out.axes[*r.tile].name, c.rows, Tail::Balanced);
+        s.split(t.stage, out.axes[*r.tile].name, c.rows, c.phased ? Tail::Tail : Tail::Balanced);
   }
   return t;
 }
