@@ -101,21 +101,20 @@ std::string terms_text(const Aff& a, const WriteNames& names) {
 // Written again wherever it occurs: as short as a reference would be.
 bool is_leaf(const Expr& e) {
   switch (e.kind()) {
-    case ExprKind::Const:
-    case ExprKind::Acc: return true;
-    case ExprKind::Affine: return e.index().is_affine();
-    case ExprKind::Call:
-    case ExprKind::Load:
-    case ExprKind::Binary:
-    case ExprKind::Unary:
-    case ExprKind::Select:
-    case ExprKind::Cast: return false;
+  case ExprKind::Const:
+  case ExprKind::Acc: return true;
+  case ExprKind::Affine: return e.index().is_affine();
+  case ExprKind::Call:
+  case ExprKind::Load:
+  case ExprKind::Binary:
+  case ExprKind::Unary:
+  case ExprKind::Select:
+  case ExprKind::Cast: return false;
   }
   return false;
 }
 
-template <class F>
-void for_operands(const Expr& e, F&& f) {
+template <class F> void for_operands(const Expr& e, F&& f) {
   for (const Index& i : e.indices()) {
     for (const Atom& atom : i.atoms) {
       if (atom.value) f(atom.value);
@@ -127,8 +126,8 @@ void for_operands(const Expr& e, F&& f) {
 }  // namespace
 
 std::string quoted_name(std::string_view name, std::span<const std::string_view> reserved) {
-  bool plain = is_identifier(name) &&
-               std::find(reserved.begin(), reserved.end(), name) == reserved.end();
+  bool plain =
+      is_identifier(name) && std::find(reserved.begin(), reserved.end(), name) == reserved.end();
   return plain ? std::string(name) : escaped(name, '\'');
 }
 
@@ -217,34 +216,33 @@ std::string ExprWriter::node_text(const Expr& e, int precedence) const {
     return out + ")";
   };
   switch (e.kind()) {
-    case ExprKind::Const: return constant_text(e);
-    case ExprKind::Affine: return "[" + text(e.index()) + "]";
-    case ExprKind::Acc:
-      return e.dtype() == names_.acc ? "acc" : fmt::format("acc:{}", name_of(e.dtype()));
-    case ExprKind::Load: {
-      std::string out = names_.from(e.from());
-      if (names_.from_dtype(e.from()) != e.dtype()) out += fmt::format(":{}", name_of(e.dtype()));
-      out += '[';
-      for (const Index& i : e.indices()) {
-        if (&i != e.indices().data()) out += ", ";
-        out += text(i);
-      }
-      if (e.fill()) out += " else " + text(e.fill(), 0);
-      return out + ']';
+  case ExprKind::Const: return constant_text(e);
+  case ExprKind::Affine: return "[" + text(e.index()) + "]";
+  case ExprKind::Acc:
+    return e.dtype() == names_.acc ? "acc" : fmt::format("acc:{}", name_of(e.dtype()));
+  case ExprKind::Load: {
+    std::string out = names_.from(e.from());
+    if (names_.from_dtype(e.from()) != e.dtype()) out += fmt::format(":{}", name_of(e.dtype()));
+    out += '[';
+    for (const Index& i : e.indices()) {
+      if (&i != e.indices().data()) out += ", ";
+      out += text(i);
     }
-    case ExprKind::Binary: {
-      const Infix* infix = infix_of(e.binary());
-      if (!infix) return std::string(name_of(e.binary())) + arguments();
-      std::string out = text(e.children()[0], infix->precedence) + " " +
-                        std::string(infix->sign) + " " +
-                        text(e.children()[1], infix->precedence + 1);
-      return infix->precedence < precedence ? "(" + out + ")" : out;
-    }
-    case ExprKind::Unary: return std::string(name_of(e.unary())) + arguments();
-    case ExprKind::Select: return "select" + arguments();
-    case ExprKind::Cast: return std::string(name_of(e.dtype())) + arguments();
-    case ExprKind::Call:
-      return fmt::format("@{}:{}{}", quoted_name(e.callee()), name_of(e.dtype()), arguments());
+    if (e.fill()) out += " else " + text(e.fill(), 0);
+    return out + ']';
+  }
+  case ExprKind::Binary: {
+    const Infix* infix = infix_of(e.binary());
+    if (!infix) return std::string(name_of(e.binary())) + arguments();
+    std::string out = text(e.children()[0], infix->precedence) + " " + std::string(infix->sign) +
+                      " " + text(e.children()[1], infix->precedence + 1);
+    return infix->precedence < precedence ? "(" + out + ")" : out;
+  }
+  case ExprKind::Unary: return std::string(name_of(e.unary())) + arguments();
+  case ExprKind::Select: return "select" + arguments();
+  case ExprKind::Cast: return std::string(name_of(e.dtype())) + arguments();
+  case ExprKind::Call:
+    return fmt::format("@{}:{}{}", quoted_name(e.callee()), name_of(e.dtype()), arguments());
   }
   return "?";
 }

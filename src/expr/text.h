@@ -1,17 +1,19 @@
 // The text form of expressions and indices, which the text forms of stages and loops are made of.
 //
 //   16*y + c - 3              an affine form
-//   8*{y + 3 + (ids[i]) / 4 % 16}   an atom of an index: 8 * (((y + 3 + ids[i]) / 4) mod 16), floor division
-//   X[y - 1, c else 0.0]      a load, with its fill; X:i8[...] where the dtype is not the buffer's own
-//   [16*y + c]                an affine form as a value
-//   1.5 -2i32 0.1f64 true inf nan_f16    constants: f32 and i64 (no point, no exponent) carry no suffix
-//   a + b - c * d / e  == != < <= > >=  & ^ |  << >>    with the precedence that C gives them; & | also on bools
-//   max(a, b) floormod(a, b) exp(a) select(c, a, b) f64(a) acc @name:f32(a, b)    other operations, casts, calls
-//   %0 = exp(X[i])            definitions, written before what uses them: subexpressions that occur more than once.
-//                             An expression with much sharing therefore has a short text, and sharing is kept.
+//   8*{y + 3 + (ids[i]) / 4 % 16}   an atom of an index: 8 * (((y + 3 + ids[i]) / 4) mod 16), floor
+//   division X[y - 1, c else 0.0]      a load, with its fill; X:i8[...] where the dtype is not the
+//   buffer's own [16*y + c]                an affine form as a value 1.5 -2i32 0.1f64 true inf
+//   nan_f16    constants: f32 and i64 (no point, no exponent) carry no suffix a + b - c * d / e  ==
+//   != < <= > >=  & ^ |  << >>    with the precedence that C gives them; & | also on bools max(a,
+//   b) floormod(a, b) exp(a) select(c, a, b) f64(a) acc @name:f32(a, b)    other operations, casts,
+//   calls %0 = exp(X[i])            definitions, written before what uses them: subexpressions that
+//   occur more than once.
+//                             An expression with much sharing therefore has a short text, and
+//                             sharing is kept.
 //
-// Names that are no identifiers ([A-Za-z_][A-Za-z0-9_.]*) stand in single quotes. Space and line breaks are free;
-// comments run from // to the end of the line.
+// Names that are no identifiers ([A-Za-z_][A-Za-z0-9_.]*) stand in single quotes. Space and line
+// breaks are free; comments run from // to the end of the line.
 #pragma once
 
 #include <cstdint>
@@ -29,17 +31,20 @@
 
 namespace burnish {
 
-// `name` as it stands in text: itself, or quoted when it is no identifier or one of `reserved` (may be empty).
+// `name` as it stands in text: itself, or quoted when it is no identifier or one of `reserved` (may
+// be empty).
 std::string quoted_name(std::string_view name, std::span<const std::string_view> reserved = {});
-// Names as they stand in text, one each, all different: those that occur twice get #position appended.
+// Names as they stand in text, one each, all different: those that occur twice get #position
+// appended.
 std::vector<std::string> distinct_names(const std::vector<std::string>& names,
                                         std::span<const std::string_view> reserved = {});
-// Removes the #position that distinct_names appended; what TextReader::name gave becomes the name itself.
+// Removes the #position that distinct_names appended; what TextReader::name gave becomes the name
+// itself.
 std::string plain_name(std::string_view text);
 
 struct WriteNames {
-  std::function<std::string(VarId)> var;         // as in text: quoted_name or distinct_names
-  std::function<std::string(uint32_t)> from;     // the stage or buffer of a load
+  std::function<std::string(VarId)> var;      // as in text: quoted_name or distinct_names
+  std::function<std::string(uint32_t)> from;  // the stage or buffer of a load
   std::function<DType(uint32_t)> from_dtype;
   DType acc = DType::F32;  // dtype of the accumulator that `acc` means without a suffix
 };
@@ -50,8 +55,8 @@ std::string to_text(const Aff& a, const WriteNames& names);
 class ExprWriter {
  public:
   explicit ExprWriter(WriteNames names) : names_(std::move(names)) {}
-  // Looks for sharing in what will be written until the next call, and returns the definitions to write before:
-  // one "%n = ..." each.
+  // Looks for sharing in what will be written until the next call, and returns the definitions to
+  // write before: one "%n = ..." each.
   std::vector<std::string> define(std::span<const Expr> exprs, std::span<const Index> indices = {});
   std::string text(const Expr& e) const { return text(e, 0); }
   std::string text(const Index& i) const;
@@ -73,8 +78,8 @@ class TextReader {
   TextReader(std::string_view text, std::string what);
 
   bool at_end() const { return token_.kind == Kind::End; }
-  bool at(std::string_view token) const;    // a word or punctuation; quoted names are never words
-  bool at_definition();                     // `%number =`
+  bool at(std::string_view token) const;  // a word or punctuation; quoted names are never words
+  bool at_definition();                   // `%number =`
   bool at_name() const { return token_.kind == Kind::Word || token_.kind == Kind::Quoted; }
   bool at_number() const { return token_.kind == Kind::Number; }
   bool accept(std::string_view token);
@@ -83,7 +88,7 @@ class TextReader {
   std::string word(std::string_view what);             // an unquoted word
   std::string string();                                // "text" with \" \\ \n \xHH
   int64_t integer(std::string_view what = "an integer");  // with an optional minus
-  std::string_view number();                           // the literal with its suffix
+  std::string_view number();                              // the literal with its suffix
   DType dtype();
   std::string_view found() const { return token_.text; }  // the token that stands next
 
@@ -123,7 +128,8 @@ struct ReadNames {
 
 class ExprReader {
  public:
-  // Text may come from anywhere: what the stack of a recursion over the expression can bear, and of reading it.
+  // Text may come from anywhere: what the stack of a recursion over the expression can bear, and of
+  // reading it.
   static constexpr int max_depth = 1000, max_nesting = 2000;
 
   ExprReader(TextReader& reader, ReadNames names) : in_(reader), names_(std::move(names)) {}

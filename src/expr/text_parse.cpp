@@ -1,5 +1,5 @@
-// Reading expressions. Depth is bounded twice: of the text's nesting, for the stack of the reader, and of the expression
-// that definitions build up, for every recursion over it afterwards.
+// Reading expressions. Depth is bounded twice: of the text's nesting, for the stack of the reader,
+// and of the expression that definitions build up, for every recursion over it afterwards.
 #include <algorithm>
 #include <bit>
 #include <charconv>
@@ -52,8 +52,8 @@ const Infix* infix_at(const TextReader& in) {
 std::optional<Expr> special(std::string_view word, bool negative) {
   if (!word.starts_with("inf") && !word.starts_with("nan")) return std::nullopt;
   bool nan = word[0] == 'n';
-  double value = nan ? std::numeric_limits<double>::quiet_NaN()
-                     : std::numeric_limits<double>::infinity();
+  double value =
+      nan ? std::numeric_limits<double>::quiet_NaN() : std::numeric_limits<double>::infinity();
   DType t = DType::F32;
   word.remove_prefix(3);
   if (nan && word.size() > 18 && word[17] == '_') {
@@ -156,7 +156,8 @@ ExprReader::Sized ExprReader::number(bool negative) {
   if (in_.at_number()) return literal(in_.number(), negative);
   std::string word = in_.word("a number");
   auto e = special(word, negative);
-  if (!e) in_.fail("expected a number after '-', found '{}'; the negative of a value is neg(...)", word);
+  if (!e)
+    in_.fail("expected a number after '-', found '{}'; the negative of a value is neg(...)", word);
   return {std::move(*e)};
 }
 
@@ -194,7 +195,8 @@ ExprReader::Sized ExprReader::literal(std::string_view text, bool negative) {
                                 : bad(std::from_chars(first, last, value));
   if (t == DType::U64) value = static_cast<int64_t>(bits);
   Expr e = constant_int(value, t);
-  if (failed || e.integer() != value) in_.fail("'{}{}' does not fit in {}", negative ? "-" : "", text, name_of(t));
+  if (failed || e.integer() != value)
+    in_.fail("'{}{}' does not fit in {}", negative ? "-" : "", text, name_of(t));
   return {std::move(e)};
 }
 
@@ -232,7 +234,8 @@ ExprReader::Sized ExprReader::named() {
     Sized from = std::move(arguments(1)[0]);
     return {cast(*t, std::move(from.e)), deeper(from.depth)};
   }
-  if (name != "select") in_.fail("'{}' is not an operation; intrinsics are written @name:dtype(...)", name);
+  if (name != "select")
+    in_.fail("'{}' is not an operation; intrinsics are written @name:dtype(...)", name);
   auto args = arguments(3);
   if (args[0].e.dtype() != DType::Bool || args[1].e.dtype() != args[2].e.dtype()) {
     in_.fail("select({}, {}, {}): the first is bool, the others have one dtype",
@@ -259,7 +262,8 @@ ExprReader::Sized ExprReader::load_from(const std::string& name, std::optional<D
   Expr fill;
   if (in_.accept("else")) {
     Sized f = binary_from(0);
-    if (f.e.dtype() != t) in_.fail("a load of {} has a fill of {}", name_of(t), name_of(f.e.dtype()));
+    if (f.e.dtype() != t)
+      in_.fail("a load of {} has a fill of {}", name_of(t), name_of(f.e.dtype()));
     depth = std::max(depth, f.depth);
     fill = std::move(f.e);
   }
@@ -288,7 +292,8 @@ void ExprReader::term(Index& out, int64_t sign, int& depth) {
     constant_term = !in_.accept("*");
   }
   if (constant_term) {
-    if (__builtin_add_overflow(out.a.c, k, &out.a.c)) in_.fail("the constant of an index overflows");
+    if (__builtin_add_overflow(out.a.c, k, &out.a.c))
+      in_.fail("the constant of an index overflows");
   } else if (in_.accept("{")) {
     Atom x = atom(depth);
     x.scale = k;
@@ -298,7 +303,8 @@ void ExprReader::term(Index& out, int64_t sign, int& depth) {
     auto v = names_.var(name);
     if (!v) in_.fail("{} is not a variable in scope", name);
     int64_t sum;
-    if (__builtin_add_overflow(out.a.slope(*v), k, &sum)) in_.fail("the factor of {} overflows", name);
+    if (__builtin_add_overflow(out.a.slope(*v), k, &sum))
+      in_.fail("the factor of {} overflows", name);
     out.a.add(*v, k);
   }
 }
@@ -312,7 +318,8 @@ Atom ExprReader::atom(int& depth) {
     if (sign > 0 && in_.accept("(")) {
       Sized value = binary_from(0);
       in_.expect(")");
-      if (!is_int(value.e.dtype())) in_.fail("an index adds a value of {}, not of an integer dtype", name_of(value.e.dtype()));
+      if (!is_int(value.e.dtype()))
+        in_.fail("an index adds a value of {}, not of an integer dtype", name_of(value.e.dtype()));
       depth = std::max(depth, value.depth);
       out.value = std::move(value.e);
       break;
@@ -332,7 +339,8 @@ Atom ExprReader::atom(int& depth) {
   out.a = std::move(inside.a);
   if (in_.accept("/")) out.div = in_.integer("a divisor");
   if (in_.accept("%")) out.mod = in_.integer("a modulus");
-  if (out.div < 1 || out.mod < 0) in_.fail("an atom is divided by {} modulo {}; both are positive", out.div, out.mod);
+  if (out.div < 1 || out.mod < 0)
+    in_.fail("an atom is divided by {} modulo {}; both are positive", out.div, out.mod);
   in_.expect("}");
   return out;
 }

@@ -9,8 +9,8 @@ namespace burnish {
 
 namespace {
 
-constexpr std::array<std::string_view, 9> long_punctuation = {"..", "==", "!=", "<=", ">=",
-                                                              "<<", ">>", "->", "+="};
+constexpr std::array<std::string_view, 9> long_punctuation = {
+    "..", "==", "!=", "<=", ">=", "<<", ">>", "->", "+="};
 
 int hex_value(char c) {
   if (is_digit(c)) return c - '0';
@@ -36,7 +36,8 @@ std::string unescaped(std::string_view s) {
   return out;
 }
 
-// Length of the quoted text at the start of `s`, quotes included; 0 when it does not end or has a bad escape.
+// Length of the quoted text at the start of `s`, quotes included; 0 when it does not end or has a
+// bad escape.
 size_t scan_quoted(std::string_view s) {
   for (size_t i = 1; i < s.size(); ++i) {
     if (s[i] == s[0]) return i + 1;
@@ -54,8 +55,8 @@ size_t scan_quoted(std::string_view s) {
 }
 
 size_t scan_word(std::string_view s, size_t i) {
-  while (i < s.size() && (continues_word(s[i]) ||
-                          (s[i] == '.' && i + 1 < s.size() && continues_word(s[i + 1])))) {
+  while (i < s.size() &&
+         (continues_word(s[i]) || (s[i] == '.' && i + 1 < s.size() && continues_word(s[i + 1])))) {
     ++i;
   }
   return i;
@@ -137,8 +138,9 @@ void TextReader::advance() {
   } else if (rest[0] == '\'' || rest[0] == '"') {
     kind = rest[0] == '"' ? Kind::String : Kind::Quoted;
     n = scan_quoted(rest);
-    if (!n) fail("a quoted text that does not end on its line, or has an escape other than "
-                 "\\n, \\xHH and those of quote and backslash");
+    if (!n)
+      fail("a quoted text that does not end on its line, or has an escape other than "
+           "\\n, \\xHH and those of quote and backslash");
     if (kind == Kind::Quoted) n = scan_position(rest, n);
   } else {
     for (std::string_view p : long_punctuation) {

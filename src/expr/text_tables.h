@@ -14,11 +14,11 @@ struct Infix {
 };
 
 inline constexpr Infix infixes[] = {
-    {BinaryOp::Or, "|", 1},  {BinaryOp::Xor, "^", 2}, {BinaryOp::And, "&", 3},
-    {BinaryOp::Eq, "==", 4}, {BinaryOp::Ne, "!=", 4}, {BinaryOp::Lt, "<", 5},
-    {BinaryOp::Le, "<=", 5}, {BinaryOp::Gt, ">", 5},  {BinaryOp::Ge, ">=", 5},
+    {BinaryOp::Or, "|", 1},   {BinaryOp::Xor, "^", 2},  {BinaryOp::And, "&", 3},
+    {BinaryOp::Eq, "==", 4},  {BinaryOp::Ne, "!=", 4},  {BinaryOp::Lt, "<", 5},
+    {BinaryOp::Le, "<=", 5},  {BinaryOp::Gt, ">", 5},   {BinaryOp::Ge, ">=", 5},
     {BinaryOp::Shl, "<<", 6}, {BinaryOp::Shr, ">>", 6}, {BinaryOp::Add, "+", 7},
-    {BinaryOp::Sub, "-", 7}, {BinaryOp::Mul, "*", 8}, {BinaryOp::Div, "/", 8},
+    {BinaryOp::Sub, "-", 7},  {BinaryOp::Mul, "*", 8},  {BinaryOp::Div, "/", 8},
 };
 
 inline const Infix* infix_of(BinaryOp op) {

@@ -12,7 +12,8 @@ namespace burnish::loop {
 
 namespace {
 
-// Constants get registers behind all others; until their number is known they are numbered from here.
+// Constants get registers behind all others; until their number is known they are numbered from
+// here.
 constexpr int32_t constant_mark = 1 << 28;
 
 class Compiler {
@@ -118,13 +119,16 @@ class Compiler {
     return r;
   }
 
-  // What is met only under a condition and more than once is deferred: evaluated where it is first needed, if at all.
+  // What is met only under a condition and more than once is deferred: evaluated where it is first
+  // needed, if at all.
   int32_t expr(const Expr& e, bool conditional) {
     if (auto it = memo_.find(e.get()); it != memo_.end()) return it->second;
     if (e.kind() == ExprKind::Const) {
       Cell value;
-      if (is_float(e.dtype())) value.f = e.number();
-      else value.i = e.integer();
+      if (is_float(e.dtype()))
+        value.f = e.number();
+      else
+        value.i = e.integer();
       return memo_[e.get()] = constant_register(value);
     }
     if (auto it = deferred_.find(e.get()); it != deferred_.end()) {
@@ -161,25 +165,25 @@ class Compiler {
 
   int32_t node(const Expr& e, bool conditional) {
     switch (e.kind()) {
-      case ExprKind::Const: return expr(e, conditional);
-      case ExprKind::Affine: return index(e.index(), conditional);
-      case ExprKind::Load: return load(e, conditional);
-      case ExprKind::Binary: return binary(e, conditional);
-      case ExprKind::Select: return select(e, conditional);
-      case ExprKind::Unary:
-      case ExprKind::Cast: {
-        int32_t a = expr(e.children()[0], conditional);
-        Instruction i{.op = e.kind() == ExprKind::Unary ? Op::Unary : Op::Cast};
-        if (e.kind() == ExprKind::Unary) i.which = static_cast<uint8_t>(e.unary());
-        i.from = type(e.children()[0].dtype());
-        i.to = type(e.dtype());
-        i.a = a;
-        i.out = fresh();
-        emit(i);
-        return i.out;
-      }
-      case ExprKind::Call: return call(e, conditional);
-      case ExprKind::Acc: break;
+    case ExprKind::Const: return expr(e, conditional);
+    case ExprKind::Affine: return index(e.index(), conditional);
+    case ExprKind::Load: return load(e, conditional);
+    case ExprKind::Binary: return binary(e, conditional);
+    case ExprKind::Select: return select(e, conditional);
+    case ExprKind::Unary:
+    case ExprKind::Cast: {
+      int32_t a = expr(e.children()[0], conditional);
+      Instruction i{.op = e.kind() == ExprKind::Unary ? Op::Unary : Op::Cast};
+      if (e.kind() == ExprKind::Unary) i.which = static_cast<uint8_t>(e.unary());
+      i.from = type(e.children()[0].dtype());
+      i.to = type(e.dtype());
+      i.a = a;
+      i.out = fresh();
+      emit(i);
+      return i.out;
+    }
+    case ExprKind::Call: return call(e, conditional);
+    case ExprKind::Acc: break;
     }
     throw_internal(fmt::format("function {}: an accumulator outside a stage", out_.function->name),
                    std::source_location::current());
@@ -301,46 +305,48 @@ class Compiler {
       n.code.end = here();
     };
     switch (s.kind()) {
-      case StmtKind::For:
-        for (const Bound& b : s->loop.lower) n.lower.push_back({aff(b.a), b.div});
-        for (const Bound& b : s->loop.upper) n.upper.push_back({aff(b.a), b.div});
-        check(s->loop.var < out_.function->vars.size(), "function {}: loop variable {} of {}",
-              out_.function->name, s->loop.var, out_.function->vars.size());
-        out_.has_parallel |= s->loop.kind == LoopKind::Parallel;
-        break;
-      case StmtKind::Let:
-        begin({}, &s->index);
-        check(s->var < out_.function->vars.size(), "function {}: variable {} of {}",
-              out_.function->name, s->var, out_.function->vars.size());
-        n.code.begin = here();
+    case StmtKind::For:
+      for (const Bound& b : s->loop.lower) n.lower.push_back({aff(b.a), b.div});
+      for (const Bound& b : s->loop.upper) n.upper.push_back({aff(b.a), b.div});
+      check(s->loop.var < out_.function->vars.size(), "function {}: loop variable {} of {}",
+            out_.function->name, s->loop.var, out_.function->vars.size());
+      out_.has_parallel |= s->loop.kind == LoopKind::Parallel;
+      break;
+    case StmtKind::Let:
+      begin({}, &s->index);
+      check(s->var < out_.function->vars.size(), "function {}: variable {} of {}",
+            out_.function->name, s->var, out_.function->vars.size());
+      n.code.begin = here();
+      n.a = index(s->index, false);
+      n.code.end = here();
+      break;
+    case StmtKind::Store: {
+      const Function& f = *out_.function;
+      check(s->buffer < f.buffers.size(), "function {}: a store to buffer {} of {}", f.name,
+            s->buffer, f.buffers.size());
+      check(s->value.dtype() == f.buffers[s->buffer].dtype,
+            "function {}: a value of {} is stored to {} of {}", f.name, name_of(s->value.dtype()),
+            f.buffers[s->buffer].name, name_of(f.buffers[s->buffer].dtype));
+      begin({&s->value, 1}, &s->index);
+      n.code.begin = here();
+      n.affine = s->index.is_affine();
+      if (n.affine)
+        n.aff = aff(s->index.a);
+      else
         n.a = index(s->index, false);
-        n.code.end = here();
-        break;
-      case StmtKind::Store: {
-        const Function& f = *out_.function;
-        check(s->buffer < f.buffers.size(), "function {}: a store to buffer {} of {}", f.name,
-              s->buffer, f.buffers.size());
-        check(s->value.dtype() == f.buffers[s->buffer].dtype,
-              "function {}: a value of {} is stored to {} of {}", f.name, name_of(s->value.dtype()),
-              f.buffers[s->buffer].name, name_of(f.buffers[s->buffer].dtype));
-        begin({&s->value, 1}, &s->index);
-        n.code.begin = here();
-        n.affine = s->index.is_affine();
-        if (n.affine) n.aff = aff(s->index.a);
-        else n.a = index(s->index, false);
-        n.b = expr(s->value, false);
-        n.code.end = here();
-        break;
-      }
-      case StmtKind::If:
-      case StmtKind::While: condition(); break;
-      case StmtKind::Call: call(s, n); break;
-      case StmtKind::Alloc:
-        check(s->buffer < out_.function->buffers.size(), "function {}: alloc of buffer {} of {}",
-              out_.function->name, s->buffer, out_.function->buffers.size());
-        break;
-      case StmtKind::Seq:
-      case StmtKind::Barrier: break;
+      n.b = expr(s->value, false);
+      n.code.end = here();
+      break;
+    }
+    case StmtKind::If:
+    case StmtKind::While: condition(); break;
+    case StmtKind::Call: call(s, n); break;
+    case StmtKind::Alloc:
+      check(s->buffer < out_.function->buffers.size(), "function {}: alloc of buffer {} of {}",
+            out_.function->name, s->buffer, out_.function->buffers.size());
+      break;
+    case StmtKind::Seq:
+    case StmtKind::Barrier: break;
     }
     for (const Stmt& c : s.children()) n.children.push_back(stmt(c));
     out_.nodes.push_back(std::move(n));

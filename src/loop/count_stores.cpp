@@ -1,4 +1,5 @@
-// Counting stores by walking the loops. A loop whose body's count does not depend on its variable is counted once.
+// Counting stores by walking the loops. A loop whose body's count does not depend on its variable
+// is counted once.
 #include <algorithm>
 #include <unordered_map>
 
@@ -23,23 +24,21 @@ class Counter {
   int64_t count(const Stmt& s) {
     if (!stores_within(s)) return 0;
     switch (s.kind()) {
-      case StmtKind::Store: return 1;
-      case StmtKind::For: return count_for(s);
-      case StmtKind::Let:
-        vars_.at(s->var) = value(s->index);
-        return count(s.children()[0]);
-      case StmtKind::If:
-        if (truth(s->value)) return count(s.children()[0]);
-        return s.children().size() > 1 ? count(s.children()[1]) : 0;
-      case StmtKind::While: refuse_data("a while loop");
-      case StmtKind::Seq:
-      case StmtKind::Alloc: {
-        int64_t n = 0;
-        for (const Stmt& c : s.children()) n += count(c);
-        return n;
-      }
-      case StmtKind::Barrier:
-      case StmtKind::Call: break;
+    case StmtKind::Store: return 1;
+    case StmtKind::For: return count_for(s);
+    case StmtKind::Let: vars_.at(s->var) = value(s->index); return count(s.children()[0]);
+    case StmtKind::If:
+      if (truth(s->value)) return count(s.children()[0]);
+      return s.children().size() > 1 ? count(s.children()[1]) : 0;
+    case StmtKind::While: refuse_data("a while loop");
+    case StmtKind::Seq:
+    case StmtKind::Alloc: {
+      int64_t n = 0;
+      for (const Stmt& c : s.children()) n += count(c);
+      return n;
+    }
+    case StmtKind::Barrier:
+    case StmtKind::Call: break;
     }
     return 0;
   }
@@ -60,7 +59,8 @@ class Counter {
     return stores_[s.operator->()] = any;
   }
 
-  // Whether the count of `body` depends on `v`: through bounds, conditions and lets on the way to a store.
+  // Whether the count of `body` depends on `v`: through bounds, conditions and lets on the way to a
+  // store.
   bool depends(const Stmt& body, VarId v) {
     bool found = false;
     visit(body, [&](const Stmt& s) {
@@ -114,7 +114,8 @@ class Counter {
   // A condition of indices and constants: with the values filled in, construction folds it.
   bool truth(const Expr& condition) const {
     Expr e = rewrite(condition, [&](const Expr& x) -> Expr {
-      if (x.kind() == ExprKind::Load || x.kind() == ExprKind::Call) refuse_data("a loaded condition");
+      if (x.kind() == ExprKind::Load || x.kind() == ExprKind::Call)
+        refuse_data("a loaded condition");
       return x.kind() == ExprKind::Affine ? constant_int(value(x.index())) : Expr();
     });
     check(e.kind() == ExprKind::Const, "function {}: a condition does not fold", f_.name);

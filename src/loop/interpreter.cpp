@@ -16,7 +16,8 @@ DType held_as(DType t, const InterpretOptions& options) {
 void fill(Memory& m, const void* from, int64_t size, DType t) {
   auto* p = static_cast<const std::byte*>(from);
   m.cells.resize(static_cast<size_t>(size));
-  for (int64_t i = 0; i < size; ++i) m.cells[static_cast<size_t>(i)] = cell_from(p + i * size_of(t), t);
+  for (int64_t i = 0; i < size; ++i)
+    m.cells[static_cast<size_t>(i)] = cell_from(p + i * size_of(t), t);
 }
 
 // Only what was written: the rest of the caller's memory stays as it is.
@@ -30,8 +31,8 @@ void copy_out(const Memory& m, uint32_t mark, void* to, DType t) {
 }  // namespace
 
 void interpret(const Function& f, const std::vector<void*>& args, const InterpretOptions& options) {
-  check(args.size() == f.params.size(), "function {} is given {} arguments for {} parameters", f.name,
-        args.size(), f.params.size());
+  check(args.size() == f.params.size(), "function {} is given {} arguments for {} parameters",
+        f.name, args.size(), f.params.size());
   Code code = compile(f, options.in_double);
   World world{.options = options};
   bool races = options.check_races && code.has_parallel;
@@ -57,9 +58,10 @@ void interpret(const Function& f, const std::vector<void*>& args, const Interpre
 
 namespace {
 
-// The tensors of a program in memory. The arena is cells of the smallest element's size in bytes: an element covers one
-// cell or several and marks all of them with its tensor, so that reading a tensor whose place another has taken since is
-// found. A tensor is one allocation: views of it are the same tensor with byte offsets, never a second tensor.
+// The tensors of a program in memory. The arena is cells of the smallest element's size in bytes:
+// an element covers one cell or several and marks all of them with its tensor, so that reading a
+// tensor whose place another has taken since is found. A tensor is one allocation: views of it are
+// the same tensor with byte offsets, never a second tensor.
 class ProgramRun {
  public:
   ProgramRun(const Program& p, const std::vector<const void*>& inputs,
@@ -69,7 +71,8 @@ class ProgramRun {
           "the program has {} inputs and {} outputs, not {} and {}", p.inputs.size(),
           p.outputs.size(), inputs.size(), outputs.size());
     world_.options = options;
-    for (const Function& f : p.functions) code_.push_back(compile(f, options.in_double, &p.functions));
+    for (const Function& f : p.functions)
+      code_.push_back(compile(f, options.in_double, &p.functions));
     memory_.resize(p.tensors.size());
     lay_out_arena();
     for (size_t i = 0; i < inputs.size(); ++i) {
@@ -91,8 +94,9 @@ class ProgramRun {
       check(step.function < p_.functions.size(), "step {} runs function {} of {}", s, step.function,
             p_.functions.size());
       const Function& f = p_.functions[step.function];
-      check(step.args.size() == f.params.size(), "step {}: {} is given {} arguments for {} parameters",
-            s, f.name, step.args.size(), f.params.size());
+      check(step.args.size() == f.params.size(),
+            "step {}: {} is given {} arguments for {} parameters", s, f.name, step.args.size(),
+            f.params.size());
       ErrorContext context(fmt::format("running step {}", s));
       std::vector<View> views;
       for (size_t i = 0; i < step.args.size(); ++i) {
@@ -108,7 +112,8 @@ class ProgramRun {
     for (size_t i = 0; i < outputs_.size(); ++i) {
       uint32_t t = p_.outputs[i];
       for (size_t e = 0; e < memory_[t].marks.size(); ++e) {
-        check(memory_[t].marks[e] == t + 1, "output {}: element {} is never written", tensor(t).name, e);
+        check(memory_[t].marks[e] == t + 1, "output {}: element {} is never written",
+              tensor(t).name, e);
       }
       copy_out(memory_[t], t + 1, outputs_[i], held_as(tensor(t).dtype, world_.options));
     }
@@ -140,8 +145,8 @@ class ProgramRun {
   View view(uint32_t index, int64_t offset, const Buffer& b) {
     const ProgramTensor& t = tensor(index);
     int64_t bytes = size_of(t.dtype);
-    check(t.dtype == b.dtype, "tensor {} of {} is given as {} of {}", t.name, name_of(t.dtype), b.name,
-          name_of(b.dtype));
+    check(t.dtype == b.dtype, "tensor {} of {} is given as {} of {}", t.name, name_of(t.dtype),
+          b.name, name_of(b.dtype));
     check(offset >= 0 && offset % bytes == 0 && offset / bytes <= t.size &&
               b.size <= t.size - offset / bytes,
           "tensor {} of {} elements is given from byte {} on as {} of {} elements", t.name, t.size,

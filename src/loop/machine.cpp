@@ -16,8 +16,12 @@ namespace {
 
 constexpr uint32_t several = std::numeric_limits<uint32_t>::max();
 
-double min_nan(double a, double b) { return std::isnan(a) || std::isnan(b) ? a + b : std::min(a, b); }
-double max_nan(double a, double b) { return std::isnan(a) || std::isnan(b) ? a + b : std::max(a, b); }
+double min_nan(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? a + b : std::min(a, b);
+}
+double max_nan(double a, double b) {
+  return std::isnan(a) || std::isnan(b) ? a + b : std::max(a, b);
+}
 double f32(double v) { return static_cast<float>(v); }
 
 // Integers wrap, also the 64-bit ones.
@@ -26,15 +30,19 @@ uint64_t bits(int64_t v) { return static_cast<uint64_t>(v); }
 
 Scalar scalar(DType t, Cell c) {
   Scalar s{t, 0, 0};
-  if (is_float(t)) s.f = c.f;
-  else s.i = c.i;
+  if (is_float(t))
+    s.f = c.f;
+  else
+    s.i = c.i;
   return s;
 }
 
 Cell cell(const Scalar& s) {
   Cell c;
-  if (is_float(s.dtype)) c.f = s.f;
-  else c.i = s.i;
+  if (is_float(s.dtype))
+    c.f = s.f;
+  else
+    c.i = s.i;
   return c;
 }
 
@@ -70,8 +78,7 @@ Machine::Machine(const Code& code, const std::vector<Code>* callees, World& worl
           f_.params[i], views_.size());
     views_[f_.params[i]] = params[i];
   }
-  std::copy(code.constants.begin(), code.constants.end(),
-            registers_.begin() + code.constant_base);
+  std::copy(code.constants.begin(), code.constants.end(), registers_.begin() + code.constant_base);
 }
 
 void Machine::run() { exec(code_.root); }
@@ -168,59 +175,60 @@ void Machine::run_code(Range range) {
     const Instruction& in = code_.code[pc];
     Cell& out = r[in.out];
     switch (in.op) {
-      case Op::Affine: out.i = value(in.aff); break;
-      case Op::Atom: {
-        const AtomRow& row = code_.atoms[in.target];
-        int64_t x = r[in.a].i;
-        if (row.has_value) x = wrap(bits(x) + bits(r[in.b].i));
-        x = floor_div(x, row.div);
-        if (row.mod) x = floor_mod(x, row.mod);
-        out.i = wrap(bits(out.i) + bits(row.scale) * bits(x));
-        break;
+    case Op::Affine: out.i = value(in.aff); break;
+    case Op::Atom: {
+      const AtomRow& row = code_.atoms[in.target];
+      int64_t x = r[in.a].i;
+      if (row.has_value) x = wrap(bits(x) + bits(r[in.b].i));
+      x = floor_div(x, row.div);
+      if (row.mod) x = floor_mod(x, row.mod);
+      out.i = wrap(bits(out.i) + bits(row.scale) * bits(x));
+      break;
+    }
+    case Op::Load: out = read(in.target, r[in.a].i); break;
+    case Op::LoadAffine: out = read(in.target, value(in.aff)); break;
+    case Op::Add32: out.f = f32(r[in.a].f + r[in.b].f); break;
+    case Op::Sub32: out.f = f32(r[in.a].f - r[in.b].f); break;
+    case Op::Mul32: out.f = f32(r[in.a].f * r[in.b].f); break;
+    case Op::Div32: out.f = f32(r[in.a].f / r[in.b].f); break;
+    case Op::Add64: out.f = r[in.a].f + r[in.b].f; break;
+    case Op::Sub64: out.f = r[in.a].f - r[in.b].f; break;
+    case Op::Mul64: out.f = r[in.a].f * r[in.b].f; break;
+    case Op::Div64: out.f = r[in.a].f / r[in.b].f; break;
+    case Op::Min32:
+    case Op::Min64: out.f = min_nan(r[in.a].f, r[in.b].f); break;
+    case Op::Max32:
+    case Op::Max64: out.f = max_nan(r[in.a].f, r[in.b].f); break;
+    case Op::AddInt: out.i = wrap(bits(r[in.a].i) + bits(r[in.b].i)); break;
+    case Op::SubInt: out.i = wrap(bits(r[in.a].i) - bits(r[in.b].i)); break;
+    case Op::MulInt: out.i = wrap(bits(r[in.a].i) * bits(r[in.b].i)); break;
+    case Op::GeInt: out.i = r[in.a].i >= r[in.b].i; break;
+    case Op::LtInt: out.i = r[in.a].i < r[in.b].i; break;
+    case Op::EqInt: out.i = r[in.a].i == r[in.b].i; break;
+    case Op::AndBool: out.i = r[in.a].i & r[in.b].i; break;
+    case Op::Binary:
+      out = cell(burnish::evaluate(static_cast<BinaryOp>(in.which), scalar(in.from, r[in.a]),
+                                   scalar(in.from, r[in.b])));
+      break;
+    case Op::Unary:
+      out = cell(burnish::evaluate(static_cast<UnaryOp>(in.which), scalar(in.from, r[in.a])));
+      break;
+    case Op::Cast: out = cell(evaluate_cast(in.to, scalar(in.from, r[in.a]))); break;
+    case Op::Move: out = r[in.a]; break;
+    case Op::Jump: pc = in.target - 1; break;
+    case Op::JumpIfNot:
+      if (!r[in.a].i) pc = in.target - 1;
+      break;
+    case Op::Need:
+      if (done_[in.target] != evaluation_) {
+        done_[in.target] = evaluation_;
+        run_code(code_.deferred[in.target].code);
       }
-      case Op::Load: out = read(in.target, r[in.a].i); break;
-      case Op::LoadAffine: out = read(in.target, value(in.aff)); break;
-      case Op::Add32: out.f = f32(r[in.a].f + r[in.b].f); break;
-      case Op::Sub32: out.f = f32(r[in.a].f - r[in.b].f); break;
-      case Op::Mul32: out.f = f32(r[in.a].f * r[in.b].f); break;
-      case Op::Div32: out.f = f32(r[in.a].f / r[in.b].f); break;
-      case Op::Add64: out.f = r[in.a].f + r[in.b].f; break;
-      case Op::Sub64: out.f = r[in.a].f - r[in.b].f; break;
-      case Op::Mul64: out.f = r[in.a].f * r[in.b].f; break;
-      case Op::Div64: out.f = r[in.a].f / r[in.b].f; break;
-      case Op::Min32:
-      case Op::Min64: out.f = min_nan(r[in.a].f, r[in.b].f); break;
-      case Op::Max32:
-      case Op::Max64: out.f = max_nan(r[in.a].f, r[in.b].f); break;
-      case Op::AddInt: out.i = wrap(bits(r[in.a].i) + bits(r[in.b].i)); break;
-      case Op::SubInt: out.i = wrap(bits(r[in.a].i) - bits(r[in.b].i)); break;
-      case Op::MulInt: out.i = wrap(bits(r[in.a].i) * bits(r[in.b].i)); break;
-      case Op::GeInt: out.i = r[in.a].i >= r[in.b].i; break;
-      case Op::LtInt: out.i = r[in.a].i < r[in.b].i; break;
-      case Op::EqInt: out.i = r[in.a].i == r[in.b].i; break;
-      case Op::AndBool: out.i = r[in.a].i & r[in.b].i; break;
-      case Op::Binary:
-        out = cell(burnish::evaluate(static_cast<BinaryOp>(in.which), scalar(in.from, r[in.a]),
-                                     scalar(in.from, r[in.b])));
-        break;
-      case Op::Unary:
-        out = cell(burnish::evaluate(static_cast<UnaryOp>(in.which), scalar(in.from, r[in.a])));
-        break;
-      case Op::Cast: out = cell(evaluate_cast(in.to, scalar(in.from, r[in.a]))); break;
-      case Op::Move: out = r[in.a]; break;
-      case Op::Jump: pc = in.target - 1; break;
-      case Op::JumpIfNot:
-        if (!r[in.a].i) pc = in.target - 1;
-        break;
-      case Op::Need:
-        if (done_[in.target] != evaluation_) {
-          done_[in.target] = evaluation_;
-          run_code(code_.deferred[in.target].code);
-        }
-        break;
-      case Op::CallMath:
-        out = cell(evaluate_cast(in.from, {DType::F64, std::fma(r[in.a].f, r[in.b].f, r[in.c].f), 0}));
-        break;
+      break;
+    case Op::CallMath:
+      out =
+          cell(evaluate_cast(in.from, {DType::F64, std::fma(r[in.a].f, r[in.b].f, r[in.c].f), 0}));
+      break;
     }
   }
 }
@@ -241,39 +249,41 @@ void Machine::exec(uint32_t index) {
   at_ = n.source;
   step();
   switch (n.source->kind) {
-    case StmtKind::For: exec_for(n); break;
-    case StmtKind::Let: {
-      evaluate(n.code);
-      VarId v = n.source->var;
-      vars_[v] = registers_[static_cast<size_t>(n.a)].i;
-      bound_[v] = true;
+  case StmtKind::For: exec_for(n); break;
+  case StmtKind::Let: {
+    evaluate(n.code);
+    VarId v = n.source->var;
+    vars_[v] = registers_[static_cast<size_t>(n.a)].i;
+    bound_[v] = true;
+    exec(n.children[0]);
+    bound_[v] = false;
+    break;
+  }
+  case StmtKind::Alloc: exec_alloc(n); break;
+  case StmtKind::Store: exec_store(n); break;
+  case StmtKind::Seq:
+    for (uint32_t c : n.children) exec(c);
+    break;
+  case StmtKind::If:
+    evaluate(n.code);
+    if (registers_[static_cast<size_t>(n.a)].i)
       exec(n.children[0]);
-      bound_[v] = false;
-      break;
-    }
-    case StmtKind::Alloc: exec_alloc(n); break;
-    case StmtKind::Store: exec_store(n); break;
-    case StmtKind::Seq:
-      for (uint32_t c : n.children) exec(c);
-      break;
-    case StmtKind::If:
+    else if (n.children.size() > 1)
+      exec(n.children[1]);
+    break;
+  case StmtKind::While:
+    for (;;) {
+      at_ = n.source;
       evaluate(n.code);
-      if (registers_[static_cast<size_t>(n.a)].i) exec(n.children[0]);
-      else if (n.children.size() > 1) exec(n.children[1]);
-      break;
-    case StmtKind::While:
-      for (;;) {
-        at_ = n.source;
-        evaluate(n.code);
-        if (!registers_[static_cast<size_t>(n.a)].i) break;
-        exec(n.children[0]);
-      }
-      break;
-    case StmtKind::Barrier:
-      if (in_parallel_) fail("a barrier inside a parallel loop");
-      ++world_.epoch;
-      break;
-    case StmtKind::Call: exec_call(n); break;
+      if (!registers_[static_cast<size_t>(n.a)].i) break;
+      exec(n.children[0]);
+    }
+    break;
+  case StmtKind::Barrier:
+    if (in_parallel_) fail("a barrier inside a parallel loop");
+    ++world_.epoch;
+    break;
+  case StmtKind::Call: exec_call(n); break;
   }
 }
 
@@ -286,16 +296,16 @@ void Machine::exec_for(const Node& n) {
   auto [lo, hi] = bounds(n);
   VarId v = n.source->loop.var;
   switch (n.source->loop.kind) {
-    case LoopKind::Serial:
-    case LoopKind::Unroll:
-      bound_[v] = true;
-      for (int64_t i = lo; i < hi; ++i) {
-        vars_[v] = i;
-        exec(n.children[0]);
-      }
-      break;
-    case LoopKind::Vectorize: exec_vector(n, lo, hi); break;
-    case LoopKind::Parallel: exec_parallel(n, lo, hi); break;
+  case LoopKind::Serial:
+  case LoopKind::Unroll:
+    bound_[v] = true;
+    for (int64_t i = lo; i < hi; ++i) {
+      vars_[v] = i;
+      exec(n.children[0]);
+    }
+    break;
+  case LoopKind::Vectorize: exec_vector(n, lo, hi); break;
+  case LoopKind::Parallel: exec_parallel(n, lo, hi); break;
   }
   bound_[v] = false;
 }
@@ -364,19 +374,19 @@ Cell cell_from(const std::byte* p, DType t) {
   };
   Cell c{.i = 0};
   switch (t) {
-    case DType::Bool: c.i = as(uint8_t{}) != 0; break;
-    case DType::I8: c.i = as(int8_t{}); break;
-    case DType::U8: c.i = as(uint8_t{}); break;
-    case DType::I16: c.i = as(int16_t{}); break;
-    case DType::U16: c.i = as(uint16_t{}); break;
-    case DType::I32: c.i = as(int32_t{}); break;
-    case DType::U32: c.i = as(uint32_t{}); break;
-    case DType::I64:
-    case DType::U64: c.i = as(int64_t{}); break;
-    case DType::F16: c.f = float_of_half(as(uint16_t{})); break;
-    case DType::BF16: c.f = float_of_bfloat(as(uint16_t{})); break;
-    case DType::F32: c.f = as(float{}); break;
-    case DType::F64: c.f = as(double{}); break;
+  case DType::Bool: c.i = as(uint8_t{}) != 0; break;
+  case DType::I8: c.i = as(int8_t{}); break;
+  case DType::U8: c.i = as(uint8_t{}); break;
+  case DType::I16: c.i = as(int16_t{}); break;
+  case DType::U16: c.i = as(uint16_t{}); break;
+  case DType::I32: c.i = as(int32_t{}); break;
+  case DType::U32: c.i = as(uint32_t{}); break;
+  case DType::I64:
+  case DType::U64: c.i = as(int64_t{}); break;
+  case DType::F16: c.f = float_of_half(as(uint16_t{})); break;
+  case DType::BF16: c.f = float_of_bfloat(as(uint16_t{})); break;
+  case DType::F32: c.f = as(float{}); break;
+  case DType::F64: c.f = as(double{}); break;
   }
   return c;
 }
@@ -384,19 +394,19 @@ Cell cell_from(const std::byte* p, DType t) {
 void cell_to(std::byte* p, DType t, Cell c) {
   auto put = [&](auto v) { std::memcpy(p, &v, sizeof v); };
   switch (t) {
-    case DType::Bool:
-    case DType::I8:
-    case DType::U8: put(static_cast<uint8_t>(c.i)); break;
-    case DType::I16:
-    case DType::U16: put(static_cast<uint16_t>(c.i)); break;
-    case DType::I32:
-    case DType::U32: put(static_cast<uint32_t>(c.i)); break;
-    case DType::I64:
-    case DType::U64: put(c.i); break;
-    case DType::F16: put(half_of_float(static_cast<float>(c.f))); break;
-    case DType::BF16: put(bfloat_of_float(static_cast<float>(c.f))); break;
-    case DType::F32: put(static_cast<float>(c.f)); break;
-    case DType::F64: put(c.f); break;
+  case DType::Bool:
+  case DType::I8:
+  case DType::U8: put(static_cast<uint8_t>(c.i)); break;
+  case DType::I16:
+  case DType::U16: put(static_cast<uint16_t>(c.i)); break;
+  case DType::I32:
+  case DType::U32: put(static_cast<uint32_t>(c.i)); break;
+  case DType::I64:
+  case DType::U64: put(c.i); break;
+  case DType::F16: put(half_of_float(static_cast<float>(c.f))); break;
+  case DType::BF16: put(bfloat_of_float(static_cast<float>(c.f))); break;
+  case DType::F32: put(static_cast<float>(c.f)); break;
+  case DType::F64: put(c.f); break;
   }
 }
 

@@ -1,8 +1,8 @@
 // The interpreter's memory and its machine. Private to src/loop.
 //
-// Every element of every buffer is a Cell of eight bytes, whatever its dtype; arguments are converted on the way in and
-// out. Beside the cells stand marks (what was written, by which life of the buffer) and touches (who read and wrote since
-// the last barrier).
+// Every element of every buffer is a Cell of eight bytes, whatever its dtype; arguments are
+// converted on the way in and out. Beside the cells stand marks (what was written, by which life of
+// the buffer) and touches (who read and wrote since the last barrier).
 #pragma once
 
 #include <cstdint>
@@ -16,11 +16,12 @@
 namespace burnish::loop {
 
 struct Touch {
-  uint32_t epoch = 0;            // of the last barrier; older touches count as none
+  uint32_t epoch = 0;               // of the last barrier; older touches count as none
   uint32_t writer = 0, reader = 0;  // agents; 0: none
 };
 
-// A buffer as a function sees it. An element takes `unit` cells, of which the first holds the value and all are marked.
+// A buffer as a function sees it. An element takes `unit` cells, of which the first holds the value
+// and all are marked.
 struct View {
   Cell* cells = nullptr;
   uint32_t* marks = nullptr;  // null: all is written
@@ -50,8 +51,8 @@ struct Memory {  // of one buffer
 
 class Machine {
  public:
-  Machine(const Code& code, const std::vector<Code>* callees, World& world, std::vector<View> params,
-          int depth = 0);
+  Machine(const Code& code, const std::vector<Code>* callees, World& world,
+          std::vector<View> params, int depth = 0);
   void run();
 
  private:
@@ -98,7 +99,8 @@ class Machine {
   const StmtNode* at_ = nullptr;
 };
 
-// An element of an argument of dtype `t` (F64 for float types when in_double) at `p`, to and from a Cell.
+// An element of an argument of dtype `t` (F64 for float types when in_double) at `p`, to and from a
+// Cell.
 Cell cell_from(const std::byte* p, DType t);
 void cell_to(std::byte* p, DType t, Cell c);
 

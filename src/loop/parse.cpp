@@ -132,7 +132,8 @@ class FunctionReader {
     }
   }
 
-  // The variable that a for or let binds here: a new one at its first mention, unless there is a table.
+  // The variable that a for or let binds here: a new one at its first mention, unless there is a
+  // table.
   VarId binding() {
     std::string key = in_.name("a variable");
     if (auto v = find(vars_, key)) return *v;
@@ -141,7 +142,8 @@ class FunctionReader {
   }
 
   Stmt block() {
-    if (++depth_ > max_statement_depth) in_.fail("statements nested deeper than {}", max_statement_depth);
+    if (++depth_ > max_statement_depth)
+      in_.fail("statements nested deeper than {}", max_statement_depth);
     std::vector<Stmt> stmts;
     while (!in_.at("}")) {
       if (in_.at_end()) in_.fail("expected '}}', found the end");
@@ -291,7 +293,8 @@ class ProgramReader {
     while (in_.at("func")) {
       std::string key;
       Function f = FunctionReader(in_).read(&key);
-      if (!functions_.emplace(key, p_.functions.size()).second) in_.fail("function {} stands twice", key);
+      if (!functions_.emplace(key, p_.functions.size()).second)
+        in_.fail("function {} stands twice", key);
       p_.functions.push_back(std::move(f));
     }
     while (in_.accept("step")) step();
@@ -315,11 +318,16 @@ class ProgramReader {
 
   void tensor() {
     ProgramTensor t;
-    if (in_.accept("input")) t.kind = TensorKind::Input;
-    else if (in_.accept("output")) t.kind = TensorKind::Output;
-    else if (in_.accept("constant")) t.kind = TensorKind::Constant;
-    else if (in_.accept("arena")) t.kind = TensorKind::Arena;
-    else in_.fail("expected input, output, constant, arena or inputs, found '{}'", in_.found());
+    if (in_.accept("input"))
+      t.kind = TensorKind::Input;
+    else if (in_.accept("output"))
+      t.kind = TensorKind::Output;
+    else if (in_.accept("constant"))
+      t.kind = TensorKind::Constant;
+    else if (in_.accept("arena"))
+      t.kind = TensorKind::Arena;
+    else
+      in_.fail("expected input, output, constant, arena or inputs, found '{}'", in_.found());
     std::string key = in_.name("a tensor");
     t.name = plain_name(key);
     in_.expect(":");
@@ -334,7 +342,8 @@ class ProgramReader {
     t.size = count("a size in elements");
     if (in_.accept("offset")) t.offset = count("an offset in bytes");
     if (in_.accept("hash")) hash(t);
-    if (!tensors_.emplace(key, p_.tensors.size()).second) in_.fail("tensor {} is declared twice", key);
+    if (!tensors_.emplace(key, p_.tensors.size()).second)
+      in_.fail("tensor {} is declared twice", key);
     p_.tensors.push_back(std::move(t));
   }
 
@@ -345,9 +354,11 @@ class ProgramReader {
     if (error != std::errc() || at != end) in_.fail("'{}' is not a hash", digits);
     // The bytes are not in the text; so many zeros stand for them, within reason.
     int64_t limit = (int64_t{1} << 30) - zeros_;
-    if (t.size > limit / size_of(t.dtype)) in_.fail("constants of more than 1 GB cannot come from text");
+    if (t.size > limit / size_of(t.dtype))
+      in_.fail("constants of more than 1 GB cannot come from text");
     zeros_ += t.size * size_of(t.dtype);
-    t.data = std::make_shared<std::vector<std::byte>>(static_cast<size_t>(t.size * size_of(t.dtype)));
+    t.data =
+        std::make_shared<std::vector<std::byte>>(static_cast<size_t>(t.size * size_of(t.dtype)));
   }
 
   void list(std::string_view what, std::vector<uint32_t>& out) {

@@ -8,11 +8,11 @@ namespace burnish {
 
 std::string_view name_of(Scope s) {
   switch (s) {
-    case Scope::Param: return "param";
-    case Scope::Shared: return "shared";
-    case Scope::Thread: return "thread";
-    case Scope::Stack: return "stack";
-    case Scope::Register: return "register";
+  case Scope::Param: return "param";
+  case Scope::Shared: return "shared";
+  case Scope::Thread: return "thread";
+  case Scope::Stack: return "stack";
+  case Scope::Register: return "register";
   }
   return "?";
 }

@@ -12,9 +12,10 @@
 
 namespace burnish {
 
-// param: an argument. thread: memory of the running thread (rings, strips), also used for single-threaded parts.
-// shared: memory seen by all threads of a run, allocated outside parallel loops.
-// register: fully unrolled, becomes SSA values. stack: small fixed memory of the running thread.
+// param: an argument. thread: memory of the running thread (rings, strips), also used for
+// single-threaded parts. shared: memory seen by all threads of a run, allocated outside parallel
+// loops. register: fully unrolled, becomes SSA values. stack: small fixed memory of the running
+// thread.
 enum class Scope : uint8_t { Param, Shared, Thread, Stack, Register };
 std::string_view name_of(Scope s);
 
@@ -22,18 +23,18 @@ struct Buffer {
   std::string name;
   DType dtype = DType::F32;
   Scope scope = Scope::Param;
-  int64_t size = 0;        // elements
-  bool written = false;    // Param: an output
-  int64_t align = 64;      // bytes that the base is aligned to
+  int64_t size = 0;      // elements
+  bool written = false;  // Param: an output
+  int64_t align = 64;    // bytes that the base is aligned to
 };
 
-// One kernel. Top-level statements outside a parallel loop are executed by thread 0 alone; between two top-level
-// statements of which one depends on the other stands a Barrier.
+// One kernel. Top-level statements outside a parallel loop are executed by thread 0 alone; between
+// two top-level statements of which one depends on the other stands a Barrier.
 struct Function {
   std::string name;
   std::vector<Buffer> buffers;
-  std::vector<BufferId> params;     // buffers of scope Param, in order
-  std::vector<std::string> vars;    // names by VarId, for text
+  std::vector<BufferId> params;   // buffers of scope Param, in order
+  std::vector<std::string> vars;  // names by VarId, for text
   Stmt body;
 
   BufferId add_buffer(Buffer b);  // of scope Param: also becomes the next of params
@@ -46,18 +47,20 @@ struct ProgramTensor {
   std::string name;
   TensorKind kind = TensorKind::Arena;
   DType dtype = DType::F32;
-  std::vector<int64_t> shape;  // logical; Input, Output
-  int64_t size = 0;            // elements, physical
-  int64_t offset = 0;          // bytes: in the arena or in the weights
+  std::vector<int64_t> shape;                          // logical; Input, Output
+  int64_t size = 0;                                    // elements, physical
+  int64_t offset = 0;                                  // bytes: in the arena or in the weights
   std::shared_ptr<const std::vector<std::byte>> data;  // Constant: physical bytes
-  uint64_t text_hash = 0;      // Constant that came from text: the hash that stood there, its bytes being unknown
+  uint64_t text_hash =
+      0;  // Constant that came from text: the hash that stood there, its bytes being unknown
 };
 
 struct Step {
   uint32_t function;
   std::vector<uint32_t> args;  // tensors, one a parameter
-  std::vector<int64_t> offsets;  // bytes added to each argument (views: concat slices); empty: zeros
-  bool barrier = true;         // all threads meet after it
+  std::vector<int64_t>
+      offsets;          // bytes added to each argument (views: concat slices); empty: zeros
+  bool barrier = true;  // all threads meet after it
   // For people: profile and metadata.
   std::vector<std::string> sources;
   int64_t macs = 0, bytes = 0;
@@ -73,14 +76,16 @@ struct Program {
 };
 
 std::string to_text(const Function& f);
-std::string to_text(const Program& p);  // constants as hashes; `parse_program` gives them zero bytes
+std::string
+to_text(const Program& p);  // constants as hashes; `parse_program` gives them zero bytes
 Function parse_function(std::string_view text);  // UserError with line number
 Program parse_program(std::string_view text);
 
-// InternalError naming the function and statement unless: every variable is bound once on its path, indices stay inside
-// their buffers (intervals, guards of enclosing Select and If taken as facts), types agree, register buffers are indexed
-// by unrolled and vectorized loops only, vector loops are innermost with constant bounds, parallel loops are not nested,
-// a parallel loop's iterations write disjoint places (the variable's slope against the extent) or private buffers.
+// InternalError naming the function and statement unless: every variable is bound once on its path,
+// indices stay inside their buffers (intervals, guards of enclosing Select and If taken as facts),
+// types agree, register buffers are indexed by unrolled and vectorized loops only, vector loops are
+// innermost with constant bounds, parallel loops are not nested, a parallel loop's iterations write
+// disjoint places (the variable's slope against the extent) or private buffers.
 void verify(const Function& f);
 void verify(const Program& p);
 

@@ -30,7 +30,8 @@ std::pair<int64_t, int64_t> range_of_dtype(DType t) {
 
 bool is_small(const Aff& a) {
   auto small = [](int64_t k) { return k >= -largest_coefficient && k <= largest_coefficient; };
-  return small(a.c) && std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return small(t.k); });
+  return small(a.c) &&
+         std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return small(t.k); });
 }
 
 }  // namespace
@@ -84,7 +85,8 @@ void Prover::assume(const Aff& nonnegative) {
   }
 }
 
-// What a fact says about each of its variables alone, rounded to whole numbers; returns those that it narrows.
+// What a fact says about each of its variables alone, rounded to whole numbers; returns those that
+// it narrows.
 std::vector<Prover::Id> Prover::narrow(const Aff& fact) {
   std::vector<Id> out;
   for (const Term& t : fact.terms) {
@@ -198,8 +200,9 @@ bool Prover::search(const Aff& goal, std::initializer_list<int> depths) {
   return false;
 }
 
-// goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers). One variable at a time, the
-// highest first: stand-ins before what they stand for, inner loops before outer ones.
+// goal >= 0 if m * goal = q * fact + rest with m, q > 0, fact >= 0 and rest > -m (integers). One
+// variable at a time, the highest first: stand-ins before what they stand for, inner loops before
+// outer ones.
 bool Prover::prove(const Aff& goal, int depth) {
   if (range(goal).first >= 0) return true;
   if (depth == deepest_ || !is_small(goal) || goal.is_const()) return false;

@@ -1,6 +1,7 @@
-// Proves affine inequalities from facts by eliminating variables (Fourier and Motzkin, one fact at a time, depth first).
-// The verifier's own: it shares no code with Ranges, by which the lowering decided what it may leave out, and it combines
-// facts, which Ranges does not need to. Private to src/loop.
+// Proves affine inequalities from facts by eliminating variables (Fourier and Motzkin, one fact at
+// a time, depth first). The verifier's own: it shares no code with Ranges, by which the lowering
+// decided what it may leave out, and it combines facts, which Ranges does not need to. Private to
+// src/loop.
 #pragma once
 
 #include <cstddef>
@@ -27,7 +28,8 @@ class Prover {
   void bind(VarId v, int64_t lo, int64_t hi);
   Id fresh(int64_t lo, int64_t hi);
   void assume(const Aff& nonnegative);
-  void define(VarId v, const Aff& value);  // v stands for a flattened value wherever it occurs from now on
+  void define(VarId v,
+              const Aff& value);  // v stands for a flattened value wherever it occurs from now on
 
   // What was assumed, defined and flattened after a mark is dropped with it.
   struct Mark {
@@ -36,8 +38,8 @@ class Prover {
   Mark mark() const { return {facts_.size(), atoms_.size(), definitions_.size(), undo_.size()}; }
   void reset(Mark m);
 
-  // The index as an affine form over variables and stand-ins, with facts that tie these to what they stand for.
-  // Equal atoms get equal stand-ins.
+  // The index as an affine form over variables and stand-ins, with facts that tie these to what
+  // they stand for. Equal atoms get equal stand-ins.
   Aff flatten(const Index& i);
 
   bool never_negative(const Aff& a);

@@ -8,10 +8,10 @@ namespace burnish {
 
 std::string_view name_of(LoopKind k) {
   switch (k) {
-    case LoopKind::Serial: return "serial";
-    case LoopKind::Unroll: return "unroll";
-    case LoopKind::Vectorize: return "vectorize";
-    case LoopKind::Parallel: return "parallel";
+  case LoopKind::Serial: return "serial";
+  case LoopKind::Unroll: return "unroll";
+  case LoopKind::Vectorize: return "vectorize";
+  case LoopKind::Parallel: return "parallel";
   }
   return "?";
 }
@@ -156,17 +156,17 @@ bool equal(const Stmt& a, const Stmt& b) {
   if (a->children.size() != b->children.size()) return false;
   bool same = true;
   switch (a.kind()) {
-    case StmtKind::For: same = same_loop(a->loop, b->loop); break;
-    case StmtKind::Let: same = a->var == b->var && equal(a->index, b->index); break;
-    case StmtKind::Alloc: same = a->buffer == b->buffer; break;
-    case StmtKind::Store:
-      same = a->buffer == b->buffer && equal(a->index, b->index) && equal(a->value, b->value);
-      break;
-    case StmtKind::If:
-    case StmtKind::While: same = equal(a->value, b->value); break;
-    case StmtKind::Call: same = a->callee == b->callee && same_exprs(a->args, b->args); break;
-    case StmtKind::Seq:
-    case StmtKind::Barrier: break;
+  case StmtKind::For: same = same_loop(a->loop, b->loop); break;
+  case StmtKind::Let: same = a->var == b->var && equal(a->index, b->index); break;
+  case StmtKind::Alloc: same = a->buffer == b->buffer; break;
+  case StmtKind::Store:
+    same = a->buffer == b->buffer && equal(a->index, b->index) && equal(a->value, b->value);
+    break;
+  case StmtKind::If:
+  case StmtKind::While: same = equal(a->value, b->value); break;
+  case StmtKind::Call: same = a->callee == b->callee && same_exprs(a->args, b->args); break;
+  case StmtKind::Seq:
+  case StmtKind::Barrier: break;
   }
   for (size_t i = 0; same && i < a->children.size(); ++i) {
     same = equal(a->children[i], b->children[i]);

@@ -1,5 +1,6 @@
-// Statements of the loop IR. Immutable nodes behind value-like handles; loads and stores name buffers of the enclosing
-// Function and have one flat index (elements): an affine form of loop variables plus atoms.
+// Statements of the loop IR. Immutable nodes behind value-like handles; loads and stores name
+// buffers of the enclosing Function and have one flat index (elements): an affine form of loop
+// variables plus atoms.
 #pragma once
 
 #include <functional>
@@ -16,9 +17,10 @@ using BufferId = uint32_t;
 
 enum class StmtKind : uint8_t { For, Let, Alloc, Store, Seq, If, While, Barrier, Call };
 
-// serial: in order. unroll: expanded by code generation (constant bounds where registers are indexed by it).
-// vectorize: iterations at once, in lanes; constant bounds; every access has stride 0 or 1 in the variable, or is gathered.
-// parallel: iterations are independent; thread t of T runs the t-th of T nearly equal contiguous shares.
+// serial: in order. unroll: expanded by code generation (constant bounds where registers are
+// indexed by it). vectorize: iterations at once, in lanes; constant bounds; every access has stride
+// 0 or 1 in the variable, or is gathered. parallel: iterations are independent; thread t of T runs
+// the t-th of T nearly equal contiguous shares.
 enum class LoopKind : uint8_t { Serial, Unroll, Vectorize, Parallel };
 std::string_view name_of(LoopKind k);
 
@@ -58,19 +60,21 @@ class Stmt {
 
 struct StmtNode {
   StmtKind kind = StmtKind::Seq;
-  std::vector<Stmt> children;  // For, Let, Alloc, While: the body; Seq: all; If: then, otherwise (optional)
-  ForStmt loop;                // For
-  VarId var = 0;               // Let
-  Index index;                 // Let: the variable's value; Store: the flat position
-  BufferId buffer = 0;         // Alloc, Store
-  Expr value;                  // Store: the value; If, While: the condition (Bool)
-  std::string callee;          // Call: an intrinsic or a function of the program
-  std::vector<Expr> args;      // Call
+  std::vector<Stmt>
+      children;   // For, Let, Alloc, While: the body; Seq: all; If: then, otherwise (optional)
+  ForStmt loop;   // For
+  VarId var = 0;  // Let
+  Index index;    // Let: the variable's value; Store: the flat position
+  BufferId buffer = 0;     // Alloc, Store
+  Expr value;              // Store: the value; If, While: the condition (Bool)
+  std::string callee;      // Call: an intrinsic or a function of the program
+  std::vector<Expr> args;  // Call
 };
 
 Stmt make_for(ForStmt loop, Stmt body);
 Stmt make_let(VarId v, Index value, Stmt body);
-Stmt make_alloc(BufferId b, Stmt body);  // the buffer lives during the body; its content is undefined at first
+Stmt make_alloc(BufferId b,
+                Stmt body);  // the buffer lives during the body; its content is undefined at first
 Stmt make_store(BufferId b, Index at, Expr value);
 Stmt make_seq(std::vector<Stmt> stmts);  // flattens; the only statement itself where there is one
 Stmt make_if(Expr condition, Stmt then, Stmt otherwise = {});
@@ -79,9 +83,11 @@ Stmt make_barrier();  // all threads of the run; only outside parallel loops
 Stmt make_call(std::string callee, std::vector<Expr> args);
 
 bool equal(const Stmt& a, const Stmt& b);
-// Bottom up; `f` returns a replacement or a null Stmt. An empty Seq (make_seq({})) deletes a statement of a Seq.
+// Bottom up; `f` returns a replacement or a null Stmt. An empty Seq (make_seq({})) deletes a
+// statement of a Seq.
 Stmt rewrite(const Stmt& s, const std::function<Stmt(const Stmt&)>& f);
-// `f` meets every node of every expression, operands first, as in rewrite(Expr); including values inside indices.
+// `f` meets every node of every expression, operands first, as in rewrite(Expr); including values
+// inside indices.
 Stmt rewrite_exprs(const Stmt& s, const std::function<Expr(const Expr&)>& f);
 void visit(const Stmt& s, const std::function<void(const Stmt&)>& f);  // pre-order
 

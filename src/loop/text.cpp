@@ -31,7 +31,8 @@ std::string list_text(const std::string& first, const std::vector<std::string>& 
 
 std::string declaration(const Buffer& b) {
   bool output = b.scope == Scope::Param && b.written;
-  std::string out = fmt::format("{} {}[{}]", output ? "out" : name_of(b.scope), name_of(b.dtype), b.size);
+  std::string out =
+      fmt::format("{} {}[{}]", output ? "out" : name_of(b.scope), name_of(b.dtype), b.size);
   if (b.align != 64) out += fmt::format(" align {}", b.align);
   return out;
 }
@@ -74,16 +75,21 @@ class FunctionWriter {
   WriteNames names() {
     return {.var = [this](VarId v) { return var(v); },
             .from = [this](uint32_t b) { return buffer(b); },
-            .from_dtype = [this](uint32_t b) { return b < f_.buffers.size() ? f_.buffers[b].dtype : DType::Bool; }};
+            .from_dtype =
+                [this](uint32_t b) {
+                  return b < f_.buffers.size() ? f_.buffers[b].dtype : DType::Bool;
+                }};
   }
   // Numbers without a name are written too: text is also for what the verifier refuses.
-  std::string var(VarId v) const { return v < vars_.size() ? vars_[v] : fmt::format("'unknown {}'", v); }
+  std::string var(VarId v) const {
+    return v < vars_.size() ? vars_[v] : fmt::format("'unknown {}'", v);
+  }
   std::string buffer(BufferId b) const {
     return b < buffers_.size() ? buffers_[b] : fmt::format("'unknown {}'", b);
   }
 
-  // Tables are left out where reading numbers variables and buffers the same way: in the order in which they are bound
-  // and allocated, parameters first, and nothing is used before.
+  // Tables are left out where reading numbers variables and buffers the same way: in the order in
+  // which they are bound and allocated, parameters first, and nothing is used before.
   void scan() {
     std::vector<bool> bound(f_.vars.size()), allocated(f_.buffers.size());
     size_t next_var = 0, next_buffer = 0;
@@ -116,20 +122,21 @@ class FunctionWriter {
         use_expr(x.value);
       }
     };
-    if (f_.body) visit(f_.body, [&](const Stmt& s) {
-      use_index(s->index);
-      use_expr(s->value);
-      for (const Expr& e : s->args) use_expr(e);
-      for (const auto* bounds : {&s->loop.lower, &s->loop.upper}) {
-        for (const Bound& b : *bounds) use_aff(b.a);
-      }
-      if (s.kind() == StmtKind::For) meet(s->loop.var, bound, next_var, plain_vars_);
-      if (s.kind() == StmtKind::Let) meet(s->var, bound, next_var, plain_vars_);
-      if (s.kind() == StmtKind::Alloc) meet(s->buffer, allocated, next_buffer, plain_buffers_);
-      if (s.kind() == StmtKind::Store) {
-        plain_buffers_ &= s->buffer < allocated.size() && allocated[s->buffer];
-      }
-    });
+    if (f_.body)
+      visit(f_.body, [&](const Stmt& s) {
+        use_index(s->index);
+        use_expr(s->value);
+        for (const Expr& e : s->args) use_expr(e);
+        for (const auto* bounds : {&s->loop.lower, &s->loop.upper}) {
+          for (const Bound& b : *bounds) use_aff(b.a);
+        }
+        if (s.kind() == StmtKind::For) meet(s->loop.var, bound, next_var, plain_vars_);
+        if (s.kind() == StmtKind::Let) meet(s->var, bound, next_var, plain_vars_);
+        if (s.kind() == StmtKind::Alloc) meet(s->buffer, allocated, next_buffer, plain_buffers_);
+        if (s.kind() == StmtKind::Store) {
+          plain_buffers_ &= s->buffer < allocated.size() && allocated[s->buffer];
+        }
+      });
     plain_vars_ &= next_var == f_.vars.size();
     plain_buffers_ &= next_buffer == f_.buffers.size();
   }
@@ -149,30 +156,31 @@ class FunctionWriter {
   // A statement's first line without definitions and brace.
   std::string head(const StmtNode& s) {
     switch (s.kind) {
-      case StmtKind::For: {
-        std::string kind(s.loop.kind == LoopKind::Serial ? "" : name_of(s.loop.kind));
-        if (!kind.empty()) kind += ' ';
-        return fmt::format("{}for {} in {}..{}", kind, var(s.loop.var), limit("max", 0, s.loop.lower),
-                           limit("min", s.loop.extent, s.loop.upper));
-      }
-      case StmtKind::Let: return fmt::format("let {} = {}", var(s.var), exprs_.text(s.index));
-      case StmtKind::Alloc: {
-        std::string out = "alloc " + buffer(s.buffer);
-        if (s.buffer >= declared_.size() || declared_[s.buffer]) return out;
-        declared_[s.buffer] = true;
-        return out + ": " + declaration(f_.buffers[s.buffer]);
-      }
-      case StmtKind::Store:
-        return fmt::format("{}[{}] = {}", buffer(s.buffer), exprs_.text(s.index), exprs_.text(s.value));
-      case StmtKind::If: return "if " + exprs_.text(s.value);
-      case StmtKind::While: return "while " + exprs_.text(s.value);
-      case StmtKind::Barrier: return "barrier";
-      case StmtKind::Call: {
-        std::vector<std::string> args;
-        for (const Expr& e : s.args) args.push_back(exprs_.text(e));
-        return fmt::format("call {}({})", quoted_name(s.callee), join(args, ", "));
-      }
-      case StmtKind::Seq: return "{ ... }";
+    case StmtKind::For: {
+      std::string kind(s.loop.kind == LoopKind::Serial ? "" : name_of(s.loop.kind));
+      if (!kind.empty()) kind += ' ';
+      return fmt::format("{}for {} in {}..{}", kind, var(s.loop.var), limit("max", 0, s.loop.lower),
+                         limit("min", s.loop.extent, s.loop.upper));
+    }
+    case StmtKind::Let: return fmt::format("let {} = {}", var(s.var), exprs_.text(s.index));
+    case StmtKind::Alloc: {
+      std::string out = "alloc " + buffer(s.buffer);
+      if (s.buffer >= declared_.size() || declared_[s.buffer]) return out;
+      declared_[s.buffer] = true;
+      return out + ": " + declaration(f_.buffers[s.buffer]);
+    }
+    case StmtKind::Store:
+      return fmt::format("{}[{}] = {}", buffer(s.buffer), exprs_.text(s.index),
+                         exprs_.text(s.value));
+    case StmtKind::If: return "if " + exprs_.text(s.value);
+    case StmtKind::While: return "while " + exprs_.text(s.value);
+    case StmtKind::Barrier: return "barrier";
+    case StmtKind::Call: {
+      std::vector<std::string> args;
+      for (const Expr& e : s.args) args.push_back(exprs_.text(e));
+      return fmt::format("call {}({})", quoted_name(s.callee), join(args, ", "));
+    }
+    case StmtKind::Seq: return "{ ... }";
     }
     return "?";
   }
@@ -189,7 +197,8 @@ class FunctionWriter {
     std::string space(static_cast<size_t>(indent), ' ');
     std::vector<Expr> exprs = s->args;
     if (s->value) exprs.push_back(s->value);
-    for (const std::string& line : exprs_.define(exprs, {&s->index, 1})) out_ += space + line + "\n";
+    for (const std::string& line : exprs_.define(exprs, {&s->index, 1}))
+      out_ += space + line + "\n";
     out_ += space + head(*s);
     if (s.children().empty() && s.kind() != StmtKind::Seq) {
       out_ += "\n";
@@ -213,10 +222,10 @@ class FunctionWriter {
 
 std::string_view kind_text(TensorKind k) {
   switch (k) {
-    case TensorKind::Input: return "input";
-    case TensorKind::Output: return "output";
-    case TensorKind::Constant: return "constant";
-    case TensorKind::Arena: return "arena";
+  case TensorKind::Input: return "input";
+  case TensorKind::Output: return "output";
+  case TensorKind::Constant: return "constant";
+  case TensorKind::Arena: return "arena";
   }
   return "?";
 }
@@ -224,8 +233,8 @@ std::string_view kind_text(TensorKind k) {
 std::string tensor_text(const ProgramTensor& t, const std::string& name) {
   std::vector<std::string> shape;
   for (int64_t n : t.shape) shape.push_back(std::to_string(n));
-  std::string out = fmt::format("  {} {}: {}[{}] size {}", kind_text(t.kind), name, name_of(t.dtype),
-                                join(shape, ", "), t.size);
+  std::string out = fmt::format("  {} {}: {}[{}] size {}", kind_text(t.kind), name,
+                                name_of(t.dtype), join(shape, ", "), t.size);
   if (t.offset) out += fmt::format(" offset {}", t.offset);
   if (t.data) {
     auto* bytes = reinterpret_cast<const char*>(t.data->data());

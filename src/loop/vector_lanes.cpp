@@ -1,5 +1,6 @@
-// Vectorized loops: every statement of the body is executed by all lanes, reads before writes, before the next one
-// begins. That is what vector code does; a loop for which it differs from serial execution is thus run as it will be.
+// Vectorized loops: every statement of the body is executed by all lanes, reads before writes,
+// before the next one begins. That is what vector code does; a loop for which it differs from
+// serial execution is thus run as it will be.
 #include <algorithm>
 
 #include "base/error.h"
@@ -15,7 +16,7 @@ constexpr int64_t most_lanes = 1 << 16;
 // The lanes that take part, and the values of what was bound inside the loop, by lane.
 struct Machine::Lanes {
   VarId var;
-  int64_t lo;                    // the loop variable of lane 0
+  int64_t lo;  // the loop variable of lane 0
   std::vector<uint32_t> active;
   struct Bound {
     VarId var;
@@ -52,47 +53,47 @@ void Machine::lanes(uint32_t index, const Lanes& active) {
   at_ = n.source;
   step();
   switch (n.source->kind) {
-    case StmtKind::For: lanes_for(n, active); break;
-    case StmtKind::Let: {
-      std::vector<int64_t> values(active.active.back() + size_t{1});
-      for (uint32_t lane : active.active) {
-        active.enter(lane, vars_);
-        evaluate(n.code);
-        values[lane] = registers_[static_cast<size_t>(n.a)].i;
-      }
-      Lanes inner = active;
-      inner.bound.push_back({n.source->var, &values});
-      bound_[n.source->var] = true;
-      lanes(n.children[0], inner);
-      bound_[n.source->var] = false;
-      break;
+  case StmtKind::For: lanes_for(n, active); break;
+  case StmtKind::Let: {
+    std::vector<int64_t> values(active.active.back() + size_t{1});
+    for (uint32_t lane : active.active) {
+      active.enter(lane, vars_);
+      evaluate(n.code);
+      values[lane] = registers_[static_cast<size_t>(n.a)].i;
     }
-    case StmtKind::Store: lanes_store(n, active); break;
-    case StmtKind::Seq:
-      for (uint32_t c : n.children) lanes(c, active);
-      break;
-    case StmtKind::If: {
-      auto yes = lanes_where(n, active, true);
-      std::vector<uint32_t> no;
-      std::set_difference(active.active.begin(), active.active.end(), yes.begin(), yes.end(),
-                          std::back_inserter(no));
-      lanes(n.children[0], active.with(std::move(yes)));
-      if (n.children.size() > 1) lanes(n.children[1], active.with(std::move(no)));
-      break;
+    Lanes inner = active;
+    inner.bound.push_back({n.source->var, &values});
+    bound_[n.source->var] = true;
+    lanes(n.children[0], inner);
+    bound_[n.source->var] = false;
+    break;
+  }
+  case StmtKind::Store: lanes_store(n, active); break;
+  case StmtKind::Seq:
+    for (uint32_t c : n.children) lanes(c, active);
+    break;
+  case StmtKind::If: {
+    auto yes = lanes_where(n, active, true);
+    std::vector<uint32_t> no;
+    std::set_difference(active.active.begin(), active.active.end(), yes.begin(), yes.end(),
+                        std::back_inserter(no));
+    lanes(n.children[0], active.with(std::move(yes)));
+    if (n.children.size() > 1) lanes(n.children[1], active.with(std::move(no)));
+    break;
+  }
+  case StmtKind::While: {
+    Lanes now = active;
+    for (;;) {
+      at_ = n.source;
+      now.active = lanes_where(n, now, true);
+      if (now.active.empty()) break;
+      lanes(n.children[0], now);
     }
-    case StmtKind::While: {
-      Lanes now = active;
-      for (;;) {
-        at_ = n.source;
-        now.active = lanes_where(n, now, true);
-        if (now.active.empty()) break;
-        lanes(n.children[0], now);
-      }
-      break;
-    }
-    case StmtKind::Alloc: fail("an alloc inside a vectorized loop");
-    case StmtKind::Barrier: fail("a barrier inside a vectorized loop");
-    case StmtKind::Call: fail("a call inside a vectorized loop");
+    break;
+  }
+  case StmtKind::Alloc: fail("an alloc inside a vectorized loop");
+  case StmtKind::Barrier: fail("a barrier inside a vectorized loop");
+  case StmtKind::Call: fail("a call inside a vectorized loop");
   }
 }
 
@@ -129,8 +130,8 @@ void Machine::lanes_store(const Node& n, const Lanes& active) {
   for (size_t i = 1; i < pending.size(); ++i) {
     const Pending &a = pending[i - 1], &b = pending[i];
     if (a.at != b.at || a.value.i == b.value.i) continue;
-    fail(fmt::format("lanes {} and {} of a vectorized loop store different values to {}[{}]", a.lane,
-                     b.lane, f_.buffers[n.source->buffer].name, a.at));
+    fail(fmt::format("lanes {} and {} of a vectorized loop store different values to {}[{}]",
+                     a.lane, b.lane, f_.buffers[n.source->buffer].name, a.at));
   }
 }
 

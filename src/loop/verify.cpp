@@ -30,7 +30,8 @@ class Verifier {
  private:
   template <class... Args>
   void require_that(bool ok, fmt::format_string<Args...> text, Args&&... args) const {
-    if (ok) [[likely]] return;
+    if (ok) [[likely]]
+      return;
     std::string statement = at_ ? ", " + line_text(f_, *at_) : "";
     throw_internal(fmt::format("function {}{}: {}", f_.name, statement,
                                fmt::format(text, std::forward<Args>(args)...)),
@@ -41,8 +42,8 @@ class Verifier {
     std::vector<bool> given(f_.buffers.size());
     for (BufferId b : f_.params) {
       require_that(b < f_.buffers.size(), "parameter {} of {} buffers", b, f_.buffers.size());
-      require_that(f_.buffers[b].scope == Scope::Param, "parameter {} has scope {}", f_.buffers[b].name,
-                   name_of(f_.buffers[b].scope));
+      require_that(f_.buffers[b].scope == Scope::Param, "parameter {} has scope {}",
+                   f_.buffers[b].name, name_of(f_.buffers[b].scope));
       require_that(!given[b], "buffer {} is two parameters", f_.buffers[b].name);
       given[b] = live_[b] = true;
     }
@@ -52,12 +53,14 @@ class Verifier {
                    "buffer {} has {} elements", buffer.name, buffer.size);
       require_that(buffer.align > 0 && (buffer.align & (buffer.align - 1)) == 0,
                    "buffer {} is aligned to {} bytes, no power of two", buffer.name, buffer.align);
-      require_that(buffer.scope != Scope::Param || given[b], "buffer {} has scope param but is no parameter",
-                   buffer.name);
+      require_that(buffer.scope != Scope::Param || given[b],
+                   "buffer {} has scope param but is no parameter", buffer.name);
     }
   }
 
-  std::string var_name(VarId v) const { return v < f_.vars.size() ? f_.vars[v] : std::to_string(v); }
+  std::string var_name(VarId v) const {
+    return v < f_.vars.size() ? f_.vars[v] : std::to_string(v);
+  }
   const std::string& buffer_name(BufferId b) const { return f_.buffers[b].name; }
 
   // Statements.
@@ -72,35 +75,36 @@ class Verifier {
     auto mark = prover_.mark();
     visited_.emplace_back();
     switch (s.kind()) {
-      case StmtKind::For: for_loop(s); break;
-      case StmtKind::Let: let(s); break;
-      case StmtKind::Alloc: alloc(s); break;
-      case StmtKind::Store: store(*s); break;
-      case StmtKind::Seq:
-        for (const Stmt& c : s.children()) statement(c);
-        break;
-      case StmtKind::If:
-        condition(s->value);
-        for (size_t i = 0; i < s.children().size(); ++i) {
-          auto inner = prover_.mark();
-          visited_.emplace_back();
-          for (const Aff& fact : facts_of(prover_, s->value, i == 0)) prover_.assume(fact);
-          statement(s.children()[i]);
-          visited_.pop_back();
-          prover_.reset(inner);
-        }
-        break;
-      case StmtKind::While:
-        condition(s->value);
-        for (const Aff& fact : facts_of(prover_, s->value, true)) prover_.assume(fact);
-        statement(s.children()[0]);
-        break;
-      case StmtKind::Barrier:
-        require_that(!parallel_, "a barrier inside parallel loop {}", parallel_ ? var_name(parallel_->var) : "");
-        break;
-      case StmtKind::Call:
-        for (const Expr& e : s->args) argument(e);
-        break;
+    case StmtKind::For: for_loop(s); break;
+    case StmtKind::Let: let(s); break;
+    case StmtKind::Alloc: alloc(s); break;
+    case StmtKind::Store: store(*s); break;
+    case StmtKind::Seq:
+      for (const Stmt& c : s.children()) statement(c);
+      break;
+    case StmtKind::If:
+      condition(s->value);
+      for (size_t i = 0; i < s.children().size(); ++i) {
+        auto inner = prover_.mark();
+        visited_.emplace_back();
+        for (const Aff& fact : facts_of(prover_, s->value, i == 0)) prover_.assume(fact);
+        statement(s.children()[i]);
+        visited_.pop_back();
+        prover_.reset(inner);
+      }
+      break;
+    case StmtKind::While:
+      condition(s->value);
+      for (const Aff& fact : facts_of(prover_, s->value, true)) prover_.assume(fact);
+      statement(s.children()[0]);
+      break;
+    case StmtKind::Barrier:
+      require_that(!parallel_, "a barrier inside parallel loop {}",
+                   parallel_ ? var_name(parallel_->var) : "");
+      break;
+    case StmtKind::Call:
+      for (const Expr& e : s->args) argument(e);
+      break;
     }
     visited_.pop_back();
     prover_.reset(mark);
@@ -130,14 +134,18 @@ class Verifier {
         constant &= b.a.is_const();
         if (!b.a.is_const()) continue;
         int64_t limit = ceil_div(b.a.c, b.div);
-        if (bounds == &loop.lower) lo = std::max(lo, limit);
-        else hi = std::min(hi, limit);
+        if (bounds == &loop.lower)
+          lo = std::max(lo, limit);
+        else
+          hi = std::min(hi, limit);
       }
     }
     require_that(loop.extent >= 0, "an extent of {}", loop.extent);
-    require_that(constant || loop.kind != LoopKind::Vectorize, "a vectorized loop has constant bounds");
-    require_that(!parallel_ || loop.kind != LoopKind::Parallel, "parallel loop {} inside parallel loop {}",
-                 var_name(loop.var), parallel_ ? var_name(parallel_->var) : "");
+    require_that(constant || loop.kind != LoopKind::Vectorize,
+                 "a vectorized loop has constant bounds");
+    require_that(!parallel_ || loop.kind != LoopKind::Parallel,
+                 "parallel loop {} inside parallel loop {}", var_name(loop.var),
+                 parallel_ ? var_name(parallel_->var) : "");
     bool dead = dead_;
     dead_ |= lo >= hi;
     Parallel here{loop.var, {}, {}, {}};
@@ -152,7 +160,8 @@ class Verifier {
     bind(loop.var, lo, hi - 1);
     for (const Bound& b : loop.lower) prover_.assume(Aff::of(loop.var, b.div) - b.a);
     for (const Bound& b : loop.upper) prover_.assume(b.a - Aff(1) - Aff::of(loop.var, b.div));
-    fixed_[loop.var] = constant && (loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Vectorize);
+    fixed_[loop.var] =
+        constant && (loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Vectorize);
     in_vector_ = loop.kind == LoopKind::Vectorize;
     statement(s.children()[0]);
     in_vector_ = false;
@@ -215,25 +224,25 @@ class Verifier {
     visited_.back().insert(e.get());
     for (const Index& i : e.indices()) index(i);
     switch (e.kind()) {
-      case ExprKind::Select:
-        expr(e.children()[0]);
-        for (size_t arm : {1, 2}) {
-          auto mark = prover_.mark();
-          visited_.emplace_back();
-          for (const Aff& fact : facts_of(prover_, e.children()[0], arm == 1)) prover_.assume(fact);
-          expr(e.children()[arm]);
-          visited_.pop_back();
-          prover_.reset(mark);
-        }
-        return;
-      case ExprKind::Load: load(e); break;
-      case ExprKind::Acc: require_that(false, "an accumulator outside a stage"); break;
-      case ExprKind::Const:
-      case ExprKind::Affine:
-      case ExprKind::Binary:
-      case ExprKind::Unary:
-      case ExprKind::Cast:
-      case ExprKind::Call: break;
+    case ExprKind::Select:
+      expr(e.children()[0]);
+      for (size_t arm : {1, 2}) {
+        auto mark = prover_.mark();
+        visited_.emplace_back();
+        for (const Aff& fact : facts_of(prover_, e.children()[0], arm == 1)) prover_.assume(fact);
+        expr(e.children()[arm]);
+        visited_.pop_back();
+        prover_.reset(mark);
+      }
+      return;
+    case ExprKind::Load: load(e); break;
+    case ExprKind::Acc: require_that(false, "an accumulator outside a stage"); break;
+    case ExprKind::Const:
+    case ExprKind::Affine:
+    case ExprKind::Binary:
+    case ExprKind::Unary:
+    case ExprKind::Cast:
+    case ExprKind::Call: break;
     }
     for (const Expr& c : e.children()) expr(c);
   }
@@ -241,8 +250,8 @@ class Verifier {
   void load(const Expr& e) {
     require_that(e.from() < f_.buffers.size(), "buffer {} of {}", e.from(), f_.buffers.size());
     const Buffer& b = f_.buffers[e.from()];
-    require_that(e.indices().size() == 1, "{} is loaded with {} indices; loops have flat ones", b.name,
-                 e.indices().size());
+    require_that(e.indices().size() == 1, "{} is loaded with {} indices; loops have flat ones",
+                 b.name, e.indices().size());
     require_that(!e.fill(), "a load of {} with a fill; loops have selects", b.name);
     require_that(e.dtype() == b.dtype, "{} of {} is loaded as {}", b.name, name_of(b.dtype),
                  name_of(e.dtype()));
@@ -251,7 +260,8 @@ class Verifier {
 
   void aff(const Aff& a) const {
     for (const Term& t : a.terms) {
-      require_that(t.var < bound_.size() && bound_[t.var], "variable {} is not bound here", var_name(t.var));
+      require_that(t.var < bound_.size() && bound_[t.var], "variable {} is not bound here",
+                   var_name(t.var));
     }
   }
 
@@ -261,14 +271,16 @@ class Verifier {
       require_that(x.div > 0 && x.mod >= 0, "an atom is divided by {} modulo {}", x.div, x.mod);
       aff(x.a);
       if (!x.value) continue;
-      require_that(is_int(x.value.dtype()), "an index adds a value of {}", name_of(x.value.dtype()));
+      require_that(is_int(x.value.dtype()), "an index adds a value of {}",
+                   name_of(x.value.dtype()));
       expr(x.value);
     }
   }
 
   bool is_fixed(const Index& i) const {
     auto fixed = [&](const Aff& a) {
-      return std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return fixed_[t.var]; });
+      return std::all_of(a.terms.begin(), a.terms.end(),
+                         [&](const Term& t) { return fixed_[t.var]; });
     };
     return fixed(i.a) && std::all_of(i.atoms.begin(), i.atoms.end(),
                                      [&](const Atom& x) { return !x.value && fixed(x.a); });
@@ -289,15 +301,17 @@ class Verifier {
                  buffer.name, moving_var(i));
     bool outside = parallel_ && parallel_->live[b];
     bool own = buffer.scope != Scope::Param && buffer.scope != Scope::Shared;
-    require_that(!outside || !own, "{} buffer {} belongs to one thread but is used inside parallel loop {}",
+    require_that(!outside || !own,
+                 "{} buffer {} belongs to one thread but is used inside parallel loop {}",
                  name_of(buffer.scope), buffer.name, outside ? var_name(parallel_->var) : "");
     if (dead_) return;
     Aff at = prover_.flatten(i);
     bool low = prover_.never_negative(at);
     if (!low || !prover_.never_negative(Aff(buffer.size - 1) - at)) {
       auto [lo, hi] = prover_.range(at);
-      require_that(false, "{} {} {} its {} elements: the index spans {}..{} by the ranges of its variables",
-                   write ? "stores to" : "reads", buffer.name, low ? "above" : "below", buffer.size, lo, hi);
+      require_that(
+          false, "{} {} {} its {} elements: the index spans {}..{} by the ranges of its variables",
+          write ? "stores to" : "reads", buffer.name, low ? "above" : "below", buffer.size, lo, hi);
     }
     if (outside && (write || buffer.scope == Scope::Shared || buffer.written)) note(b, at, write);
   }
@@ -306,7 +320,7 @@ class Verifier {
 
   struct Parallel {
     VarId var;
-    std::vector<bool> live;                // buffers that live outside
+    std::vector<bool> live;  // buffers that live outside
     std::set<Prover::Id> outer;
     std::vector<SharedAccess> accesses;
   };
@@ -333,10 +347,11 @@ class Verifier {
       for (const SharedAccess& b : loop.accesses) {
         if (a.buffer != b.buffer || !(a.write || b.write)) continue;
         at_ = a.stmt;
-        require_that(never_meet(a, b, loop.var, loop.outer),
-                     "iterations of parallel loop {} are not proved to touch different places of {}{}",
-                     var_name(loop.var), buffer_name(a.buffer),
-                     a.stmt == b.stmt ? "" : ", here and in " + line_text(f_, *b.stmt));
+        require_that(
+            never_meet(a, b, loop.var, loop.outer),
+            "iterations of parallel loop {} are not proved to touch different places of {}{}",
+            var_name(loop.var), buffer_name(a.buffer),
+            a.stmt == b.stmt ? "" : ", here and in " + line_text(f_, *b.stmt));
       }
     }
   }

@@ -1,5 +1,5 @@
-// What the verifier says about threads: iterations of a parallel loop meet nowhere, and barriers stand where one
-// top-level statement depends on another.
+// What the verifier says about threads: iterations of a parallel loop meet nowhere, and barriers
+// stand where one top-level statement depends on another.
 #include <fmt/core.h>
 
 #include <algorithm>
@@ -45,27 +45,33 @@ class TwoIterations {
   std::map<Prover::Id, Prover::Id> shared_, own_[2];
 };
 
-// Proves `difference` != 0: it is positive, or negative, or its digits are: with strides divided into those that g
-// divides and smaller ones, whose sum stays between -g and g, it is zero only if both parts are.
+// Proves `difference` != 0: it is positive, or negative, or its digits are: with strides divided
+// into those that g divides and smaller ones, whose sum stays between -g and g, it is zero only if
+// both parts are.
 bool apart(Prover& prover, const Aff& difference) {
-  if (prover.never_negative(difference - Aff(1)) || prover.never_negative(-difference - Aff(1))) return true;
+  if (prover.never_negative(difference - Aff(1)) || prover.never_negative(-difference - Aff(1)))
+    return true;
   std::set<int64_t> strides;
   for (const Term& t : difference.terms) strides.insert(std::abs(t.k));
   for (auto g = strides.rbegin(); g != strides.rend() && *g > 1; ++g) {
     Aff large, small;
-    for (const Term& t : difference.terms) (t.k % *g ? small : large).add(t.var, t.k % *g ? t.k : t.k / *g);
+    for (const Term& t : difference.terms)
+      (t.k % *g ? small : large).add(t.var, t.k % *g ? t.k : t.k / *g);
     if (small.terms.empty() || large.terms.empty()) continue;
     for (int64_t c : {floor_mod(difference.c, *g), floor_mod(difference.c, *g) - *g}) {
       small.c = c;
       large.c = (difference.c - c) / *g;
-      if (!prover.never_negative(Aff(*g - 1) - small) || !prover.never_negative(Aff(*g - 1) + small)) continue;
+      if (!prover.never_negative(Aff(*g - 1) - small) ||
+          !prover.never_negative(Aff(*g - 1) + small))
+        continue;
       if (apart(prover, small) || apart(prover, large)) return true;
     }
   }
   return false;
 }
 
-// The same for each case of the quotients: that of the later iteration is larger, the same, or smaller.
+// The same for each case of the quotients: that of the later iteration is larger, the same, or
+// smaller.
 bool apart(Prover& prover, const Aff& difference, const std::vector<Aff>& growths, size_t next) {
   if (apart(prover, difference)) return true;
   if (next == growths.size()) return false;
@@ -174,12 +180,15 @@ class BarrierCheck {
   void touch(BufferId b, bool write, const StmtNode* stmt, const StmtNode* agent) {
     for (const Access& old : pending_) {
       if (old.buffer != b || old.agent == agent || old.write == write || !reason_.empty()) continue;
-      reason_ = fmt::format("{} {}, which {} {} since the last barrier", write ? "writes" : "reads",
-                            b < f_.buffers.size() ? f_.buffers[b].name : "?",
-                            old.agent ? "a parallel loop" : "thread 0", old.write ? "writes" : "reads");
+      reason_ =
+          fmt::format("{} {}, which {} {} since the last barrier", write ? "writes" : "reads",
+                      b < f_.buffers.size() ? f_.buffers[b].name : "?",
+                      old.agent ? "a parallel loop" : "thread 0", old.write ? "writes" : "reads");
       where_ = stmt;
     }
-    auto same = [&](const Access& x) { return x.buffer == b && x.write == write && x.agent == agent; };
+    auto same = [&](const Access& x) {
+      return x.buffer == b && x.write == write && x.agent == agent;
+    };
     if (std::none_of(pending_.begin(), pending_.end(), same)) pending_.push_back({b, write, agent});
   }
 
@@ -187,7 +196,8 @@ class BarrierCheck {
     auto loads = [&](const Expr& root) {
       if (!root) return;
       visit(root, [&](const Expr& e) {
-        if (e.kind() == ExprKind::Load && !inner_.contains(e.from())) touch(e.from(), false, &s, agent);
+        if (e.kind() == ExprKind::Load && !inner_.contains(e.from()))
+          touch(e.from(), false, &s, agent);
       });
     };
     loads(s.value);
@@ -195,7 +205,8 @@ class BarrierCheck {
     for (const Expr& e : s.args) {
       loads(e);
       // A called function may write what it is given.
-      if (e.kind() == ExprKind::Load && !inner_.contains(e.from())) touch(e.from(), true, &s, agent);
+      if (e.kind() == ExprKind::Load && !inner_.contains(e.from()))
+        touch(e.from(), true, &s, agent);
     }
     if (s.kind == StmtKind::Store && !inner_.contains(s.buffer)) touch(s.buffer, true, &s, agent);
   }

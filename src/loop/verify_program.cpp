@@ -29,23 +29,28 @@ class ProgramVerifier {
       step(p_.steps[s]);
     }
     for (uint32_t o : p_.outputs) {
-      check(state_[o] == State::Written || p_.tensors[o].size == 0, "output {} is written by no step",
-            p_.tensors[o].name);
+      check(state_[o] == State::Written || p_.tensors[o].size == 0,
+            "output {} is written by no step", p_.tensors[o].name);
     }
   }
 
  private:
-  enum class State : uint8_t { Unwritten, Written, Taken };  // Taken: another tensor was written over it
+  enum class State : uint8_t {
+    Unwritten,
+    Written,
+    Taken
+  };  // Taken: another tensor was written over it
 
   void calls(const Function& f) {
     visit(f.body, [&](const Stmt& s) {
       if (s.kind() != StmtKind::Call) return;
       auto callee = std::find_if(p_.functions.begin(), p_.functions.end(),
                                  [&](const Function& g) { return g.name == s->callee; });
-      check(callee != p_.functions.end(), "function {} calls {}, which is no function of the program",
-            f.name, s->callee);
-      check(callee->params.size() == s->args.size(), "function {} calls {} with {} arguments, not {}",
-            f.name, s->callee, s->args.size(), callee->params.size());
+      check(callee != p_.functions.end(),
+            "function {} calls {}, which is no function of the program", f.name, s->callee);
+      check(callee->params.size() == s->args.size(),
+            "function {} calls {} with {} arguments, not {}", f.name, s->callee, s->args.size(),
+            callee->params.size());
       for (size_t i = 0; i < s->args.size(); ++i) {
         const Buffer& b = callee->buffers[callee->params[i]];
         check(s->args[i].dtype() == b.dtype, "function {} passes {} to {} as {} of {}", f.name,
@@ -56,38 +61,41 @@ class ProgramVerifier {
 
   void tensor(const ProgramTensor& t) const {
     int64_t bytes = size_of(t.dtype), most = (int64_t{1} << 58) / bytes;
-    check(t.size >= 0 && t.size < most && t.offset >= 0, "tensor {} has {} elements at byte {}", t.name,
-          t.size, t.offset);
+    check(t.size >= 0 && t.size < most && t.offset >= 0, "tensor {} has {} elements at byte {}",
+          t.name, t.size, t.offset);
     switch (t.kind) {
-      case TensorKind::Arena:
-        check(t.offset <= p_.arena_bytes && t.size * bytes <= p_.arena_bytes - t.offset,
-              "tensor {} of {} bytes at byte {} leaves the arena of {} bytes", t.name, t.size * bytes,
-              t.offset, p_.arena_bytes);
-        check(t.offset % bytes == 0, "tensor {} of {} stands at byte {}", t.name, name_of(t.dtype),
-              t.offset);
-        break;
-      case TensorKind::Constant:
-        check(t.data && t.data->size() == static_cast<size_t>(t.size * bytes),
-              "constant {} of {} bytes has {}", t.name, t.size * bytes, t.data ? t.data->size() : 0);
-        break;
-      case TensorKind::Input:
-      case TensorKind::Output: {
-        int64_t n = 1;
-        for (int64_t extent : t.shape) {
-          check(extent >= 0 && (extent == 0 || n <= most / extent), "tensor {} has an extent of {}", t.name, extent);
-          n *= extent;
-        }
-        check(n == t.size, "tensor {} of {} elements has a shape of {}", t.name, t.size, n);
-        break;
+    case TensorKind::Arena:
+      check(t.offset <= p_.arena_bytes && t.size * bytes <= p_.arena_bytes - t.offset,
+            "tensor {} of {} bytes at byte {} leaves the arena of {} bytes", t.name, t.size * bytes,
+            t.offset, p_.arena_bytes);
+      check(t.offset % bytes == 0, "tensor {} of {} stands at byte {}", t.name, name_of(t.dtype),
+            t.offset);
+      break;
+    case TensorKind::Constant:
+      check(t.data && t.data->size() == static_cast<size_t>(t.size * bytes),
+            "constant {} of {} bytes has {}", t.name, t.size * bytes, t.data ? t.data->size() : 0);
+      break;
+    case TensorKind::Input:
+    case TensorKind::Output: {
+      int64_t n = 1;
+      for (int64_t extent : t.shape) {
+        check(extent >= 0 && (extent == 0 || n <= most / extent), "tensor {} has an extent of {}",
+              t.name, extent);
+        n *= extent;
       }
+      check(n == t.size, "tensor {} of {} elements has a shape of {}", t.name, t.size, n);
+      break;
+    }
     }
   }
 
   void listed(const std::vector<uint32_t>& list, TensorKind kind, const char* what) const {
     for (uint32_t t : list) {
       check(t < p_.tensors.size(), "{} is tensor {} of {}", what, t, p_.tensors.size());
-      check(p_.tensors[t].kind == kind, "{} {} is a tensor of another kind", what, p_.tensors[t].name);
-      check(std::count(list.begin(), list.end(), t) == 1, "{} {} is listed twice", what, p_.tensors[t].name);
+      check(p_.tensors[t].kind == kind, "{} {} is a tensor of another kind", what,
+            p_.tensors[t].name);
+      check(std::count(list.begin(), list.end(), t) == 1, "{} {} is listed twice", what,
+            p_.tensors[t].name);
     }
     for (size_t t = 0; t < p_.tensors.size(); ++t) {
       check(p_.tensors[t].kind != kind || std::count(list.begin(), list.end(), t) == 1,
@@ -97,14 +105,15 @@ class ProgramVerifier {
 
   bool overlap(const ProgramTensor& a, const ProgramTensor& b) const {
     return a.kind == TensorKind::Arena && b.kind == TensorKind::Arena &&
-           a.offset < b.offset + b.size * size_of(b.dtype) && b.offset < a.offset + a.size * size_of(a.dtype);
+           a.offset < b.offset + b.size * size_of(b.dtype) &&
+           b.offset < a.offset + a.size * size_of(a.dtype);
   }
 
   void step(const Step& s) {
     check(s.function < p_.functions.size(), "function {} of {}", s.function, p_.functions.size());
     const Function& f = p_.functions[s.function];
-    check(s.args.size() == f.params.size(), "{} is given {} arguments, not {}", f.name, s.args.size(),
-          f.params.size());
+    check(s.args.size() == f.params.size(), "{} is given {} arguments, not {}", f.name,
+          s.args.size(), f.params.size());
     check(s.offsets.empty() || s.offsets.size() == s.args.size(), "{} arguments and {} offsets",
           s.args.size(), s.offsets.size());
     for (size_t i = 0; i < s.args.size(); ++i) {
@@ -114,14 +123,16 @@ class ProgramVerifier {
     for (size_t i = 0; i < s.args.size(); ++i) {
       const ProgramTensor& t = p_.tensors[s.args[i]];
       if (f.buffers[f.params[i]].written || t.size == 0) continue;
-      check(state_[s.args[i]] != State::Taken, "{} reads {}, whose place in the arena another tensor has taken",
-            f.name, t.name);
-      check(state_[s.args[i]] == State::Written, "{} reads {}, which no step has written", f.name, t.name);
+      check(state_[s.args[i]] != State::Taken,
+            "{} reads {}, whose place in the arena another tensor has taken", f.name, t.name);
+      check(state_[s.args[i]] == State::Written, "{} reads {}, which no step has written", f.name,
+            t.name);
     }
     for (size_t i = 0; i < s.args.size(); ++i) {
       if (!f.buffers[f.params[i]].written) continue;
       for (size_t t = 0; t < p_.tensors.size(); ++t) {
-        if (t != s.args[i] && overlap(p_.tensors[t], p_.tensors[s.args[i]])) state_[t] = State::Taken;
+        if (t != s.args[i] && overlap(p_.tensors[t], p_.tensors[s.args[i]]))
+          state_[t] = State::Taken;
       }
     }
     for (size_t i = 0; i < s.args.size(); ++i) {
@@ -129,15 +140,18 @@ class ProgramVerifier {
     }
   }
 
-  void argument(const Buffer& b, uint32_t index, int64_t offset, const std::string& function) const {
-    check(index < p_.tensors.size(), "{} is given tensor {} of {}", function, index, p_.tensors.size());
+  void argument(const Buffer& b, uint32_t index, int64_t offset,
+                const std::string& function) const {
+    check(index < p_.tensors.size(), "{} is given tensor {} of {}", function, index,
+          p_.tensors.size());
     const ProgramTensor& t = p_.tensors[index];
-    check(t.dtype == b.dtype, "{} is given {} of {} as {} of {}", function, t.name, name_of(t.dtype), b.name,
-          name_of(b.dtype));
+    check(t.dtype == b.dtype, "{} is given {} of {} as {} of {}", function, t.name,
+          name_of(t.dtype), b.name, name_of(b.dtype));
     int64_t bytes = size_of(t.dtype);
-    check(offset >= 0 && offset % bytes == 0 && offset / bytes <= t.size && b.size <= t.size - offset / bytes,
-          "{} is given {} of {} elements from byte {} on, as {} of {} elements", function, t.name, t.size,
-          offset, b.name, b.size);
+    check(offset >= 0 && offset % bytes == 0 && offset / bytes <= t.size &&
+              b.size <= t.size - offset / bytes,
+          "{} is given {} of {} elements from byte {} on, as {} of {} elements", function, t.name,
+          t.size, offset, b.name, b.size);
     check(!b.written || t.kind == TensorKind::Arena || t.kind == TensorKind::Output,
           "{} writes {}, an input or a constant", function, t.name);
   }

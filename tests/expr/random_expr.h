@@ -77,25 +77,25 @@ class RandomExpr {
  private:
   Expr node(DType t, int depth) {
     switch (pick(0, 7)) {
-      case 0: return leaf(t);
-      case 1: return load_of(t, depth);
-      case 2: return select(of(DType::Bool, depth), of(t, depth), of(t, depth));
-      case 3: return cast(t, of(DType(pick(0, 12)), depth));
-      case 4: return te_ && chance(50) ? acc(t) : call(t, "fma", {of(t, depth), of(t, depth)});
-      case 5:
-        if (t == DType::Bool) return unary(UnaryOp::IsNan, of(DType::F32, depth));
-        return unary(is_float(t) ? UnaryOp(pick(3, 25)) : UnaryOp(pick(0, 2)), of(t, depth));
-      default: {
-        if (t == DType::Bool) {
-          DType s = DType(pick(0, 12));
-          auto op = BinaryOp(pick(int(BinaryOp::Eq), int(BinaryOp::Ge)));
-          return binary(op, of(s, depth), of(s, depth));
-        }
-        auto last = is_float(t) ? int(BinaryOp::Pow) : int(BinaryOp::Shr);
-        int op = int(pick(0, last));
-        if (is_comparison(BinaryOp(op))) op = int(BinaryOp::Xor);
-        return binary(BinaryOp(op), of(t, depth), of(t, depth));
+    case 0: return leaf(t);
+    case 1: return load_of(t, depth);
+    case 2: return select(of(DType::Bool, depth), of(t, depth), of(t, depth));
+    case 3: return cast(t, of(DType(pick(0, 12)), depth));
+    case 4: return te_ && chance(50) ? acc(t) : call(t, "fma", {of(t, depth), of(t, depth)});
+    case 5:
+      if (t == DType::Bool) return unary(UnaryOp::IsNan, of(DType::F32, depth));
+      return unary(is_float(t) ? UnaryOp(pick(3, 25)) : UnaryOp(pick(0, 2)), of(t, depth));
+    default: {
+      if (t == DType::Bool) {
+        DType s = DType(pick(0, 12));
+        auto op = BinaryOp(pick(int(BinaryOp::Eq), int(BinaryOp::Ge)));
+        return binary(op, of(s, depth), of(s, depth));
       }
+      auto last = is_float(t) ? int(BinaryOp::Pow) : int(BinaryOp::Shr);
+      int op = int(pick(0, last));
+      if (is_comparison(BinaryOp(op))) op = int(BinaryOp::Xor);
+      return binary(BinaryOp(op), of(t, depth), of(t, depth));
+    }
     }
   }
 

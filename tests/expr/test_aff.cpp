@@ -89,7 +89,11 @@ TEST(Expr, SubstituteKeepsSharingAndFoldsIndices) {
   EXPECT_EQ(sum[1].indices()[0].a, Aff::of(2, 32) + Aff::of(1) + Aff(80));
   // Nothing to replace in the value: the value inside the atom is found too.
   Index gather(Aff::of(1));
-  gather.atoms.push_back({.a = Aff(1), .value = load(DType::I64, 4, {Index(Aff::of(0))}), .div = 1, .mod = 8, .scale = 4});
+  gather.atoms.push_back({.a = Aff(1),
+                          .value = load(DType::I64, 4, {Index(Aff::of(0))}),
+                          .div = 1,
+                          .mod = 8,
+                          .scale = 4});
   Index moved = substitute(gather, [&](VarId v) { return v == 0 ? &to : nullptr; });
   EXPECT_EQ(moved.atoms[0].value.indices()[0].a, to);
   // Atoms of constants become constants.
@@ -128,7 +132,8 @@ TEST(Expr, RewriteKeepsHandlesAndMeetsEachNodeOnce) {
 TEST(Expr, RewriteReplacesEverywhereAndFolds) {
   Expr x = load(DType::F32, 0, {Index(0)});
   Expr e = (x + constant(1)) * (x + constant(1)) - x;
-  Expr out = rewrite(e, [](const Expr& n) { return n.kind() == ExprKind::Load ? constant(3) : Expr(); });
+  Expr out =
+      rewrite(e, [](const Expr& n) { return n.kind() == ExprKind::Load ? constant(3) : Expr(); });
   ASSERT_EQ(out.kind(), ExprKind::Const);
   EXPECT_EQ(out.number(), 13);
 }
@@ -144,7 +149,8 @@ TEST(Expr, EqualComparesSharedPartsOnce) {
 }
 
 TEST(Expr, NonnegativeConjunctionsRoundTrip) {
-  std::vector<Index> is = {Index(Aff::of(0)), Index(Aff::of(1, -1) + Aff(7)), Index(Aff::of(0, 2) + Aff(-3))};
+  std::vector<Index> is = {Index(Aff::of(0)), Index(Aff::of(1, -1) + Aff(7)),
+                           Index(Aff::of(0, 2) + Aff(-3))};
   auto back = as_nonnegative(all_nonnegative(is));
   ASSERT_TRUE(back);
   ASSERT_EQ(back->size(), 3u);

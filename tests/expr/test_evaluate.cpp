@@ -25,14 +25,14 @@ template <> constexpr DType dtype_of<uint64_t>() { return DType::U64; }
 template <> constexpr DType dtype_of<float>() { return DType::F32; }
 template <> constexpr DType dtype_of<double>() { return DType::F64; }
 
-template <class T>
-Scalar scalar(T v) {
-  if constexpr (std::is_floating_point_v<T>) return {dtype_of<T>(), v, 0};
-  else return {dtype_of<T>(), 0, static_cast<int64_t>(v)};
+template <class T> Scalar scalar(T v) {
+  if constexpr (std::is_floating_point_v<T>)
+    return {dtype_of<T>(), v, 0};
+  else
+    return {dtype_of<T>(), 0, static_cast<int64_t>(v)};
 }
 
-template <class T>
-T value(const Scalar& s) {
+template <class T> T value(const Scalar& s) {
   EXPECT_EQ(s.dtype, dtype_of<T>());
   // The payload is the value itself, extended, not just the same low bits.
   EXPECT_EQ(s.i, static_cast<int64_t>(static_cast<T>(s.i)));
@@ -44,15 +44,27 @@ bool truth(const Scalar& s) {
   return s.i != 0;
 }
 
-template <class T>
-class Integers : public testing::Test {};
-using IntegerTypes = testing::Types<int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>;
+template <class T> class Integers : public testing::Test {};
+using IntegerTypes =
+    testing::Types<int8_t, uint8_t, int16_t, uint16_t, int32_t, uint32_t, int64_t, uint64_t>;
 TYPED_TEST_SUITE(Integers, IntegerTypes);
 
-template <class T>
-std::vector<T> samples() {
+template <class T> std::vector<T> samples() {
   using L = std::numeric_limits<T>;
-  std::vector<T> out = {0, 1, 2, 3, 7, 100, L::max(), L::min(), T(L::max() - 1), T(L::min() + 1), T(L::max() / 2), T(-1), T(-2), T(-7)};
+  std::vector<T> out = {0,
+                        1,
+                        2,
+                        3,
+                        7,
+                        100,
+                        L::max(),
+                        L::min(),
+                        T(L::max() - 1),
+                        T(L::min() + 1),
+                        T(L::max() / 2),
+                        T(-1),
+                        T(-2),
+                        T(-7)};
   std::mt19937_64 rng(5);
   for (int i = 0; i < 40; ++i) out.push_back(T(rng() >> (rng() % 60)));
   return out;
@@ -62,7 +74,9 @@ TYPED_TEST(Integers, BinaryOperations) {
   using T = TypeParam;
   using U = std::make_unsigned_t<T>;
   constexpr int width = sizeof(T) * 8;
-  auto wrap = [](auto op, T a, T b) { return static_cast<T>(static_cast<U>(op(uint64_t(a), uint64_t(b)))); };
+  auto wrap = [](auto op, T a, T b) {
+    return static_cast<T>(static_cast<U>(op(uint64_t(a), uint64_t(b))));
+  };
   for (T a : samples<T>()) {
     for (T b : samples<T>()) {
       SCOPED_TRACE(fmt::format("{} and {}", a, b));
@@ -110,13 +124,16 @@ TYPED_TEST(Integers, BinaryOperations) {
   }
 }
 
-template <class T>
-void floats() {
-  std::vector<T> xs = {T(0), T(-0.0), T(1), T(-1), T(0.5), T(1.5), T(2.5), T(-2.5), T(1e30), T(-3.75), T(1e-40),
-                       T(INFINITY), T(-INFINITY), T(NAN), std::numeric_limits<T>::max(), T(0.1), T(7.3)};
+template <class T> void floats() {
+  std::vector<T> xs = {T(0),     T(-0.0),     T(1),         T(-1),   T(0.5),
+                       T(1.5),   T(2.5),      T(-2.5),      T(1e30), T(-3.75),
+                       T(1e-40), T(INFINITY), T(-INFINITY), T(NAN),  std::numeric_limits<T>::max(),
+                       T(0.1),   T(7.3)};
   auto same = [](T got, T want) {
-    if (std::isnan(want)) EXPECT_TRUE(std::isnan(got));
-    else EXPECT_EQ(got, want);
+    if (std::isnan(want))
+      EXPECT_TRUE(std::isnan(got));
+    else
+      EXPECT_EQ(got, want);
     if (want == 0) {
       EXPECT_EQ(std::signbit(got), std::signbit(want));
     }
@@ -213,7 +230,8 @@ TEST(Evaluate, CastsTruncateSaturateAndWrap) {
 // All 16-bit patterns, and values between neighbours: nearest, ties to even.
 TEST(Evaluate, HalvesRoundToNearestEven) {
   for (uint32_t h = 0; h < 0x7c00; ++h) {
-    double v = float_of_half(uint16_t(h)), next = h + 1 == 0x7c00 ? 65536 : float_of_half(uint16_t(h + 1));
+    double v = float_of_half(uint16_t(h)),
+           next = h + 1 == 0x7c00 ? 65536 : float_of_half(uint16_t(h + 1));
     auto cast = [](double x) { return evaluate_cast(DType::F16, {DType::F64, x, 0}).f; };
     ASSERT_EQ(cast(v), v);
     ASSERT_EQ(half_of_float(float(v)), h);
@@ -229,7 +247,9 @@ TEST(Evaluate, HalvesRoundToNearestEven) {
     ASSERT_EQ(bfloat_of_float(float(v)), h);
     if (h + 1 == 0x7f80) continue;
     double next = float_of_bfloat(uint16_t(h + 1)), middle = (v + next) / 2;
-    if (h > 0x80) ASSERT_EQ(evaluate_cast(DType::BF16, {DType::F64, middle, 0}).f, h % 2 ? next : v) << h;
+    if (h > 0x80) {
+      ASSERT_EQ(evaluate_cast(DType::BF16, {DType::F64, middle, 0}).f, h % 2 ? next : v) << h;
+    }
   }
   EXPECT_TRUE(std::isnan(float_of_half(half_of_float(NAN))));
   EXPECT_TRUE(std::isnan(float_of_bfloat(bfloat_of_float(NAN))));

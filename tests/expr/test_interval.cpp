@@ -11,8 +11,7 @@ namespace {
 struct Box {
   std::vector<Interval> sides;
   // Calls f with every point.
-  template <class F>
-  void each(F&& f) const {
+  template <class F> void each(F&& f) const {
     std::vector<int64_t> p;
     for (const Interval& s : sides) p.push_back(s.lo);
     for (;;) {
@@ -96,7 +95,8 @@ TEST(Ranges, AtomsWithLoadedValues) {
   Ranges r;
   r.set(0, 2, 5);
   Index i(Aff::of(0));
-  i.atoms.push_back({.a = Aff(0), .value = load(DType::I64, 0, {}), .div = 1, .mod = 8, .scale = -3});
+  i.atoms.push_back(
+      {.a = Aff(0), .value = load(DType::I64, 0, {}), .div = 1, .mod = 8, .scale = -3});
   EXPECT_EQ(r.bounds(i).lo, 2 - 21);
   EXPECT_EQ(r.bounds(i).hi, 5);
   i.atoms[0].mod = 0;

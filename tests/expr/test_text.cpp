@@ -1,4 +1,5 @@
-// Expressions as text: what is read back is what was written, sharing included; hostile text is refused.
+// Expressions as text: what is read back is what was written, sharing included; hostile text is
+// refused.
 #include <gtest/gtest.h>
 
 #include <bit>
@@ -12,8 +13,11 @@ namespace burnish {
 namespace {
 
 const std::vector<std::string> var_names = {"y", "x", "a b", "y.o"};
-const std::vector<std::pair<std::string, DType>> from_names = {
-    {"X", DType::F32}, {"acc", DType::F64}, {"ids", DType::I32}, {"exp", DType::F16}, {"it's", DType::U8}};
+const std::vector<std::pair<std::string, DType>> from_names = {{"X", DType::F32},
+                                                               {"acc", DType::F64},
+                                                               {"ids", DType::I32},
+                                                               {"exp", DType::F16},
+                                                               {"it's", DType::U8}};
 
 WriteNames write_names() {
   return {.var = [](VarId v) { return quoted_name(var_names.at(v)); },
@@ -30,7 +34,8 @@ ReadNames read_names() {
           },
           .from = [](std::string_view name) -> std::optional<std::pair<uint32_t, DType>> {
             for (size_t i = 0; i < from_names.size(); ++i) {
-              if (plain_name(name) == from_names[i].first) return std::pair(uint32_t(i), from_names[i].second);
+              if (plain_name(name) == from_names[i].first)
+                return std::pair(uint32_t(i), from_names[i].second);
             }
             return std::nullopt;
           }};
@@ -58,7 +63,8 @@ size_t nodes(const Expr& e) {
 
 TEST(ExprText, WritesTheNotation) {
   Expr x = load(DType::F32, 0, {at(0, 16, -3), at(1)});
-  EXPECT_EQ(text(max(x * constant(2) + constant(1.5), constant(0))), "max(X[16*y - 3, x] * 2.0 + 1.5, 0.0)");
+  EXPECT_EQ(text(max(x * constant(2) + constant(1.5), constant(0))),
+            "max(X[16*y - 3, x] * 2.0 + 1.5, 0.0)");
   EXPECT_EQ(text((x + constant(1)) * constant(2)), "(X[16*y - 3, x] + 1.0) * 2.0");
   EXPECT_EQ(text(x - (constant(1) - load(DType::F32, 0, {}))), "X[16*y - 3, x] - (1.0 - X[])");
   std::vector<Index> guards = {at(0, 1, -1), at(1, -1, 63)};
@@ -72,7 +78,11 @@ TEST(ExprText, WritesTheNotation) {
 
 TEST(ExprText, WritesAtoms) {
   Index i = at(1);
-  i.atoms.push_back({.a = Aff::of(0) + Aff(3), .value = load(DType::I32, 2, {at(3)}), .div = 4, .mod = 16, .scale = 8});
+  i.atoms.push_back({.a = Aff::of(0) + Aff(3),
+                     .value = load(DType::I32, 2, {at(3)}),
+                     .div = 4,
+                     .mod = 16,
+                     .scale = 8});
   i.atoms.push_back({.a = Aff::of(1), .value = {}, .div = 2, .mod = 0, .scale = -1});
   EXPECT_EQ(text(affine(i)), "[x + 8*{y + 3 + (ids[y.o]) / 4 % 16} - {x / 2}]");
   EXPECT_TRUE(equal(parse(text(affine(i))), affine(i)));
@@ -97,13 +107,16 @@ TEST(ExprText, KeepsTheBitsOfConstants) {
     for (int i = 0; i < 20000; ++i) {
       double v = std::bit_cast<double>(rng());
       if (t != DType::F64) v = std::bit_cast<float>(uint32_t(rng()));
-      if (t == DType::F16 && i % 2) v = std::ldexp(double(int64_t(rng() % 4096) - 2048), int(rng() % 36) - 26);
+      if (t == DType::F16 && i % 2)
+        v = std::ldexp(double(int64_t(rng() % 4096) - 2048), int(rng() % 36) - 26);
       Expr c = constant(v, t);
       Expr back = parse(text(c));
       ASSERT_EQ(back.dtype(), t);
-      ASSERT_EQ(std::bit_cast<uint64_t>(back.number()), std::bit_cast<uint64_t>(c.number())) << text(c);
+      ASSERT_EQ(std::bit_cast<uint64_t>(back.number()), std::bit_cast<uint64_t>(c.number()))
+          << text(c);
     }
-    for (double v : {0.0, -0.0, double(INFINITY), -double(INFINITY), double(NAN), -double(NAN), 1e-45, 5e-324}) {
+    for (double v : {0.0, -0.0, double(INFINITY), -double(INFINITY), double(NAN), -double(NAN),
+                     1e-45, 5e-324}) {
       Expr c = constant(v, t);
       EXPECT_TRUE(equal(parse(text(c)), c)) << text(c);
     }
@@ -144,7 +157,8 @@ TEST(ExprText, NamesAreMadeDistinct) {
 }
 
 TEST(ExprText, SaysWhatIsWrongAndWhere) {
-  EXPECT_EQ(error_of("1.0 +\n 2"), "expression, line 2: add of f32 and i64; cast one of them, as in f32(...)");
+  EXPECT_EQ(error_of("1.0 +\n 2"),
+            "expression, line 2: add of f32 and i64; cast one of them, as in f32(...)");
   EXPECT_EQ(error_of("X[q]"), "expression, line 1: q is not a variable in scope");
   EXPECT_EQ(error_of("Q[y]"), "expression, line 1: Q is not declared");
   EXPECT_EQ(error_of("%1 + 1"), "expression, line 1: %1 is used but not defined above");
@@ -154,21 +168,27 @@ TEST(ExprText, SaysWhatIsWrongAndWhere) {
   EXPECT_EQ(error_of("1e999"), "expression, line 1: '1e999' is not a number of f32");
   EXPECT_EQ(error_of("max(1)"), "expression, line 1: 1 arguments where 2 are wanted");
   EXPECT_EQ(error_of("exp(1)"), "expression, line 1: exp of i64");
-  EXPECT_EQ(error_of("1.0 & 2.0"), "expression, line 1: and of f32 and f32; cast one of them, as in f32(...)");
-  EXPECT_EQ(error_of("select(1, 2, 3)"),
-            "expression, line 1: select(i64, i64, i64): the first is bool, the others have one dtype");
-  EXPECT_EQ(error_of("[{y / 0}]"), "expression, line 1: an atom is divided by 0 modulo 0; both are positive");
-  EXPECT_EQ(error_of("[9223372036854775807 + 1]"), "expression, line 1: the constant of an index overflows");
+  EXPECT_EQ(error_of("1.0 & 2.0"),
+            "expression, line 1: and of f32 and f32; cast one of them, as in f32(...)");
+  EXPECT_EQ(
+      error_of("select(1, 2, 3)"),
+      "expression, line 1: select(i64, i64, i64): the first is bool, the others have one dtype");
+  EXPECT_EQ(error_of("[{y / 0}]"),
+            "expression, line 1: an atom is divided by 0 modulo 0; both are positive");
+  EXPECT_EQ(error_of("[9223372036854775807 + 1]"),
+            "expression, line 1: the constant of an index overflows");
   EXPECT_EQ(error_of("1 2"), "expression, line 1: expected the end, found '2'");
   EXPECT_EQ(error_of("\x80"), "expression, line 1: byte 0x80 is not part of the text form");
-  EXPECT_EQ(error_of("foo(1)"),
-            "expression, line 1: 'foo' is not an operation; intrinsics are written @name:dtype(...)");
+  EXPECT_EQ(
+      error_of("foo(1)"),
+      "expression, line 1: 'foo' is not an operation; intrinsics are written @name:dtype(...)");
   EXPECT_NE(error_of("'abc"), "");
   EXPECT_NE(error_of(""), "");
 }
 
 TEST(ExprText, BoundsDepthAndNesting) {
-  EXPECT_EQ(error_of(std::string(1000000, '(')), "expression, line 1: nested deeper than 2000 levels");
+  EXPECT_EQ(error_of(std::string(1000000, '(')),
+            "expression, line 1: nested deeper than 2000 levels");
   std::string nested;
   for (int i = 0; i < 100000; ++i) nested += "[{(";
   EXPECT_EQ(error_of(nested), "expression, line 1: nested deeper than 2000 levels");
@@ -177,7 +197,8 @@ TEST(ExprText, BoundsDepthAndNesting) {
   EXPECT_EQ(error_of(sum), "expression, line 1: an expression deeper than 1000 operations");
   std::string chain = "%0 = X[y];";
   for (int i = 1; i < 5000; ++i) chain += fmt::format("%{} = exp(%{});", i, i - 1);
-  EXPECT_EQ(error_of(chain + "%0"), "expression, line 1: an expression deeper than 1000 operations");
+  EXPECT_EQ(error_of(chain + "%0"),
+            "expression, line 1: an expression deeper than 1000 operations");
 }
 
 // Any cut of a text, and any changed byte, is read or refused, never worse.
@@ -191,8 +212,10 @@ TEST(ExprText, SurvivesDamage) {
     std::string s = text(random.of(DType::F32, 3));
     for (int i = 0; i < 20; ++i) {
       std::string t = s;
-      if (i % 2) t[rng() % t.size()] = "()[]{}%@.,0'\"-\n\\#:ex"[rng() % 21];
-      else t.resize(rng() % t.size());
+      if (i % 2)
+        t[rng() % t.size()] = "()[]{}%@.,0'\"-\n\\#:ex"[rng() % 21];
+      else
+        t.resize(rng() % t.size());
       refused += !error_of(t).empty();
     }
   }

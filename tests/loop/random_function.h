@@ -28,7 +28,8 @@ class RandomFunction {
     if (rng_.chance(20)) std::swap(f.params[0], f.params[1]);
     int64_t vars = rng_.pick(1, 6);
     for (int64_t i = 0; i < vars; ++i) f.fresh(rng_.chance(30) ? "y" : "v" + std::to_string(i));
-    exprs_ = std::make_unique<RandomExpr>(uint64_t(rng_.pick(0, 1 << 30)), uint32_t(vars), types_, false);
+    exprs_ = std::make_unique<RandomExpr>(uint64_t(rng_.pick(0, 1 << 30)), uint32_t(vars), types_,
+                                          false);
     f_ = &f;
     f.body = statement(5);
     return f;
@@ -41,7 +42,9 @@ class RandomFunction {
     return a;
   }
   VarId var() { return VarId(rng_.pick(0, int64_t(f_->vars.size()) - 1)); }
-  BufferId buffer(int64_t from = 0) { return BufferId(rng_.pick(from, int64_t(f_->buffers.size()) - 1)); }
+  BufferId buffer(int64_t from = 0) {
+    return BufferId(rng_.pick(from, int64_t(f_->buffers.size()) - 1));
+  }
 
   Stmt store() {
     BufferId b = buffer();
@@ -51,24 +54,28 @@ class RandomFunction {
   Stmt statement(int depth) {
     if (depth == 0) return store();
     switch (rng_.pick(0, 9)) {
-      case 0: return make_let(var(), exprs_->index(1), statement(depth - 1));
-      case 1: return make_alloc(buffer(), statement(depth - 1));
-      case 2: return make_if(exprs_->of(DType::Bool, 2), statement(depth - 1));
-      case 3: return make_if(exprs_->of(DType::Bool, 2), statement(depth - 1), statement(depth - 1));
-      case 4: return make_while(exprs_->of(DType::Bool, 2), statement(depth - 1));
-      case 5: return rng_.chance(50) ? make_barrier() : make_call("g h", {exprs_->of(DType::I32, 2)});
-      case 6: {
-        std::vector<Stmt> all;
-        for (int64_t n = rng_.pick(0, 3); n > 0; --n) all.push_back(statement(depth - 1));
-        return make_seq(all);
-      }
-      case 7: return store();
-      default: {
-        ForStmt loop{.var = var(), .kind = LoopKind(rng_.pick(0, 3)), .extent = rng_.pick(0, 50), .lower = {}, .upper = {}};
-        while (rng_.chance(40)) loop.lower.push_back({bound_of(loop.var), rng_.pick(1, 3)});
-        while (rng_.chance(40)) loop.upper.push_back({bound_of(loop.var), rng_.pick(1, 3)});
-        return make_for(loop, statement(depth - 1));
-      }
+    case 0: return make_let(var(), exprs_->index(1), statement(depth - 1));
+    case 1: return make_alloc(buffer(), statement(depth - 1));
+    case 2: return make_if(exprs_->of(DType::Bool, 2), statement(depth - 1));
+    case 3: return make_if(exprs_->of(DType::Bool, 2), statement(depth - 1), statement(depth - 1));
+    case 4: return make_while(exprs_->of(DType::Bool, 2), statement(depth - 1));
+    case 5: return rng_.chance(50) ? make_barrier() : make_call("g h", {exprs_->of(DType::I32, 2)});
+    case 6: {
+      std::vector<Stmt> all;
+      for (int64_t n = rng_.pick(0, 3); n > 0; --n) all.push_back(statement(depth - 1));
+      return make_seq(all);
+    }
+    case 7: return store();
+    default: {
+      ForStmt loop{.var = var(),
+                   .kind = LoopKind(rng_.pick(0, 3)),
+                   .extent = rng_.pick(0, 50),
+                   .lower = {},
+                   .upper = {}};
+      while (rng_.chance(40)) loop.lower.push_back({bound_of(loop.var), rng_.pick(1, 3)});
+      while (rng_.chance(40)) loop.upper.push_back({bound_of(loop.var), rng_.pick(1, 3)});
+      return make_for(loop, statement(depth - 1));
+    }
     }
   }
 

@@ -1,4 +1,5 @@
-// The interpreter: results worked out by hand, every fault that it finds, all dtypes, whole programs.
+// The interpreter: results worked out by hand, every fault that it finds, all dtypes, whole
+// programs.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -12,8 +13,7 @@
 namespace burnish {
 namespace {
 
-template <class... Args>
-std::string error_running(std::string_view text, Args&... args) {
+template <class... Args> std::string error_running(std::string_view text, Args&... args) {
   Function f = parse_function(text);
   std::vector<void*> memory = {args.data()...};
   try {
@@ -51,7 +51,8 @@ TEST(Interpreter, MatrixProductWithRegisterTile) {
         unroll for i in 0..2 { vectorize for j in 0..8 { C[16*m + 8*i + j] = max(acc[8*i + j], 0.0) } }
       }
     }
-  })", {}, a, b, c);
+  })",
+      {}, a, b, c);
   for (size_t i = 0; i < 4; ++i) {
     for (size_t j = 0; j < 8; ++j) {
       float want = 0;
@@ -69,10 +70,12 @@ TEST(Interpreter, ClippedLoopsLetsAndAtoms) {
         let at = 4*{y / 2} + {y % 2} + t { O[at] = f32([100*t + y]) }
       }
     }
-  })", {}, o);
+  })",
+      {}, o);
   std::vector<float> want(16, -1);
   for (int t = 0; t < 3; ++t) {
-    for (int y = std::max<int>(0, int(std::ceil((3 - 2 * t) / 2.0))); y < std::min(6, 16 - 6 * t); ++y) {
+    for (int y = std::max<int>(0, int(std::ceil((3 - 2 * t) / 2.0))); y < std::min(6, 16 - 6 * t);
+         ++y) {
       want[size_t(4 * (y / 2) + y % 2 + t)] = float(100 * t + y);
     }
   }
@@ -87,14 +90,16 @@ TEST(Interpreter, GuardedLoadsAreNotReadAndSharedPartsAreEvaluatedWhereNeeded) {
       %1 = exp(%0)
       O[i] = select([i - 2] >= 0, %1 + %1, 0.0) + select([i - 1] >= 2, %1, 1.0)
     }
-  })", {}, x, o);
+  })",
+      {}, x, o);
   for (size_t i = 0; i < 8; ++i) {
     float e = i < 2 ? 0 : float(std::exp(double(x[i - 2])));
     EXPECT_EQ(o[i], (i < 2 ? 0 : e + e) + (i < 3 ? 1 : e)) << i;
   }
 }
 
-// A chain of shared parts under conditions would take 2^60 evaluations, were each use evaluated anew.
+// A chain of shared parts under conditions would take 2^60 evaluations, were each use evaluated
+// anew.
 TEST(Interpreter, SharingUnderConditionsIsLinear) {
   Function f = parse_function("func f(X: param f32[1], O: out f32[1]) { }");
   Expr e = load(DType::F32, 0, {Index(0)});
@@ -115,7 +120,8 @@ TEST(Interpreter, WhileAndIf) {
       if mod(O[0], 2i32) == 0i32 { O[0] = O[0] / 2i32 } else { O[0] = O[0] * 3i32 + 1i32 }
       O[1] = O[1] + 1i32
     }
-  })", {}, x, o);
+  })",
+      {}, x, o);
   EXPECT_EQ(o, (std::vector<int32_t>{1, 111}));
 }
 
@@ -124,17 +130,21 @@ TEST(Interpreter, GatherByLoadedIndex) {
   std::vector<float> x = ramp(8), o(6);
   run(R"(func gather(I: param i64[3], X: param f32[8], O: out f32[6]) {
     for i in 0..3 { for j in 0..2 { O[2*i + j] = X[2*{(I[i])} + j] } }
-  })", {}, ids, x, o);
+  })",
+      {}, ids, x, o);
   EXPECT_EQ(o, (std::vector<float>{7, 8, 1, 2, 5, 6}));
 }
 
 TEST(Interpreter, ReportsAccessOutsideABuffer) {
   std::vector<float> x(8), o(8);
-  std::string e = error_running("func f(X: param f32[8], O: out f32[8]) { for i in 0..8 { O[i] = X[i + 1] } }", x, o);
+  std::string e = error_running(
+      "func f(X: param f32[8], O: out f32[8]) { for i in 0..8 { O[i] = X[i + 1] } }", x, o);
   EXPECT_SAYS(e, "function f, O[i] = X[i + 1] with i = 7: reads X[8], which has 8 elements");
-  e = error_running("func f(X: param f32[8], O: out f32[8]) { for i in 0..8 { O[i - 1] = X[i] } }", x, o);
+  e = error_running("func f(X: param f32[8], O: out f32[8]) { for i in 0..8 { O[i - 1] = X[i] } }",
+                    x, o);
   EXPECT_SAYS(e, "with i = 0: stores to O[-1], which has 8 elements");
-  e = error_running("func f(X: param f32[8], O: out f32[8]) { alloc T: thread f32[2] { } T[0] = 1.0 }", x, o);
+  e = error_running(
+      "func f(X: param f32[8], O: out f32[8]) { alloc T: thread f32[2] { } T[0] = 1.0 }", x, o);
   EXPECT_SAYS(e, "stores to T, which is not allocated here");
   e = error_running("func f(X: param f32[8], O: out f32[8]) { X[0] = 1.0 }", x, o);
   EXPECT_SAYS(e, "stores to X, which is an input");
@@ -142,12 +152,16 @@ TEST(Interpreter, ReportsAccessOutsideABuffer) {
 
 TEST(Interpreter, ReportsReadsOfWhatWasNotWritten) {
   std::vector<float> o(8);
-  EXPECT_SAYS(error_running("func f(O: out f32[8]) { O[0] = O[1] }", o), "reads O[1], which was not written");
-  EXPECT_SAYS(error_running("func f(O: out f32[8]) { alloc T: thread f32[4] { T[0] = 1.0 O[0] = T[0] + T[2] } }", o),
-              "reads T[2], which was not written");
+  EXPECT_SAYS(error_running("func f(O: out f32[8]) { O[0] = O[1] }", o),
+              "reads O[1], which was not written");
+  EXPECT_SAYS(
+      error_running(
+          "func f(O: out f32[8]) { alloc T: thread f32[4] { T[0] = 1.0 O[0] = T[0] + T[2] } }", o),
+      "reads T[2], which was not written");
   // A second life of the buffer starts unwritten.
   EXPECT_SAYS(error_running("func f(O: out f32[8]) { for i in 0..2 { alloc T: thread f32[4] { "
-                            "if [i] == 0 { T[0] = 1.0 } O[i] = T[0] } } }", o),
+                            "if [i] == 0 { T[0] = 1.0 } O[i] = T[0] } } }",
+                            o),
               "with i = 1: reads T[0], which was not written");
   EXPECT_EQ(error_running("func f(O: out f32[8]) { O[1] = 2.0 O[0] = O[1] }", o), "");
 }
@@ -162,23 +176,50 @@ TEST(Interpreter, ReportsRaces) {
   std::vector<float> o(16);
   EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[0] = 1.0 } }", o),
               "with t = 1: race: stores to O[0]");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t + 1] = 1.0 if [t] > 1 { O[8] = O[t] } } }", o),
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t + 1] = 1.0 if "
+                            "[t] > 1 { O[8] = O[t] } } }",
+                            o),
               "race: reads O[2]");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { O[15] = 1.0 barrier parallel for t in 0..4 { if [t] == 3 { O[15] = 1.0 } else { O[t] = O[15] } } }", o),
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { O[15] = 1.0 barrier parallel for t in 0..4 { "
+                            "if [t] == 3 { O[15] = 1.0 } else { O[t] = O[15] } } }",
+                            o),
               "race: stores to O[15]");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t] = 1.0 } parallel for t in 0..4 { O[t + 4] = O[-t + 3] } }", o),
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t] = 1.0 } "
+                            "parallel for t in 0..4 { O[t + 4] = O[-t + 3] } }",
+                            o),
               "race: reads O[3]");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { O[0] = 1.0 parallel for t in 0..4 { O[t + 4] = O[0] } }", o), "race: reads O[0]");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { alloc S: shared f32[4] { parallel for t in 0..4 { S[0] = 1.0 } } }", o), "race: stores to S[0]");
-  EXPECT_EQ(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t] = 1.0 } barrier parallel for t in 0..4 { O[t + 4] = O[-t + 3] } }", o), "");
-  EXPECT_EQ(error_running("func f(O: out f32[16]) { O[0] = 1.0 barrier parallel for t in 0..4 { O[t + 4] = O[0] } }", o), "");
-  EXPECT_EQ(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { alloc T: thread f32[1] { T[0] = 2.0 O[t] = T[0] } } }", o), "");
-  EXPECT_EQ(error_running("func f(O: out f32[16]) { alloc S: shared f32[4] { for i in 0..3 { parallel for t in 0..4 { S[t] = 1.0 } barrier } } }", o), "");
+  EXPECT_SAYS(
+      error_running(
+          "func f(O: out f32[16]) { O[0] = 1.0 parallel for t in 0..4 { O[t + 4] = O[0] } }", o),
+      "race: reads O[0]");
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { alloc S: shared f32[4] { parallel for t in "
+                            "0..4 { S[0] = 1.0 } } }",
+                            o),
+              "race: stores to S[0]");
+  EXPECT_EQ(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { O[t] = 1.0 } barrier "
+                          "parallel for t in 0..4 { O[t + 4] = O[-t + 3] } }",
+                          o),
+            "");
+  EXPECT_EQ(error_running("func f(O: out f32[16]) { O[0] = 1.0 barrier parallel for t in 0..4 { "
+                          "O[t + 4] = O[0] } }",
+                          o),
+            "");
+  EXPECT_EQ(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { alloc T: thread "
+                          "f32[1] { T[0] = 2.0 O[t] = T[0] } } }",
+                          o),
+            "");
+  EXPECT_EQ(error_running("func f(O: out f32[16]) { alloc S: shared f32[4] { for i in 0..3 { "
+                          "parallel for t in 0..4 { S[t] = 1.0 } barrier } } }",
+                          o),
+            "");
   InterpretOptions off{.check_races = false};
   EXPECT_NO_THROW(run("func f(O: out f32[16]) { parallel for t in 0..4 { O[0] = 1.0 } }", off, o));
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { parallel for u in 0..4 { O[4*t + u] = 1.0 } } }", o),
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { parallel for u in "
+                            "0..4 { O[4*t + u] = 1.0 } } }",
+                            o),
               "a parallel loop inside a parallel loop");
-  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { barrier } }", o), "a barrier inside a parallel loop");
+  EXPECT_SAYS(error_running("func f(O: out f32[16]) { parallel for t in 0..4 { barrier } }", o),
+              "a barrier inside a parallel loop");
 }
 
 // Serially x[i + 1] = x[i] spreads the first element; as a vector it shifts.
@@ -205,15 +246,23 @@ TEST(Interpreter, VectorizedLoopsGoStatementByStatement) {
       O[i + 4] = O[-i + 4]
       if [i] >= 2 { let j = 2*i { O[j] = O[i + 4] * 10.0 } } else { O[0] = 9.0 }
     }
-  })", {}, o);
+  })",
+      {}, o);
   // O[1..3] = 1 2 3; O[5..7] = 3 2 1; O[4] = 10 O[6], O[6] = 10 O[7]; O[0] = 9
   EXPECT_EQ(o, (std::vector<float>{9, 1, 2, 3, 20, 3, 10, 1}));
-  EXPECT_SAYS(error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { O[0] = f32([i]) } }", o),
-              "lanes 0 and 1 of a vectorized loop store different values to O[0]");
-  EXPECT_EQ(error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { O[0] = 2.0 } }", o), "");
-  EXPECT_SAYS(error_running("func f(O: out f32[8]) { O[0] = 0.0 vectorize for i in 0..4 { O[0] = O[0] + f32([i]) } }", o),
-              "store different values to O[0]");
-  EXPECT_SAYS(error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { alloc T: thread f32[1] { T[0] = 1.0 } } }", o),
+  EXPECT_SAYS(
+      error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { O[0] = f32([i]) } }", o),
+      "lanes 0 and 1 of a vectorized loop store different values to O[0]");
+  EXPECT_EQ(error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { O[0] = 2.0 } }", o),
+            "");
+  EXPECT_SAYS(
+      error_running(
+          "func f(O: out f32[8]) { O[0] = 0.0 vectorize for i in 0..4 { O[0] = O[0] + f32([i]) } }",
+          o),
+      "store different values to O[0]");
+  EXPECT_SAYS(error_running("func f(O: out f32[8]) { vectorize for i in 0..4 { alloc T: thread "
+                            "f32[1] { T[0] = 1.0 } } }",
+                            o),
               "an alloc inside a vectorized loop");
 }
 
@@ -225,7 +274,8 @@ TEST(Interpreter, LoopsInsideVectorizedLoops) {
       for k in 0..min(9, i) { O[i] = O[i] + f32([k + 1]) }
       while O[i] > 2.0 { O[i] = O[i] - 1.0 }
     }
-  })", {}, o);
+  })",
+      {}, o);
   EXPECT_EQ((std::vector<float>(o.begin(), o.begin() + 4)), (std::vector<float>{0, 1, 2, 2}));
 }
 
@@ -243,15 +293,19 @@ TEST(Interpreter, StopsAfterTooManySteps) {
 
 TEST(Interpreter, UnknownCallsAreNamed) {
   std::vector<float> o(1);
-  EXPECT_SAYS(error_running("func f(O: out f32[1]) { call helper(O[0]) }", o), "call of helper, which is no function of the program");
-  EXPECT_SAYS(error_running("func f(O: out f32[1]) { O[0] = @magic:f32(1.0) }", o), "does not know the intrinsic magic of 1 arguments");
+  EXPECT_SAYS(error_running("func f(O: out f32[1]) { call helper(O[0]) }", o),
+              "call of helper, which is no function of the program");
+  EXPECT_SAYS(error_running("func f(O: out f32[1]) { O[0] = @magic:f32(1.0) }", o),
+              "does not know the intrinsic magic of 1 arguments");
 }
 
 TEST(Interpreter, HoldsAllDTypes) {
   // Each: a value that wraps or rounds on the way through the dtype.
   auto one = [](const std::string& t, const std::string& expr, auto zero) {
     std::vector<decltype(zero)> o(1, zero);
-    run("func f(O: out " + t + "[1]) { alloc T: thread " + t + "[1] { T[0] = " + expr + " O[0] = T[0] } }", {}, o);
+    run("func f(O: out " + t + "[1]) { alloc T: thread " + t + "[1] { T[0] = " + expr +
+            " O[0] = T[0] } }",
+        {}, o);
     return o[0];
   };
   EXPECT_EQ(one("i8", "i8([300])", int8_t{}), 44);
@@ -273,7 +327,10 @@ TEST(Interpreter, HoldsAllDTypes) {
 TEST(Interpreter, ReadsAllDTypes) {
   auto back = []<class T>(const std::string& t, std::vector<T> x) {
     std::vector<T> o(x.size());
-    run(fmt::format("func f(X: param {0}[{1}], O: out {0}[{1}]) {{ for i in 0..{1} {{ O[i] = X[i] }} }}", t, x.size()), {}, x, o);
+    run(fmt::format(
+            "func f(X: param {0}[{1}], O: out {0}[{1}]) {{ for i in 0..{1} {{ O[i] = X[i] }} }}", t,
+            x.size()),
+        {}, x, o);
     EXPECT_EQ(o, x) << t;
   };
   back("i8", std::vector<int8_t>{-128, 127});
@@ -321,7 +378,8 @@ TEST(CountStores, WalksTheLoops) {
   EXPECT_EQ(count_stores(f, "E"), int64_t{2 + 5 + 7 + 8} * 1000000);
   EXPECT_EQ(count_stores(f, "O"), 1 + 1 + 7 + 7 + 0 + 0 + 1 + 1);
   EXPECT_THROW(count_stores(f, "Q"), InternalError);
-  Function g = parse_function("func g(O: out f32[4]) { O[0] = 1.0 while O[0] > 0.0 { O[0] = 0.0 } }");
+  Function g =
+      parse_function("func g(O: out f32[4]) { O[0] = 1.0 while O[0] > 0.0 { O[0] = 0.0 } }");
   EXPECT_THROW(count_stores(g, "O"), InternalError);
 }
 
@@ -376,19 +434,25 @@ TEST(InterpretProgram, RunsStepsOverTheArena) {
 }
 
 TEST(InterpretProgram, FindsFaults) {
-  EXPECT_SAYS(program_error("step inc(x, a) step inc(a, b) step bytes(b, h) step inc(a, y)"), "reads X[1], which was not written");
+  EXPECT_SAYS(program_error("step inc(x, a) step inc(a, b) step bytes(b, h) step inc(a, y)"),
+              "reads X[1], which was not written");
   EXPECT_SAYS(program_error("step inc(a, y)"), "reads X[0], which was not written");
   EXPECT_SAYS(program_error("step half(x, y)"), "output y: element 4 is never written");
-  EXPECT_SAYS(program_error("step half(x + 20, y)"), "tensor x of 8 elements is given from byte 20 on");
-  EXPECT_SAYS(program_error("step inc(x, w)"), "tensor w of 4 elements is given from byte 0 on as Y of 8 elements");
-  EXPECT_SAYS(program_error("step half(x, w)"), "tensor w is an input or a constant but Y is written");
+  EXPECT_SAYS(program_error("step half(x + 20, y)"),
+              "tensor x of 8 elements is given from byte 20 on");
+  EXPECT_SAYS(program_error("step inc(x, w)"),
+              "tensor w of 4 elements is given from byte 0 on as Y of 8 elements");
+  EXPECT_SAYS(program_error("step half(x, w)"),
+              "tensor w is an input or a constant but Y is written");
 }
 
 TEST(InterpretProgram, StepsWithoutBarrierMustNotMeet) {
-  EXPECT_EQ(program_error("step half(x, a) nobarrier step half(x + 16, a + 16) step inc(a, y)"), "");
-  std::string text = std::string(chain) +
-                     "func spread(X: param f32[8], Y: out f32[8]) { parallel for i in 0..8 { Y[i] = X[i] } }\n"
-                     "step spread(x, a) nobarrier step spread(a, y)";
+  EXPECT_EQ(program_error("step half(x, a) nobarrier step half(x + 16, a + 16) step inc(a, y)"),
+            "");
+  std::string text =
+      std::string(chain) +
+      "func spread(X: param f32[8], Y: out f32[8]) { parallel for i in 0..8 { Y[i] = X[i] } }\n"
+      "step spread(x, a) nobarrier step spread(a, y)";
   std::vector<float> x = ramp(8), y(8);
   auto run_text = [&] { interpret(parse_program(text), {x.data()}, {y.data()}); };
   EXPECT_THROW(run_text(), InternalError);

@@ -64,15 +64,15 @@ TEST(LoopText, KeepsNumbers) {
   BufferId y = f.add_buffer({.name = "X", .dtype = DType::F32, .size = 8, .written = true});
   f.fresh("i");
   VarId v = f.fresh("i");
-  f.body = make_for({.var = v, .extent = 8}, make_store(y, Index(Aff::of(v)), load(DType::F32, x, {Index(Aff::of(v))})));
-  EXPECT_EQ(to_text(f),
-            "func g(X: param f32[8], X#2: out f32[8]) {\n"
-            "  vars i, i#1\n"
-            "  buffers unused: shared f32[3], X, X#2\n"
-            "  for i#1 in 0..8 {\n"
-            "    X#2[i#1] = X[i#1]\n"
-            "  }\n"
-            "}\n");
+  f.body = make_for({.var = v, .extent = 8},
+                    make_store(y, Index(Aff::of(v)), load(DType::F32, x, {Index(Aff::of(v))})));
+  EXPECT_EQ(to_text(f), "func g(X: param f32[8], X#2: out f32[8]) {\n"
+                        "  vars i, i#1\n"
+                        "  buffers unused: shared f32[3], X, X#2\n"
+                        "  for i#1 in 0..8 {\n"
+                        "    X#2[i#1] = X[i#1]\n"
+                        "  }\n"
+                        "}\n");
   Function back = parse_function(to_text(f));
   EXPECT_TRUE(equal(back.body, f.body));
   EXPECT_EQ(back.params, f.params);
@@ -100,8 +100,10 @@ TEST(LoopText, SurvivesDamage) {
   int refused = 0;
   for (int i = 0; i < 3000; ++i) {
     std::string t = example;
-    if (i % 2) t[rng() % t.size()] = "()[]{}%@.,0'\"-\n\\#:ex"[rng() % 21];
-    else t.resize(rng() % t.size());
+    if (i % 2)
+      t[rng() % t.size()] = "()[]{}%@.,0'\"-\n\\#:ex"[rng() % 21];
+    else
+      t.resize(rng() % t.size());
     refused += !error_of(t).empty();
   }
   EXPECT_GT(refused, 2000);
@@ -111,16 +113,21 @@ TEST(LoopText, SaysWhatIsWrongAndWhere) {
   auto in = [](const std::string& body) { return "func f(X: out f32[8]) {\n" + body + "\n}"; };
   EXPECT_EQ(error_of(in("Y[0] = 1.0")), "function, line 2: buffer Y is not declared");
   EXPECT_EQ(error_of(in("X[i] = 1.0")), "function, line 2: i is not a variable in scope");
-  EXPECT_EQ(error_of(in("for i in 1..3 { }")), "function, line 2: a loop begins at 0, or at max(0, ...)");
+  EXPECT_EQ(error_of(in("for i in 1..3 { }")),
+            "function, line 2: a loop begins at 0, or at max(0, ...)");
   EXPECT_EQ(error_of(in("for i in 0..-3 { }")), "function, line 2: a loop's extent is -3");
-  EXPECT_EQ(error_of(in("for i in max(0, i)..3 { }")), "function, line 2: a loop's bound uses the loop's own variable");
-  EXPECT_EQ(error_of(in("for i in 0..min(3, ceildiv(4, 0)) { }")), "function, line 2: a loop bound is divided by 0");
+  EXPECT_EQ(error_of(in("for i in max(0, i)..3 { }")),
+            "function, line 2: a loop's bound uses the loop's own variable");
+  EXPECT_EQ(error_of(in("for i in 0..min(3, ceildiv(4, 0)) { }")),
+            "function, line 2: a loop bound is divided by 0");
   EXPECT_EQ(error_of(in("if 1 { }")), "function, line 2: the condition of if is i64");
   EXPECT_EQ(error_of(in("alloc Q { }")), "function, line 2: Q is not declared");
   EXPECT_EQ(error_of(in("alloc Q: heap f32[3] { }")),
             "function, line 2: 'heap' is not a scope: param, out, shared, thread, stack, register");
-  EXPECT_EQ(error_of(in("alloc Q: thread f32[-3] { }")), "function, line 2: a buffer of -3 elements");
-  EXPECT_EQ(error_of(in("alloc X: thread f32[3] { }")), "function, line 2: buffer X is declared twice");
+  EXPECT_EQ(error_of(in("alloc Q: thread f32[-3] { }")),
+            "function, line 2: a buffer of -3 elements");
+  EXPECT_EQ(error_of(in("alloc X: thread f32[3] { }")),
+            "function, line 2: buffer X is declared twice");
   EXPECT_EQ(error_of("func f() {"), "function, line 1: expected '}', found the end");
   EXPECT_EQ(error_of("func f() { } 3"), "function, line 1: expected the end, found '3'");
   std::string deep;
