@@ -3,8 +3,12 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <random>
 #include <set>
 
+#include "base/error.h"
+#include "base/text.h"
+#include "import/import.h"
 #include "node_data.h"
 
 namespace burnish::test {
@@ -44,6 +48,33 @@ TEST_P(NodeData, PassAndNoneIsWrong) {
   std::printf("%s: %d plain and %d expanded tests pass\n", GetParam().kind, plain, expanded);
   EXPECT_GE(plain, GetParam().plain);
   EXPECT_GE(expanded, GetParam().expanded);
+}
+
+// Every operator's converter and shape inference, over damaged models: an error in a sentence or a graph, never a crash
+// and never an internal error.
+TEST(DamagedModels, OfEveryOperator) {
+  const std::filesystem::path data = onnx_data_folder();
+  if (data.empty()) GTEST_SKIP() << "the onnx package is not installed: run tools/setup.sh";
+  const auto seed = std::random_device{}();
+  std::mt19937 random(seed);
+  const ImportOptions small{.max_tensor_bytes = 1 << 24, .max_made_bytes = 1 << 26};
+  for (const auto& folder : node_tests(data, "node")) {
+    const std::string whole = read_file(folder / "model.onnx");
+    for (int round = 0; round < 6; ++round) {
+      std::string bytes = whole;
+      for (int k = 0; k < 1 + round % 2; ++k) {
+        char& c = bytes[random() % bytes.size()];
+        c = random() % 2 == 0 ? static_cast<char>(random()) : static_cast<char>(c ^ (1 << random() % 8));
+      }
+      try {
+        import_model(bytes, folder.filename().string(), {}, small);
+      } catch (const UserError&) {
+      } catch (const Unsupported&) {
+      } catch (const std::exception& e) {
+        ADD_FAILURE() << folder.filename() << " with seed " << seed << ": " << e.what();
+      }
+    }
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NodeData,
