@@ -14,6 +14,7 @@ namespace burnish::loop {
 
 namespace {
 
+constexpr int64_t most_elements = int64_t{1} << 32;
 constexpr uint32_t several = std::numeric_limits<uint32_t>::max();
 
 double min_nan(double a, double b) {
@@ -49,6 +50,8 @@ Cell cell(const Scalar& s) {
 }  // namespace
 
 void Memory::resize(int64_t n, bool shared) {
+  check(n >= 0 && n <= most_elements, "a buffer of {} elements is more than the interpreter holds",
+        n);
   auto size = static_cast<size_t>(n);
   cells.resize(size);
   marks.resize(size);

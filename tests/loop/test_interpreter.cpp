@@ -166,6 +166,12 @@ TEST(Interpreter, ReportsReadsOfWhatWasNotWritten) {
   EXPECT_EQ(error_running("func f(O: out f32[8]) { O[1] = 2.0 O[0] = O[1] }", o), "");
 }
 
+TEST(Interpreter, RefusesBuffersBeyondMemory) {
+  std::vector<float> o(1);
+  EXPECT_SAYS(error_running("func f(O: out f32[1]) { alloc T: thread f32[9999999999999] { } }", o),
+              "a buffer of 9999999999999 elements is more than the interpreter holds");
+}
+
 TEST(Interpreter, LeavesUnwrittenOutputsAlone) {
   std::vector<float> o = {5, 6};
   run("func f(O: out f32[2]) { O[1] = 1.0 }", {}, o);
