@@ -16,13 +16,14 @@ namespace burnish {
 
 namespace {
 
-std::pair<Graph, std::vector<UnsupportedOp>> import_bytes(std::string_view bytes, std::string_view name,
+std::pair<Graph, std::vector<UnsupportedOp>> import_bytes(std::string_view bytes,
+                                                          std::string_view name,
                                                           const std::filesystem::path& folder,
                                                           const ImportOptions& options) {
   const ErrorContext context(fmt::format("importing {}", name));
   try {
     const auto model = onnx::parse_model(bytes, name);
-    onnx::Importer importer(name, folder, options);
+    onnx::Importer importer(folder, options);
     Graph graph = importer.run(*model);
     return {std::move(graph), importer.gaps()};
   } catch (const std::bad_alloc&) {
@@ -36,8 +37,8 @@ std::filesystem::path folder_of(const std::filesystem::path& file) {
 
 }  // namespace
 
-Graph import_model(std::string_view bytes, std::string_view name, const std::filesystem::path& folder,
-                   const ImportOptions& options) {
+Graph import_model(std::string_view bytes, std::string_view name,
+                   const std::filesystem::path& folder, const ImportOptions& options) {
   auto [graph, gaps] = import_bytes(bytes, name, folder, options);
   if (!gaps.empty()) throw Unsupported(fmt::format("{}: {}", name, unsupported_text(gaps)));
   return std::move(graph);
@@ -48,13 +49,15 @@ Graph import_model(const std::filesystem::path& file, const ImportOptions& optio
   return import_model(mapped.bytes(), file.string(), folder_of(file), options);
 }
 
-std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file, const ImportOptions& options) {
+std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file,
+                                           const ImportOptions& options) {
   const onnx::MappedFile mapped(file, options.max_file_bytes);
   const ErrorContext context(fmt::format("reading {}", file.string()));
   return onnx::declared_inputs(onnx::parse_model(mapped.bytes(), file.string())->graph());
 }
 
-std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options) {
+std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file,
+                                            const ImportOptions& options) {
   const onnx::MappedFile mapped(file, options.max_file_bytes);
   return import_bytes(mapped.bytes(), file.string(), folder_of(file), options).second;
 }
@@ -65,10 +68,11 @@ std::string unsupported_text(const std::vector<UnsupportedOp>& ops) {
   std::string lines;
   for (const UnsupportedOp& op : ops) {
     nodes += op.nodes.size();
-    const std::vector<std::string> first(op.nodes.begin(), op.nodes.begin() + static_cast<std::ptrdiff_t>(
-                                                                                  std::min(shown, op.nodes.size())));
-    lines += fmt::format("\n  {} ({}x): {}; {}{}", op.op, op.nodes.size(), op.reason, fmt::join(first, ", "),
-                         op.nodes.size() > shown ? ", …" : "");
+    const std::vector<std::string> first(
+        op.nodes.begin(),
+        op.nodes.begin() + static_cast<std::ptrdiff_t>(std::min(shown, op.nodes.size())));
+    lines += fmt::format("\n  {} ({}x): {}; {}{}", op.op, op.nodes.size(), op.reason,
+                         fmt::join(first, ", "), op.nodes.size() > shown ? ", …" : "");
   }
   return fmt::format("{} of its nodes cannot be compiled:{}", nodes, lines);
 }

@@ -13,16 +13,18 @@
 namespace burnish {
 
 struct ImportOptions {
-  // Shapes of inputs by name; they replace what the model declares. -1 keeps the declared size of that axis.
+  // Shapes of inputs by name; they replace what the model declares. -1 keeps the declared size of
+  // that axis.
   std::map<std::string, std::vector<int64_t>, std::less<>> shapes;
-  // Values of inputs that are known when the model is compiled; the graph has no such inputs any more. Needed where a
-  // model takes a shape, axes or the like as an input.
+  // Values of inputs that are known when the model is compiled; the graph has no such inputs any
+  // more. Needed where a model takes a shape, axes or the like as an input.
   std::map<std::string, TensorPtr, std::less<>> constants;
   // What a hostile file may cost at most.
-  uint64_t max_file_bytes = uint64_t{2} << 30;    // of the model file; protobuf reads no more
-  uint64_t max_tensor_bytes = uint64_t{64} << 30; // of one tensor, intermediate ones included
-  uint64_t max_made_bytes = uint64_t{1} << 30;    // of constants that follow from shapes, all together
-  uint64_t max_nodes = 1'000'000;                 // after functions and loops are inlined
+  uint64_t max_file_bytes = uint64_t{2} << 30;     // of the model file; protobuf reads no more
+  uint64_t max_tensor_bytes = uint64_t{64} << 30;  // of one tensor, intermediate ones included
+  uint64_t max_made_bytes = uint64_t{1}
+                            << 30;  // of constants that follow from shapes, all together
+  uint64_t max_nodes = 1'000'000;   // after functions and loops are inlined
 };
 
 // An operator, attribute or type that Burnish has no way to express.
@@ -32,28 +34,31 @@ struct UnsupportedOp {
   std::vector<std::string> nodes;  // every node it concerns, by name or "#position"
 };
 
-// The graph of a model file, shapes inferred for the given input shapes, constants of shape arithmetic folded.
-// UserError names file, node and reason; Unsupported lists all gaps of the model at once.
+// The graph of a model file, shapes inferred for the given input shapes, constants of shape
+// arithmetic folded. UserError names file, node and reason; Unsupported lists all gaps of the model
+// at once.
 Graph import_model(const std::filesystem::path& file, const ImportOptions& options = {});
 
-// The same from memory. `name` stands for the file in messages. External data lies in `folder`; without one it is
-// refused.
-Graph import_model(std::string_view bytes, std::string_view name, const std::filesystem::path& folder,
-                   const ImportOptions& options = {});
+// The same from memory. `name` stands for the file in messages. External data lies in `folder`;
+// without one it is refused.
+Graph import_model(std::string_view bytes, std::string_view name,
+                   const std::filesystem::path& folder, const ImportOptions& options = {});
 
 // An input as the model declares it, before any shape is given.
 struct DeclaredInput {
   std::string name;
-  std::string dtype;              // f32, or the file format's name for a type that Burnish lacks
+  std::string dtype;  // f32, or the file format's name for a type that Burnish lacks
   bool has_shape = false;
   std::vector<std::string> dims;  // "3", "height", or "?" for a size without a name
 };
 
 // The inputs that a user of the model gives, in its order.
-std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file, const ImportOptions& options = {});
+std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file,
+                                           const ImportOptions& options = {});
 
 // All gaps of a model at once; empty when import_model would succeed. UserError as import_model.
-std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file, const ImportOptions& options = {});
+std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file,
+                                            const ImportOptions& options = {});
 
 // "2 operators are not supported: …", one line each.
 std::string unsupported_text(const std::vector<UnsupportedOp>& ops);

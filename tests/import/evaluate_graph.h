@@ -11,7 +11,8 @@
 
 namespace burnish::test {
 
-// Outputs of a graph for the given inputs, in the graph's order. Every node is evaluated as if all were constant.
+// Outputs of a graph for the given inputs, in the graph's order. Every node is evaluated as if all
+// were constant.
 inline std::vector<TensorPtr> evaluate_graph(Graph g, const std::vector<TensorPtr>& inputs) {
   for (size_t i = 0; i < g.inputs.size(); ++i) g.values[g.inputs[i]].constant = inputs.at(i);
   for (const Node& n : g.nodes) {

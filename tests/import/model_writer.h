@@ -45,7 +45,16 @@ class Message {
   std::string text_;
 };
 
-enum OnnxType { kFloat = 1, kUint8 = 2, kInt8 = 3, kInt32 = 6, kInt64 = 7, kString = 8, kBool = 9, kHalf = 10 };
+enum OnnxType {
+  kFloat = 1,
+  kUint8 = 2,
+  kInt8 = 3,
+  kInt32 = 6,
+  kInt64 = 7,
+  kString = 8,
+  kBool = 9,
+  kHalf = 10
+};
 
 inline Message int_attribute(const std::string& name, int64_t v) {
   return Message().bytes(1, name).number(3, v).number(20, 2);
@@ -67,8 +76,9 @@ inline Message graph_attribute(const std::string& name, const Message& graph) {
 }
 
 inline Message node(const std::string& op, const std::vector<std::string>& inputs,
-                    const std::vector<std::string>& outputs, const std::vector<Message>& attributes = {},
-                    const std::string& name = "", const std::string& domain = "") {
+                    const std::vector<std::string>& outputs,
+                    const std::vector<Message>& attributes = {}, const std::string& name = "",
+                    const std::string& domain = "") {
   Message m;
   for (const auto& i : inputs) m.bytes(1, i);
   for (const auto& o : outputs) m.bytes(2, o);
@@ -79,12 +89,12 @@ inline Message node(const std::string& op, const std::vector<std::string>& input
   return m;
 }
 
-template <class T>
-std::string raw(const std::vector<T>& values) {
+template <class T> std::string raw(const std::vector<T>& values) {
   return {reinterpret_cast<const char*>(values.data()), values.size() * sizeof(T)};
 }
 
-inline Message tensor(const std::string& name, int type, const std::vector<int64_t>& dims, std::string_view data) {
+inline Message tensor(const std::string& name, int type, const std::vector<int64_t>& dims,
+                      std::string_view data) {
   Message m;
   for (int64_t d : dims) m.number(1, d);
   return m.number(2, type).bytes(8, name).bytes(9, data);
@@ -93,7 +103,8 @@ inline Message int_tensor(const std::string& name, const std::vector<int64_t>& v
   return tensor(name, kInt64, {static_cast<int64_t>(values.size())}, raw(values));
 }
 
-inline Message external_tensor(const std::string& name, const std::vector<int64_t>& dims, const std::string& location,
+inline Message external_tensor(const std::string& name, const std::vector<int64_t>& dims,
+                               const std::string& location,
                                const std::vector<std::pair<std::string, std::string>>& more = {}) {
   Message m;
   for (int64_t d : dims) m.number(1, d);
@@ -117,7 +128,8 @@ inline Message value_info(const std::string& name, int type, const std::vector<D
   for (const Dim& d : dims) {
     shape.message(1, d.symbol.empty() ? Message().number(1, d.size) : Message().bytes(2, d.symbol));
   }
-  return Message().bytes(1, name).message(2, Message().message(1, Message().number(1, type).message(2, shape)));
+  return Message().bytes(1, name).message(
+      2, Message().message(1, Message().number(1, type).message(2, shape)));
 }
 
 struct GraphParts {
@@ -138,7 +150,8 @@ inline Message opset(const std::string& domain, int64_t version) {
   return Message().bytes(1, domain).number(2, version);
 }
 
-inline std::string model(const GraphParts& p, int64_t version = 17, const std::vector<Message>& functions = {}) {
+inline std::string model(const GraphParts& p, int64_t version = 17,
+                         const std::vector<Message>& functions = {}) {
   Message m;
   m.number(1, 8).message(8, opset("", version)).message(8, opset("local", 1)).message(7, graph(p));
   for (const auto& f : functions) m.message(25, f);

@@ -27,8 +27,10 @@ std::vector<TensorPtr> read_set(const fs::path& folder, const std::string& stem)
 
 // Empty when equal within ONNX's own tolerance.
 std::string difference(const Tensor& got, const Tensor& want) {
-  if (got.dtype != want.dtype) return fmt::format("type {} instead of {}", name_of(got.dtype), name_of(want.dtype));
-  if (got.shape != want.shape) return fmt::format("shape {} instead of {}", shape_text(got.shape), shape_text(want.shape));
+  if (got.dtype != want.dtype)
+    return fmt::format("type {} instead of {}", name_of(got.dtype), name_of(want.dtype));
+  if (got.shape != want.shape)
+    return fmt::format("shape {} instead of {}", shape_text(got.shape), shape_text(want.shape));
   for (int64_t i = 0; i < want.size(); ++i) {
     const Scalar a = got.get(i), b = want.get(i);
     bool same = a.i == b.i;
@@ -44,14 +46,16 @@ std::string difference(const Tensor& got, const Tensor& want) {
   return "";
 }
 
-// Whether the first input is a shape or a bound rather than data: ConstantOfShape, Range, the windows.
+// Whether the first input is a shape or a bound rather than data: ConstantOfShape, Range, the
+// windows.
 bool decides_shape(const std::vector<TensorPtr>& inputs) {
   if (inputs.size() == 1) return is_int(inputs[0]->dtype) && inputs[0]->shape.size() <= 1;
-  return std::all_of(inputs.begin(), inputs.end(), [](const TensorPtr& t) { return t->shape.empty(); });
+  return std::all_of(inputs.begin(), inputs.end(),
+                     [](const TensorPtr& t) { return t->shape.empty(); });
 }
 
-// What is handed to a compiled model, and what has to be known when it is compiled: shapes, axes and the like that the
-// test passes as inputs. Nothing is a constant unless the import asks for it.
+// What is handed to a compiled model, and what has to be known when it is compiled: shapes, axes
+// and the like that the test passes as inputs. Nothing is a constant unless the import asks for it.
 struct Imported {
   Graph graph;
   std::vector<size_t> fed;  // which of the test's inputs remain
@@ -59,7 +63,8 @@ struct Imported {
 
 Imported import_for(const fs::path& model, const std::vector<TensorPtr>& inputs) {
   const std::vector<DeclaredInput> declared = declared_inputs(model);
-  require(declared.size() >= inputs.size(), "{} inputs for {} declared ones", inputs.size(), declared.size());
+  require(declared.size() >= inputs.size(), "{} inputs for {} declared ones", inputs.size(),
+          declared.size());
   for (bool fixed : {false, true}) {
     ImportOptions options;
     Imported result;
@@ -132,7 +137,8 @@ fs::path onnx_data_folder() {
 std::vector<fs::path> node_tests(const fs::path& data, const std::string& kind) {
   std::vector<fs::path> folders;
   for (const auto& entry : fs::directory_iterator(data / kind)) {
-    if (entry.is_directory() && fs::exists(entry.path() / "model.onnx")) folders.push_back(entry.path());
+    if (entry.is_directory() && fs::exists(entry.path() / "model.onnx"))
+      folders.push_back(entry.path());
   }
   std::sort(folders.begin(), folders.end());
   return folders;

@@ -7,8 +7,8 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "import/import.h"
 #include "evaluate_graph.h"
+#include "import/import.h"
 #include "model_writer.h"
 
 namespace burnish::test {
@@ -29,7 +29,8 @@ class ExternalData : public testing::Test {
   }
   void TearDown() override { fs::remove_all(base_); }
 
-  std::string with(const std::string& location, const std::vector<std::pair<std::string, std::string>>& more = {}) {
+  std::string with(const std::string& location,
+                   const std::vector<std::pair<std::string, std::string>>& more = {}) {
     return model({.nodes = {node("Add", {"x", "w"}, {"y"})},
                   .initializers = {external_tensor("w", {2}, location, more)},
                   .inputs = {value_info("x", kFloat, {2})},

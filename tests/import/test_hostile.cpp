@@ -1,4 +1,5 @@
-// Files that are broken, or made to harm: a sentence that says where and why, in bounded time and memory.
+// Files that are broken, or made to harm: a sentence that says where and why, in bounded time and
+// memory.
 #include <gtest/gtest.h>
 
 #include <chrono>
@@ -42,11 +43,14 @@ std::string rich_model() {
   p.inputs = {value_info("x", kFloat, {1, 2, 5, 5})};
   p.outputs = {value_info("y", kFloat, {1, 3, 9})};
   p.initializers = {tensor("w", kFloat, {3, 2, 3, 3}, raw(std::vector<float>(54, 0.5f))),
-                    int_tensor("shape", {1, 3, -1}), tensor("yes", kBool, {}, std::string(1, '\1'))};
-  const GraphParts branch{.nodes = {node("Neg", {"c"}, {"b"})}, .outputs = {value_info("b", kFloat, {})}};
+                    int_tensor("shape", {1, 3, -1}),
+                    tensor("yes", kBool, {}, std::string(1, '\1'))};
+  const GraphParts branch{.nodes = {node("Neg", {"c"}, {"b"})},
+                          .outputs = {value_info("b", kFloat, {})}};
   p.nodes = {node("Conv", {"x", "w"}, {"c"}, {ints_attribute("kernel_shape", {3, 3})}, "conv"),
-             node("If", {"yes"}, {"i"}, {graph_attribute("then_branch", graph(branch)),
-                                        graph_attribute("else_branch", graph(branch))}),
+             node("If", {"yes"}, {"i"},
+                  {graph_attribute("then_branch", graph(branch)),
+                   graph_attribute("else_branch", graph(branch))}),
              node("Twice", {"i"}, {"t"}, {}, "call", "local"),
              node("Reshape", {"t", "shape"}, {"r"}, {}, "reshape"),
              node("LeakyRelu", {"r"}, {"y"}, {float_attribute("alpha", 0.1f)})};
@@ -63,7 +67,9 @@ TEST(Hostile, TheUndamagedModelsImport) {
 
 TEST(Hostile, NoOnnxAtAll) {
   expect_failure("", {"m.onnx", "is empty"});
-  expect_failure("\x7f" "ELF and more", {"m.onnx is no ONNX model"});
+  expect_failure("\x7f"
+                 "ELF and more",
+                 {"m.onnx is no ONNX model"});
   expect_failure(std::string(1000, '\0'), {"m.onnx is no ONNX model"});
   expect_failure(Message().number(1, 8).text(), {"holds no graph"});
 }
@@ -71,7 +77,8 @@ TEST(Hostile, NoOnnxAtAll) {
 TEST(Hostile, EveryTruncation) {
   const std::string whole = rich_model();
   for (size_t n = 0; n < whole.size(); ++n) {
-    // A cut between two fields may leave a smaller model that is fine; most leave none. None may crash.
+    // A cut between two fields may leave a smaller model that is fine; most leave none. None may
+    // crash.
     failure(whole.substr(0, n));
   }
   EXPECT_NE(failure(whole.substr(0, whole.size() / 2)), "");
@@ -128,7 +135,8 @@ TEST(Hostile, ResultsTooLargeToExist) {
   p.initializers = {int_tensor("s", {int64_t{1} << 45})};
   p.nodes = {node("ConstantOfShape", {"s"}, {"y"}, {}, "grow")};
   expect_failure(model(p), {"node grow (ConstantOfShape)", "bytes"});
-  p.initializers = {tensor("a", kInt64, {}, raw<int64_t>({0})), tensor("b", kInt64, {}, raw<int64_t>({int64_t{1} << 60})),
+  p.initializers = {tensor("a", kInt64, {}, raw<int64_t>({0})),
+                    tensor("b", kInt64, {}, raw<int64_t>({int64_t{1} << 60})),
                     tensor("c", kInt64, {}, raw<int64_t>({1}))};
   p.nodes = {node("Range", {"a", "b", "c"}, {"y"}, {}, "count")};
   expect_failure(model(p), {"node count (Range)"});
@@ -140,7 +148,9 @@ TEST(Hostile, CyclesAndDanglingNames) {
              node("Relu", {"b"}, {"y"}, {}, "third")};
   const std::string message = failure(model(p));
   EXPECT_NE(message.find("cycle through node"), std::string::npos) << message;
-  EXPECT_TRUE(message.find("first") != std::string::npos || message.find("second") != std::string::npos) << message;
+  EXPECT_TRUE(message.find("first") != std::string::npos ||
+              message.find("second") != std::string::npos)
+      << message;
 
   p = relu_parts();
   p.nodes = {node("Add", {"x", "ghost"}, {"y"}, {}, "sum")};
@@ -195,7 +205,8 @@ TEST(Hostile, WrongAttributesOfWindows) {
     return failure(model(p));
   };
   EXPECT_EQ(pool({ints_attribute("kernel_shape", {2, 2})}), "");
-  for (const std::vector<int64_t>& kernel : {std::vector<int64_t>{}, {0, 2}, {-1, 2}, {2}, {int64_t{1} << 62, 2}}) {
+  for (const std::vector<int64_t>& kernel :
+       {std::vector<int64_t>{}, {0, 2}, {-1, 2}, {2}, {int64_t{1} << 62, 2}}) {
     const std::string message = pool({ints_attribute("kernel_shape", kernel)});
     EXPECT_NE(message.find("kernel_shape"), std::string::npos) << message;
   }
@@ -221,9 +232,11 @@ TEST(Hostile, SequencesWhereTensorsBelong) {
   GraphParts p = relu_parts();
   p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("Relu", {"s"}, {"y"}, {}, "act")};
   expect_failure(model(p), {"Relu", "sequence"});
-  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("SequenceInsert", {"s", "s"}, {"y"}, {}, "put")};
+  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}),
+             node("SequenceInsert", {"s", "s"}, {"y"}, {}, "put")};
   expect_failure(model(p), {"SequenceInsert", "sequences of sequences"});
-  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}), node("SequenceAt", {"s", "s"}, {"y"}, {}, "take")};
+  p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}),
+             node("SequenceAt", {"s", "s"}, {"y"}, {}, "take")};
   expect_failure(model(p), {"node take (SequenceAt)", "a sequence is given"});
   p.nodes = {node("SequenceAt", {"x", "x"}, {"y"}, {}, "take")};
   expect_failure(model(p), {"node take (SequenceAt)", "a sequence is needed"});
@@ -231,17 +244,18 @@ TEST(Hostile, SequencesWhereTensorsBelong) {
   expect_failure(model(p), {"unsupported", "only tensors can leave"});
   for (const char* op : {"If", "Loop"}) {
     p.nodes = {node("SequenceConstruct", {"x", "x"}, {"s"}),
-               node(op, {"s"}, {"y"}, {graph_attribute("body", graph({})), graph_attribute("then_branch", graph({})),
-                                       graph_attribute("else_branch", graph({}))})};
+               node(op, {"s"}, {"y"},
+                    {graph_attribute("body", graph({})), graph_attribute("then_branch", graph({})),
+                     graph_attribute("else_branch", graph({}))})};
     EXPECT_NE(failure(model(p)), "") << op;
   }
 }
 
 TEST(Hostile, NestedSubgraphs) {
-  Message inner = graph({.nodes = {node("Relu", {"x"}, {"b"})}, .outputs = {value_info("b", kFloat, {})}});
+  Message inner =
+      graph({.nodes = {node("Relu", {"x"}, {"b"})}, .outputs = {value_info("b", kFloat, {})}});
   for (int depth = 0; depth < 2000; ++depth) {
-    inner = graph({.nodes = {node("If", {"c"}, {"b"},
-                                  {graph_attribute("then_branch", inner)})},
+    inner = graph({.nodes = {node("If", {"c"}, {"b"}, {graph_attribute("then_branch", inner)})},
                    .outputs = {value_info("b", kFloat, {})}});
   }
   const Message m = Message().number(1, 8).message(8, opset("", 17)).message(7, inner);
@@ -257,14 +271,16 @@ TEST(Hostile, FunctionsThatCallThemselvesOrExplode) {
   };
   GraphParts p = relu_parts();
   p.nodes = {node("F", {"x"}, {"y"}, {}, "call", "local")};
-  expect_failure(model(p, 17, {function("F", {node("F", {"a"}, {"b"}, {}, "", "local")})}), {"call", "recursive"});
+  expect_failure(model(p, 17, {function("F", {node("F", {"a"}, {"b"}, {}, "", "local")})}),
+                 {"call", "recursive"});
 
   // Each function calls the next one ten times: 10^12 nodes in two kilobytes.
   std::vector<Message> functions;
   for (int level = 0; level < 12; ++level) {
     std::vector<Message> nodes;
     for (int k = 0; k < 10; ++k) {
-      nodes.push_back(node(level == 11 ? "F" : "F" + std::to_string(level + 1), {k == 0 ? "a" : "t" + std::to_string(k)},
+      nodes.push_back(node(level == 11 ? "F" : "F" + std::to_string(level + 1),
+                           {k == 0 ? "a" : "t" + std::to_string(k)},
                            {k == 9 ? "b" : "t" + std::to_string(k + 1)}, {}, "", "local"));
     }
     functions.push_back(function(level == 0 ? "F" : "F" + std::to_string(level), nodes));
@@ -277,14 +293,17 @@ TEST(Hostile, FunctionsThatCallThemselvesOrExplode) {
 }
 
 TEST(Hostile, LoopsThatFillMemory) {
-  // Each step makes half a megabyte of constants out of nothing; a thousand loops of a thousand steps.
-  const Message body = graph({.nodes = {node("ConstantOfShape", {"n"}, {"e"}), node("Identity", {"c"}, {"go"})},
-                              .inputs = {value_info("i", kInt64, {}), value_info("c", kBool, {})},
-                              .outputs = {value_info("go", kBool, {}), value_info("e", kFloat, {})}});
+  // Each step makes half a megabyte of constants out of nothing; a thousand loops of a thousand
+  // steps.
+  const Message body =
+      graph({.nodes = {node("ConstantOfShape", {"n"}, {"e"}), node("Identity", {"c"}, {"go"})},
+             .inputs = {value_info("i", kInt64, {}), value_info("c", kBool, {})},
+             .outputs = {value_info("go", kBool, {}), value_info("e", kFloat, {})}});
   GraphParts p = relu_parts();
   p.initializers = {int_tensor("n", {65536}), tensor("m", kInt64, {}, raw<int64_t>({1000}))};
   for (int k = 0; k < 1000; ++k) {
-    p.nodes.push_back(node("Loop", {"m", ""}, {"l" + std::to_string(k)}, {graph_attribute("body", body)}));
+    p.nodes.push_back(
+        node("Loop", {"m", ""}, {"l" + std::to_string(k)}, {graph_attribute("body", body)}));
   }
   const std::string message = failure(model(p), {.max_made_bytes = 32 << 20});
   EXPECT_NE(message.find("need more than 33554432 bytes"), std::string::npos) << message;
@@ -305,9 +324,11 @@ TEST(Hostile, AllGapsAtOnce) {
   GraphParts p = relu_parts();
   p.nodes = {node("Magic", {"x"}, {"a"}, {}, "m1"), node("Magic", {"a"}, {"b"}, {}, "m2"),
              node("Fused", {"b"}, {"c"}, {}, "f", "com.vendor"),
-             node("Relu", {"x"}, {"d"}, {int_attribute("turbo", 1)}, "r"), node("Add", {"c", "d"}, {"y"})};
+             node("Relu", {"x"}, {"d"}, {int_attribute("turbo", 1)}, "r"),
+             node("Add", {"c", "d"}, {"y"})};
   const std::string message = failure(model(p));
-  for (const char* part : {"unsupported", "Magic (2x)", "m1, m2", "com.vendor.Fused (1x)", "'turbo'", "4 of its nodes"}) {
+  for (const char* part : {"unsupported", "Magic (2x)", "m1, m2", "com.vendor.Fused (1x)",
+                           "'turbo'", "4 of its nodes"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " is not in: " << message;
   }
 }

@@ -21,7 +21,8 @@ class Models : public testing::TestWithParam<Model> {};
 TEST_P(Models, Import) {
   const Model& m = GetParam();
   const auto file = std::filesystem::path(BURNISH_SOURCE_DIR) / "build" / "models" / m.file;
-  if (!std::filesystem::exists(file)) GTEST_SKIP() << file << " is missing: run tools/fetch_models.py and make_models.py";
+  if (!std::filesystem::exists(file))
+    GTEST_SKIP() << file << " is missing: run tools/fetch_models.py and make_models.py";
   const Graph g = import_model(file, {.shapes = {{m.input, m.shape}}});
   verify(g);
   ASSERT_EQ(g.inputs.size(), 1u);
@@ -31,7 +32,8 @@ TEST_P(Models, Import) {
   EXPECT_EQ(shapes, m.outputs);
   // Arithmetic on shapes is gone.
   for (const Node& n : g.nodes) {
-    for (const char* op : {"shape", "size", "range", "gather", "constant_of_shape"}) EXPECT_NE(n.op->name, op) << n.source;
+    for (const char* op : {"shape", "size", "range", "gather", "constant_of_shape"})
+      EXPECT_NE(n.op->name, op) << n.source;
   }
   EXPECT_TRUE(find_unsupported(file, {.shapes = {{m.input, m.shape}}}).empty());
 }
@@ -39,8 +41,14 @@ TEST_P(Models, Import) {
 INSTANTIATE_TEST_SUITE_P(
     All, Models,
     testing::Values(
-        Model{"centerface.onnx", "input.1", {1, 3, 544, 960}, {{1, 1, 136, 240}, {1, 2, 136, 240}, {1, 2, 136, 240}, {1, 10, 136, 240}}},
-        Model{"centerface.onnx", "input.1", {2, 3, 64, 32}, {{2, 1, 16, 8}, {2, 2, 16, 8}, {2, 2, 16, 8}, {2, 10, 16, 8}}},
+        Model{"centerface.onnx",
+              "input.1",
+              {1, 3, 544, 960},
+              {{1, 1, 136, 240}, {1, 2, 136, 240}, {1, 2, 136, 240}, {1, 10, 136, 240}}},
+        Model{"centerface.onnx",
+              "input.1",
+              {2, 3, 64, 32},
+              {{2, 1, 16, 8}, {2, 2, 16, 8}, {2, 2, 16, 8}, {2, 10, 16, 8}}},
         Model{"nudenet_320n.onnx", "images", {1, 3, 320, 320}, {{1, 22, 2100}}},
         Model{"nudenet_320n.onnx", "images", {1, 3, 640, 640}, {{1, 22, 8400}}},
         Model{"ppocr_det.onnx", "x", {1, 3, 640, 640}, {{1, 1, 640, 640}}},
@@ -51,7 +59,9 @@ INSTANTIATE_TEST_SUITE_P(
         Model{"resnet50.onnx", "input", {1, 3, 224, 224}, {{1, 1000}}}),
     [](const auto& info) {
       std::string name = info.param.file + "_" + shape_text(info.param.shape);
-      std::replace_if(name.begin(), name.end(), [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
+      std::replace_if(
+          name.begin(), name.end(),
+          [](char c) { return !std::isalnum(static_cast<unsigned char>(c)); }, '_');
       return name;
     });
 

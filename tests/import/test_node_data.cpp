@@ -1,4 +1,5 @@
-// ONNX's own tests, computed with the operators' formulas: what the importer and the formulas together get right.
+// ONNX's own tests, computed with the operators' formulas: what the importer and the formulas
+// together get right.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -25,8 +26,8 @@ class NodeData : public testing::TestWithParam<Expected> {};
 TEST_P(NodeData, PassAndNoneIsWrong) {
   const std::filesystem::path data = onnx_data_folder();
   if (data.empty()) GTEST_SKIP() << "the onnx package is not installed: run tools/setup.sh";
-  // Half-precision results one step apart from those of the reference, which rounds in another order; and a zero for
-  // which the reference has its own rounding error.
+  // Half-precision results one step apart from those of the reference, which rounds in another
+  // order; and a zero for which the reference has its own rounding error.
   const std::set<std::string> rounding = {
       "test_attention_4d_fp16",
       "test_attention_4d_fp16_expanded",
@@ -43,15 +44,16 @@ TEST_P(NodeData, PassAndNoneIsWrong) {
     const NodeResult result = run_node_test(folder, true);
     const bool passed = result.outcome == Outcome::Passed;
     (name.find("_expanded") == std::string::npos ? plain : expanded) += passed;
-    if (!rounding.contains(name)) EXPECT_NE(result.outcome, Outcome::Wrong) << name << ": " << result.why;
+    if (!rounding.contains(name))
+      EXPECT_NE(result.outcome, Outcome::Wrong) << name << ": " << result.why;
   }
   std::printf("%s: %d plain and %d expanded tests pass\n", GetParam().kind, plain, expanded);
   EXPECT_GE(plain, GetParam().plain);
   EXPECT_GE(expanded, GetParam().expanded);
 }
 
-// Every operator's converter and shape inference, over damaged models: an error in a sentence or a graph, never a crash
-// and never an internal error.
+// Every operator's converter and shape inference, over damaged models: an error in a sentence or a
+// graph, never a crash and never an internal error.
 TEST(DamagedModels, OfEveryOperator) {
   const std::filesystem::path data = onnx_data_folder();
   if (data.empty()) GTEST_SKIP() << "the onnx package is not installed: run tools/setup.sh";
@@ -64,7 +66,8 @@ TEST(DamagedModels, OfEveryOperator) {
       std::string bytes = whole;
       for (int k = 0; k < 1 + round % 2; ++k) {
         char& c = bytes[random() % bytes.size()];
-        c = random() % 2 == 0 ? static_cast<char>(random()) : static_cast<char>(c ^ (1 << random() % 8));
+        c = random() % 2 == 0 ? static_cast<char>(random())
+                              : static_cast<char>(c ^ (1 << random() % 8));
       }
       try {
         import_model(bytes, folder.filename().string(), {}, small);
@@ -78,8 +81,9 @@ TEST(DamagedModels, OfEveryOperator) {
 }
 
 INSTANTIATE_TEST_SUITE_P(All, NodeData,
-                         testing::Values(Expected{"node", 1000, 380}, Expected{"simple", 15, 0},
-                                         Expected{"pytorch-converted", 82, 0}, Expected{"pytorch-operator", 35, 0}),
+                         testing::Values(Expected{"node", 1030, 380}, Expected{"simple", 15, 0},
+                                         Expected{"pytorch-converted", 82, 0},
+                                         Expected{"pytorch-operator", 35, 0}),
                          [](const auto& info) {
                            std::string name = info.param.kind;
                            std::replace(name.begin(), name.end(), '-', '_');

@@ -17,7 +17,8 @@ ValueId by_heads(NodeContext& n, ValueId v, int64_t heads) {
   const Shape s = n.type_of(v).shape;
   if (s.size() == 4) return v;
   require(s.size() == 3, "an operand of rank {} is given, but 3 or 4 is needed", s.size());
-  require(heads > 0 && s[2] % heads == 0, "{} heads do not divide the last axis of {}", heads, shape_text(s));
+  require(heads > 0 && s[2] % heads == 0, "{} heads do not divide the last axis of {}", heads,
+          shape_text(s));
   return n.transpose(n.reshape(v, {s[0], s[1], heads, s[2] / heads}), {0, 2, 1, 3});
 }
 
@@ -36,7 +37,8 @@ ValueId repeated(NodeContext& n, ValueId v, int64_t times) {
 
 // 0 where query i may see key j, that is j - past <= i; else -inf.
 ValueId causal_bias(NodeContext& n, int64_t queries, int64_t keys, int64_t past, DType dtype) {
-  require(queries <= (1 << 26) / std::max<int64_t>(keys, 1), "a causal mask of {}x{} is too large", queries, keys);
+  require(queries <= (1 << 26) / std::max<int64_t>(keys, 1), "a causal mask of {}x{} is too large",
+          queries, keys);
   auto t = std::make_shared<Tensor>(dtype, Shape{queries, keys});
   for (int64_t i = 0; i < queries; ++i) {
     for (int64_t j = std::max<int64_t>(i + past + 1, 0); j < keys; ++j) {
@@ -56,7 +58,8 @@ ValueId mask_bias(NodeContext& n, ValueId mask, int64_t keys, DType dtype) {
   if (s.back() == keys) return mask;
   std::vector<int64_t> pads(2 * s.size(), 0);
   pads.back() = keys - s.back();
-  return n.add("pad", {mask, n.int_vector(pads), n.scalar(-infinity, dtype)}, attrs({{"mode", text("constant")}}));
+  return n.add("pad", {mask, n.int_vector(pads), n.scalar(-infinity, dtype)},
+               attrs({{"mode", text("constant")}}));
 }
 
 // Sequences that end early: key j of batch b counts if j < length[b].
@@ -84,7 +87,8 @@ std::vector<ValueId> attention(NodeContext& n) {
   const ValueId present_key = k, present_value = v;
 
   const Shape qs = n.type_of(q).shape, ks = n.type_of(k).shape;
-  require(ks[1] > 0 && qs[1] % ks[1] == 0, "{} query heads cannot share {} key heads", qs[1], ks[1]);
+  require(ks[1] > 0 && qs[1] % ks[1] == 0, "{} query heads cannot share {} key heads", qs[1],
+          ks[1]);
   k = repeated(n, k, qs[1] / ks[1]);
   v = repeated(n, v, qs[1] / ks[1]);
 
@@ -134,15 +138,15 @@ std::vector<ValueId> rotary(NodeContext& n) {
   if (given.size() == 4) {
     x = n.transpose(x, {0, 2, 1, 3});
   } else {
-    require(given.size() == 3 && heads > 0 && given[2] % heads == 0, "{} heads do not divide {}", heads,
-            shape_text(given));
+    require(given.size() == 3 && heads > 0 && given[2] % heads == 0, "{} heads do not divide {}",
+            heads, shape_text(given));
     x = n.reshape(x, {given[0], given[1], heads, given[2] / heads});
   }
   const Shape s = n.type_of(x).shape;  // batch, sequence, heads, size
   int64_t turned = n.attr_i("rotary_embedding_dim", 0);
   if (turned == 0) turned = s[3];
-  require(turned > 0 && turned <= s[3] && turned % 2 == 0, "'rotary_embedding_dim' is {} for heads of size {}", turned,
-          s[3]);
+  require(turned > 0 && turned <= s[3] && turned % 2 == 0,
+          "'rotary_embedding_dim' is {} for heads of size {}", turned, s[3]);
 
   const auto table = [&](size_t i) {
     ValueId t = n.in(i);
@@ -151,7 +155,8 @@ std::vector<ValueId> rotary(NodeContext& n) {
   };
   const ValueId cosine = table(1), sine = table(2);
   const auto part = [&](int64_t start, int64_t end, int64_t step) {
-    return n.add("slice", {x, n.int_vector({start}), n.int_vector({end}), n.int_vector({3}), n.int_vector({step})});
+    return n.add("slice", {x, n.int_vector({start}), n.int_vector({end}), n.int_vector({3}),
+                           n.int_vector({step})});
   };
   const ValueId x1 = interleaved ? part(0, turned, 2) : part(0, turned / 2, 1);
   const ValueId x2 = interleaved ? part(1, turned, 2) : part(turned / 2, turned, 1);

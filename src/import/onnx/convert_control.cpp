@@ -1,5 +1,5 @@
-// Branches and loops whose course is known when the model is compiled: the branch taken, or the body repeated, becomes
-// part of the graph. Those that depend on data are gaps.
+// Branches and loops whose course is known when the model is compiled: the branch taken, or the
+// body repeated, becomes part of the graph. Those that depend on data are gaps.
 #include <algorithm>
 
 #include "import/onnx/node_context.h"
@@ -36,19 +36,21 @@ ValueId stacked(NodeContext& n, const std::vector<ValueId>& parts, int64_t axis,
   }
   if (reversed) std::reverse(slices.begin(), slices.end());
   const auto rank = static_cast<int64_t>(n.type_of(slices[0]).shape.size());
-  return slices.size() == 1 ? slices[0] : n.add("concat", slices, attrs({{"axis", integer(normal_axis(axis, rank))}}));
+  return slices.size() == 1
+             ? slices[0]
+             : n.add("concat", slices, attrs({{"axis", integer(normal_axis(axis, rank))}}));
 }
 
-// Inputs: trip count?, condition?, carried…; the body takes (iteration, condition, carried…) and gives
-// (condition, carried…, one element of each scanned output…).
+// Inputs: trip count?, condition?, carried…; the body takes (iteration, condition, carried…) and
+// gives (condition, carried…, one element of each scanned output…).
 std::vector<ValueId> loop(NodeContext& n) {
   const auto* body = n.attr_graph("body");
   require(body != nullptr, "its body is missing");
   require(body->input_size() >= 2 && n.inputs() == static_cast<size_t>(body->input_size()),
           "its body takes {} inputs, but {} are given", body->input_size(), n.inputs());
   const size_t carried_count = n.inputs() - 2;
-  require(body->output_size() >= 1 + static_cast<int>(carried_count), "its body has {} outputs, but {} values are carried",
-          body->output_size(), carried_count);
+  require(body->output_size() >= 1 + static_cast<int>(carried_count),
+          "its body has {} outputs, but {} values are carried", body->output_size(), carried_count);
   const size_t scanned_count = static_cast<size_t>(body->output_size()) - 1 - carried_count;
 
   int64_t trips = max_iterations + 1;
@@ -72,7 +74,8 @@ std::vector<ValueId> loop(NodeContext& n) {
     for (size_t k = 0; k < scanned_count; ++k) scanned[k].push_back(out[1 + carried_count + k]);
   }
   for (size_t k = 0; k < scanned_count; ++k) {
-    if (n.wants(carried_count + k) || !scanned[k].empty()) carried.push_back(stacked(n, scanned[k], 0, false));
+    if (n.wants(carried_count + k) || !scanned[k].empty())
+      carried.push_back(stacked(n, scanned[k], 0, false));
   }
   return carried;
 }
@@ -83,18 +86,21 @@ std::vector<ValueId> scan(NodeContext& n) {
   require(body != nullptr, "its body is missing");
   if (n.opset() < 9) n.gap("Scan of opset 8 is not supported");
   const int64_t scanned_in = n.attr_i("num_scan_inputs", 0);
-  require(scanned_in > 0 && static_cast<size_t>(scanned_in) <= n.inputs(), "'num_scan_inputs' is {}, but {} inputs are given",
-          scanned_in, n.inputs());
+  require(scanned_in > 0 && static_cast<size_t>(scanned_in) <= n.inputs(),
+          "'num_scan_inputs' is {}, but {} inputs are given", scanned_in, n.inputs());
   const size_t ins = static_cast<size_t>(scanned_in), states = n.inputs() - ins;
-  require(static_cast<size_t>(body->output_size()) >= states, "its body has {} outputs, but {} states",
-          body->output_size(), states);
+  require(static_cast<size_t>(body->output_size()) >= states,
+          "its body has {} outputs, but {} states", body->output_size(), states);
   const size_t outs = static_cast<size_t>(body->output_size()) - states;
   const auto in_axes = n.attr_ints("scan_input_axes", std::vector<int64_t>(ins, 0));
   const auto in_reversed = n.attr_ints("scan_input_directions", std::vector<int64_t>(ins, 0));
   const auto out_axes = n.attr_ints("scan_output_axes", std::vector<int64_t>(outs, 0));
   const auto out_reversed = n.attr_ints("scan_output_directions", std::vector<int64_t>(outs, 0));
-  require(in_axes.size() == ins && in_reversed.size() == ins && out_axes.size() == outs && out_reversed.size() == outs,
-          "the lists of axes and directions do not have one entry for each of {} inputs and {} outputs", ins, outs);
+  require(
+      in_axes.size() == ins && in_reversed.size() == ins && out_axes.size() == outs &&
+          out_reversed.size() == outs,
+      "the lists of axes and directions do not have one entry for each of {} inputs and {} outputs",
+      ins, outs);
 
   int64_t steps = -1;
   std::vector<int64_t> axes;
@@ -106,7 +112,8 @@ std::vector<ValueId> scan(NodeContext& n) {
   }
   if (steps > max_iterations) n.gap("it runs more than {} times", max_iterations);
 
-  std::vector<ValueId> state(n.all_inputs().begin(), n.all_inputs().begin() + static_cast<std::ptrdiff_t>(states));
+  std::vector<ValueId> state(n.all_inputs().begin(),
+                             n.all_inputs().begin() + static_cast<std::ptrdiff_t>(states));
   std::vector<std::vector<ValueId>> scanned(outs);
   for (int64_t i = 0; i < steps; ++i) {
     std::vector<ValueId> in = state;
@@ -119,7 +126,8 @@ std::vector<ValueId> scan(NodeContext& n) {
     std::copy_n(out.begin(), states, state.begin());
     for (size_t k = 0; k < outs; ++k) scanned[k].push_back(out[states + k]);
   }
-  for (size_t k = 0; k < outs; ++k) state.push_back(stacked(n, scanned[k], out_axes[k], out_reversed[k] != 0));
+  for (size_t k = 0; k < outs; ++k)
+    state.push_back(stacked(n, scanned[k], out_axes[k], out_reversed[k] != 0));
   return state;
 }
 

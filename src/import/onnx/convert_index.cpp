@@ -10,16 +10,19 @@ std::vector<ValueId> gather(NodeContext& n) {
 }
 
 std::vector<ValueId> gather_elements(NodeContext& n) {
-  return {n.add("gather_elements", {n.in(0), n.in(1)}, attrs({{"axis", integer(n.attr_i("axis", 0))}}))};
+  return {n.add("gather_elements", {n.in(0), n.in(1)},
+                attrs({{"axis", integer(n.attr_i("axis", 0))}}))};
 }
 
 std::vector<ValueId> gather_nd(NodeContext& n) {
-  return {n.add("gather_nd", {n.in(0), n.in(1)}, attrs({{"batch_dims", integer(n.attr_i("batch_dims", 0))}}))};
+  return {n.add("gather_nd", {n.in(0), n.in(1)},
+                attrs({{"batch_dims", integer(n.attr_i("batch_dims", 0))}}))};
 }
 
 std::vector<ValueId> scatter_elements(NodeContext& n) {
   return {n.add("scatter_elements", {n.in(0), n.in(1), n.in(2)},
-                attrs({{"axis", integer(n.attr_i("axis", 0))}, {"reduction", text(n.attr_s("reduction", "none"))}}))};
+                attrs({{"axis", integer(n.attr_i("axis", 0))},
+                       {"reduction", text(n.attr_s("reduction", "none"))}}))};
 }
 
 std::vector<ValueId> scatter_nd(NodeContext& n) {
@@ -32,7 +35,8 @@ std::vector<ValueId> one_hot(NodeContext& n) {
   if (!depth) n.gap("input 1 is computed at run time, but it decides the result's shape");
   require(depth->size() == 1, "the depth has to be one number, but has {} elements", depth->size());
   const Scalar s = evaluate_cast(DType::I64, depth->get(0));
-  return {n.add("one_hot", {n.in(0), n.int_vector({s.i}), n.in(2)}, attrs({{"axis", integer(n.attr_i("axis", -1))}}))};
+  return {n.add("one_hot", {n.in(0), n.int_vector({s.i}), n.in(2)},
+                attrs({{"axis", integer(n.attr_i("axis", -1))}}))};
 }
 
 std::vector<ValueId> reverse_sequence(NodeContext& n) {

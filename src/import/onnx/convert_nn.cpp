@@ -13,11 +13,14 @@ std::vector<int64_t> spatial(const Shape& shape) {
 
 namespace {
 
-// Sizes near the limit of 64 bits come from hostile files only; below this no sum of a few of them overflows.
+// Sizes near the limit of 64 bits come from hostile files only; below this no sum of a few of them
+// overflows.
 constexpr int64_t max_window = int64_t{1} << 31;
 
-void require_window(const std::vector<int64_t>& values, size_t count, int64_t lowest, std::string_view what) {
-  require(values.size() == count, "'{}' has {} entries, but {} are needed", what, values.size(), count);
+void require_window(const std::vector<int64_t>& values, size_t count, int64_t lowest,
+                    std::string_view what) {
+  require(values.size() == count, "'{}' has {} entries, but {} are needed", what, values.size(),
+          count);
   for (int64_t v : values) {
     require(v >= lowest && v < max_window, "'{}' holds {}, which is out of range", what, v);
   }
@@ -31,8 +34,9 @@ Windows read_windows(NodeContext& n, std::vector<int64_t> kernel) {
   Windows w;
   w.kernel = n.attr_ints("kernel_shape", kernel);
   require(!w.kernel.empty(), "the attribute 'kernel_shape' is missing");
-  require(kernel.empty() || w.kernel == kernel, "'kernel_shape' ({}) differs from the weights' shape ({})",
-          shape_text(w.kernel), shape_text(kernel));
+  require(kernel.empty() || w.kernel == kernel,
+          "'kernel_shape' ({}) differs from the weights' shape ({})", shape_text(w.kernel),
+          shape_text(kernel));
   w.strides = n.attr_ints("strides", std::vector<int64_t>(rank, 1));
   w.dilations = n.attr_ints("dilations", std::vector<int64_t>(rank, 1));
   w.pads = n.attr_ints("pads", std::vector<int64_t>(2 * rank, 0));
@@ -61,7 +65,8 @@ Windows read_windows(NodeContext& n, std::vector<int64_t> kernel) {
 }
 
 Attrs window_attrs(const Windows& w, bool with_kernel) {
-  Attrs a = attrs({{"strides", ints(w.strides)}, {"dilations", ints(w.dilations)}, {"pads", ints(w.pads)}});
+  Attrs a = attrs(
+      {{"strides", ints(w.strides)}, {"dilations", ints(w.dilations)}, {"pads", ints(w.pads)}});
   if (with_kernel) a.set("kernel", w.kernel);
   return a;
 }
@@ -77,8 +82,10 @@ std::vector<ValueId> conv(NodeContext& n) {
   return {n.add("conv", in, a)};
 }
 
-// The padding that makes a transposed convolution's output as large as output_shape, or as SAME asks for.
-void fit_output(NodeContext& n, Windows& w, std::vector<int64_t>& output_padding, const std::string& mode) {
+// The padding that makes a transposed convolution's output as large as output_shape, or as SAME
+// asks for.
+void fit_output(NodeContext& n, Windows& w, std::vector<int64_t>& output_padding,
+                const std::string& mode) {
   const std::vector<int64_t> size = spatial(n.shape(0));
   const size_t rank = size.size();
   std::vector<int64_t> wanted = n.attr_ints("output_shape");
@@ -90,7 +97,8 @@ void fit_output(NodeContext& n, Windows& w, std::vector<int64_t>& output_padding
   }
   require_window(wanted, rank, 0, "output_shape");
   for (size_t i = 0; i < rank; ++i) {
-    const int64_t full = w.strides[i] * (size[i] - 1) + output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1;
+    const int64_t full =
+        w.strides[i] * (size[i] - 1) + output_padding[i] + (w.kernel[i] - 1) * w.dilations[i] + 1;
     const int64_t total = full - wanted[i];
     if (total < 0) {
       output_padding[i] -= total;
@@ -117,14 +125,17 @@ std::vector<ValueId> conv_transpose(NodeContext& n) {
   return {n.add("conv_transpose", in, a)};
 }
 
-// A depthwise convolution that looks back only; the samples before the first come from the last call.
+// A depthwise convolution that looks back only; the samples before the first come from the last
+// call.
 std::vector<ValueId> causal_conv(NodeContext& n) {
   require(n.rank(0) == 3 && n.rank(1) == 3, "its input and weights need three axes");
   const int64_t batch = n.shape(0)[0], channels = n.shape(0)[1], past = n.shape(1)[2] - 1;
   ValueId x = n.in(0);
   if (past > 0) {
-    const ValueId before = n.has(3) ? n.in(3)
-                                    : n.constant_of(std::make_shared<Tensor>(n.dtype(0), Shape{batch, channels, past}));
+    const ValueId before =
+        n.has(3)
+            ? n.in(3)
+            : n.constant_of(std::make_shared<Tensor>(n.dtype(0), Shape{batch, channels, past}));
     x = n.add("concat", {before, x}, attrs({{"axis", integer(2)}}));
   }
   std::vector<ValueId> in{x, n.in(1)};
@@ -162,8 +173,12 @@ std::vector<ValueId> lp_pool(NodeContext& n) {
   return {n.add("lp_pool", {n.in(0)}, a)};
 }
 
-std::vector<ValueId> global_average_pool(NodeContext& n) { return {n.add("global_average_pool", {n.in(0)})}; }
-std::vector<ValueId> global_max_pool(NodeContext& n) { return {n.add("global_max_pool", {n.in(0)})}; }
+std::vector<ValueId> global_average_pool(NodeContext& n) {
+  return {n.add("global_average_pool", {n.in(0)})};
+}
+std::vector<ValueId> global_max_pool(NodeContext& n) {
+  return {n.add("global_max_pool", {n.in(0)})};
+}
 std::vector<ValueId> global_lp_pool(NodeContext& n) {
   return {n.add("global_lp_pool", {n.in(0)}, attrs({{"p", integer(n.attr_i("p", 2))}}))};
 }

@@ -24,13 +24,14 @@ std::vector<ValueId> instance_norm(NodeContext& n) {
 std::vector<ValueId> group_norm(NodeContext& n) {
   n.ignore({"stash_type"});
   const int64_t groups = n.attr_i("num_groups", 0);
-  require(n.rank(0) >= 2 && groups > 0 && n.shape(0)[1] % groups == 0, "{} groups do not divide the channels of {}",
-          groups, shape_text(n.shape(0)));
+  require(n.rank(0) >= 2 && groups > 0 && n.shape(0)[1] % groups == 0,
+          "{} groups do not divide the channels of {}", groups, shape_text(n.shape(0)));
   const int64_t channels = n.shape(0)[1];
   const auto per_channel = [&](size_t i) {
     if (n.opset() >= 21 || n.shape(i) != Shape{groups}) return n.in(i);
     const ValueId column = n.reshape(n.in(i), {groups, 1});
-    return n.reshape(n.add("expand", {column, n.int_vector({groups, channels / groups})}), {channels});
+    return n.reshape(n.add("expand", {column, n.int_vector({groups, channels / groups})}),
+                     {channels});
   };
   Attrs a = epsilon(n);
   a.set("num_groups", groups);
@@ -51,7 +52,8 @@ std::vector<ValueId> layer_norm(NodeContext& n) {
   const ValueId mean = n.reduce("reduce_mean", n.in(0), axes, true);
   const ValueId centred = n.add("sub", {n.in(0), mean});
   const ValueId variance = n.reduce("reduce_mean", n.add("mul", {centred, centred}), axes, true);
-  const ValueId shifted = n.add("add", {variance, n.scalar_like(n.attr_f("epsilon", 1e-5f), variance)});
+  const ValueId shifted =
+      n.add("add", {variance, n.scalar_like(n.attr_f("epsilon", 1e-5f), variance)});
   out.insert(out.end(), {mean, n.add("reciprocal", {n.add("sqrt", {shifted})})});
   return out;
 }
@@ -64,12 +66,14 @@ std::vector<ValueId> rms_norm(NodeContext& n) {
 }
 
 std::vector<ValueId> lp_norm(NodeContext& n) {
-  return {n.add("lp_norm", {n.in(0)},
-                attrs({{"axis", integer(n.attr_i("axis", -1))}, {"p", integer(n.attr_i("p", 2))}}))};
+  return {
+      n.add("lp_norm", {n.in(0)},
+            attrs({{"axis", integer(n.attr_i("axis", -1))}, {"p", integer(n.attr_i("p", 2))}}))};
 }
 
 std::vector<ValueId> mean_variance_norm(NodeContext& n) {
-  return {n.add("mean_variance_norm", {n.in(0)}, attrs({{"axes", ints(n.attr_ints("axes", {0, 2, 3}))}}))};
+  return {n.add("mean_variance_norm", {n.in(0)},
+                attrs({{"axes", ints(n.attr_ints("axes", {0, 2, 3}))}}))};
 }
 
 std::vector<ValueId> lrn(NodeContext& n) {
@@ -82,8 +86,11 @@ std::vector<ValueId> lrn(NodeContext& n) {
 
 // Before opset 13 these work on the matrix of the axes before `axis` and those from it on.
 std::vector<ValueId> softmax(NodeContext& n) {
-  const std::string_view op = n.op_type() == "Softmax" ? "softmax" : n.op_type() == "LogSoftmax" ? "log_softmax" : "hardmax";
-  const int64_t axis = normal_axis(n.attr_i("axis", n.opset() >= 13 ? -1 : 1), std::max<int64_t>(n.rank(0), 1));
+  const std::string_view op = n.op_type() == "Softmax"      ? "softmax"
+                              : n.op_type() == "LogSoftmax" ? "log_softmax"
+                                                            : "hardmax";
+  const int64_t axis =
+      normal_axis(n.attr_i("axis", n.opset() >= 13 ? -1 : 1), std::max<int64_t>(n.rank(0), 1));
   if (n.opset() >= 13 || axis == n.rank(0) - 1) {
     return {n.add(op, {n.in(0)}, attrs({{"axis", integer(axis)}}))};
   }

@@ -19,7 +19,8 @@ std::vector<ValueId> present_inputs(NodeContext& n, size_t at_most) {
 
 Attrs scale_attrs(NodeContext& n) {
   n.ignore({"saturate", "precision"});
-  return attrs({{"axis", integer(n.attr_i("axis", 1))}, {"block_size", integer(n.attr_i("block_size", 0))}});
+  return attrs(
+      {{"axis", integer(n.attr_i("axis", 1))}, {"block_size", integer(n.attr_i("block_size", 0))}});
 }
 
 std::vector<ValueId> quantize(NodeContext& n) {
@@ -27,7 +28,8 @@ std::vector<ValueId> quantize(NodeContext& n) {
   const int64_t to = n.attr_i("output_dtype", 0);
   if (to != 0) {
     const auto dtype = dtype_of(static_cast<int32_t>(to));
-    if (!dtype) n.gap("elements of type {} are not supported", onnx_type_name(static_cast<int32_t>(to)));
+    if (!dtype)
+      n.gap("elements of type {} are not supported", onnx_type_name(static_cast<int32_t>(to)));
     a.set("to", std::string(name_of(*dtype)));
   }
   return {n.add("quantize_linear", present_inputs(n, 3), a)};
@@ -38,9 +40,13 @@ std::vector<ValueId> dequantize(NodeContext& n) {
   return {n.add("dequantize_linear", present_inputs(n, 3), scale_attrs(n))};
 }
 
-std::vector<ValueId> dynamic_quantize(NodeContext& n) { return n.add_many("dynamic_quantize_linear", {n.in(0)}); }
+std::vector<ValueId> dynamic_quantize(NodeContext& n) {
+  return n.add_many("dynamic_quantize_linear", {n.in(0)});
+}
 
-std::vector<ValueId> matmul_integer(NodeContext& n) { return {n.add("matmul_integer", present_inputs(n, 4))}; }
+std::vector<ValueId> matmul_integer(NodeContext& n) {
+  return {n.add("matmul_integer", present_inputs(n, 4))};
+}
 
 std::vector<ValueId> conv_integer(NodeContext& n) {
   Attrs a = window_attrs(read_windows(n, spatial(n.shape(1))), false);
@@ -55,7 +61,8 @@ ValueId dequantized(NodeContext& n, size_t i, int64_t axis) {
 }
 
 ValueId requantized(NodeContext& n, ValueId y, int64_t axis) {
-  return n.add("quantize_linear", {y, n.cast(n.in(6), DType::F32), n.in(7)}, attrs({{"axis", integer(axis)}}));
+  return n.add("quantize_linear", {y, n.cast(n.in(6), DType::F32), n.in(7)},
+               attrs({{"axis", integer(axis)}}));
 }
 
 // Computed on the real numbers that the operands stand for.

@@ -1,5 +1,5 @@
-// RNN, GRU and LSTM, one copy of the cell a time step. The products with the inputs of all steps are one matrix product
-// before the steps.
+// RNN, GRU and LSTM, one copy of the cell a time step. The products with the inputs of all steps
+// are one matrix product before the steps.
 #include <algorithm>
 #include <array>
 
@@ -37,9 +37,9 @@ struct Cell {
 
 // What the cells of one direction need.
 struct Direction {
-  ValueId r;                   // recurrence weights [hidden, gates * hidden]
-  ValueId recurrence_bias;     // [gates * hidden] or none: GRU alone keeps it apart
-  ValueId peepholes;           // [3 * hidden] or none
+  ValueId r;                // recurrence weights [hidden, gates * hidden]
+  ValueId recurrence_bias;  // [gates * hidden] or none: GRU alone keeps it apart
+  ValueId peepholes;        // [3 * hidden] or none
   bool linear_before_reset, input_forget;
 };
 
@@ -82,7 +82,8 @@ State lstm_step(const Cell& cell, const Direction& d, ValueId x, State s) {
     return d.peepholes == no_value ? v : cell.add(v, cell.mul(cell.gate(d.peepholes, g), state));
   };
   const ValueId i = cell.activate(0, with_peephole(0, s.c));
-  const ValueId f = d.input_forget ? n.add("sub", {n.scalar_like(1, i), i}) : cell.activate(0, with_peephole(2, s.c));
+  const ValueId f = d.input_forget ? n.add("sub", {n.scalar_like(1, i), i})
+                                   : cell.activate(0, with_peephole(2, s.c));
   const ValueId candidate = cell.activate(1, cell.gate(gates, 3));
   const ValueId c = cell.add(cell.mul(f, s.c), cell.mul(i, candidate));
   const ValueId o = cell.activate(0, with_peephole(1, c));
@@ -114,14 +115,17 @@ std::vector<ValueId> recurrent(NodeContext& n, const Kind& kind) {
   for (const char* name : {"activation_alpha", "activation_beta"}) {
     if (!n.attr_floats(name).empty()) n.gap("the attribute '{}' is not supported", name);
   }
-  require(n.rank(0) == 3 && n.rank(1) == 3 && n.rank(2) == 3, "its input and weights need three axes");
+  require(n.rank(0) == 3 && n.rank(1) == 3 && n.rank(2) == 3,
+          "its input and weights need three axes");
   const ValueId x = batch_first ? n.transpose(n.in(0), {1, 0, 2}) : n.in(0);
   const Shape xs = n.type_of(x).shape;  // steps, batch, features
   const int64_t hidden = n.shape(2)[2], directions = n.shape(1)[0];
-  require(n.attr_i("hidden_size", hidden) == hidden, "'hidden_size' differs from the weights' {}", hidden);
-  require(directions == (direction == "bidirectional" ? 2 : 1), "weights for {} directions do not fit '{}'", directions,
-          direction);
-  if (xs[0] > max_steps || xs[0] == 0) n.gap("{} time steps are not supported, but 1 to {}", xs[0], max_steps);
+  require(n.attr_i("hidden_size", hidden) == hidden, "'hidden_size' differs from the weights' {}",
+          hidden);
+  require(directions == (direction == "bidirectional" ? 2 : 1),
+          "weights for {} directions do not fit '{}'", directions, direction);
+  if (xs[0] > max_steps || xs[0] == 0)
+    n.gap("{} time steps are not supported, but 1 to {}", xs[0], max_steps);
   if (n.has(4)) {
     for (int64_t length : n.int_list(4)) {
       if (length != xs[0]) n.gap("sequences of different lengths are not supported");
@@ -146,11 +150,13 @@ std::vector<ValueId> recurrent(NodeContext& n, const Kind& kind) {
   const bool linear = is_gru && n.attr_i("linear_before_reset", 0) != 0;
   const bool coupled = is_lstm && n.attr_i("input_forget", 0) != 0;
   const double clip = n.attr_f("clip", 0);
-  std::vector<std::vector<ValueId>> steps(static_cast<size_t>(xs[0]));  // a step: one value a direction
+  std::vector<std::vector<ValueId>> steps(
+      static_cast<size_t>(xs[0]));  // a step: one value a direction
   std::vector<ValueId> last_h, last_c;
   for (int64_t d = 0; d < directions; ++d) {
     const auto first = activations.begin() + d * static_cast<int64_t>(kind.activations.size());
-    const Cell cell{n, hidden, {first, first + static_cast<int64_t>(kind.activations.size())}, clip};
+    const Cell cell{
+        n, hidden, {first, first + static_cast<int64_t>(kind.activations.size())}, clip};
     ValueId projected = n.add("matmul", {x, n.transpose(one_direction(n, n.in(1), d), {1, 0})});
     Direction parts{.r = n.transpose(one_direction(n, n.in(2), d), {1, 0}),
                     .recurrence_bias = no_value,
@@ -172,7 +178,8 @@ std::vector<ValueId> recurrent(NodeContext& n, const Kind& kind) {
     const bool backwards = direction == "reverse" || d == 1;
     for (int64_t k = 0; k < xs[0]; ++k) {
       const int64_t t = backwards ? xs[0] - 1 - k : k;
-      const ValueId xt = n.add("squeeze", {n.slice(projected, 0, t, t + 1)}, attrs({{"axes", ints({0})}}));
+      const ValueId xt =
+          n.add("squeeze", {n.slice(projected, 0, t, t + 1)}, attrs({{"axes", ints({0})}}));
       state = kind.step(cell, parts, xt, state);
       steps[static_cast<size_t>(t)].push_back(state.h);
     }
@@ -190,8 +197,12 @@ std::vector<ValueId> recurrent(NodeContext& n, const Kind& kind) {
 }
 
 std::vector<ValueId> rnn(NodeContext& n) { return recurrent(n, {1, {"Tanh"}, rnn_step}); }
-std::vector<ValueId> gru(NodeContext& n) { return recurrent(n, {3, {"Sigmoid", "Tanh"}, gru_step}); }
-std::vector<ValueId> lstm(NodeContext& n) { return recurrent(n, {4, {"Sigmoid", "Tanh", "Tanh"}, lstm_step}); }
+std::vector<ValueId> gru(NodeContext& n) {
+  return recurrent(n, {3, {"Sigmoid", "Tanh"}, gru_step});
+}
+std::vector<ValueId> lstm(NodeContext& n) {
+  return recurrent(n, {4, {"Sigmoid", "Tanh", "Tanh"}, lstm_step});
+}
 
 constexpr OnnxOp table[] = {
     {"RNN", rnn},

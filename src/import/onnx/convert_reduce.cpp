@@ -34,7 +34,8 @@ std::vector<ValueId> reduce(NodeContext& n) {
     std::iota(axes.begin(), axes.end(), 0);
   }
   if (!axes.empty()) return {n.reduce(op->second, n.in(0), axes, keepdims)};
-  // Over no axis at all: what the operator does to an element alone, by reducing over a new axis of extent 1.
+  // Over no axis at all: what the operator does to an element alone, by reducing over a new axis of
+  // extent 1.
   const ValueId column = n.add("unsqueeze", {n.in(0)}, attrs({{"axes", ints({n.rank(0)})}}));
   return {n.reduce(op->second, column, {n.rank(0)}, false)};
 }
@@ -64,10 +65,21 @@ std::vector<ValueId> cumsum(NodeContext& n) {
 }
 
 constexpr OnnxOp table[] = {
-    {"ReduceSum", reduce},      {"ReduceMean", reduce},   {"ReduceMax", reduce},       {"ReduceMin", reduce},
-    {"ReduceProd", reduce},     {"ReduceL1", reduce},     {"ReduceL2", reduce},        {"ReduceLogSum", reduce},
-    {"ReduceLogSumExp", reduce}, {"ReduceSumSquare", reduce}, {"ArgMax", arg_extreme}, {"ArgMin", arg_extreme},
-    {"TopK", top_k},            {"CumSum", cumsum},       {"CumProd", cumsum},
+    {"ReduceSum", reduce},
+    {"ReduceMean", reduce},
+    {"ReduceMax", reduce},
+    {"ReduceMin", reduce},
+    {"ReduceProd", reduce},
+    {"ReduceL1", reduce},
+    {"ReduceL2", reduce},
+    {"ReduceLogSum", reduce},
+    {"ReduceLogSumExp", reduce},
+    {"ReduceSumSquare", reduce},
+    {"ArgMax", arg_extreme},
+    {"ArgMin", arg_extreme},
+    {"TopK", top_k},
+    {"CumSum", cumsum},
+    {"CumProd", cumsum},
 };
 
 }  // namespace

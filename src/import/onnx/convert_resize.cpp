@@ -11,7 +11,8 @@ ValueId unless_empty(NodeContext& n, size_t i) {
 }
 
 void require_constant(NodeContext& n, ValueId v, std::string_view what) {
-  if (v != no_value && !n.constant_value(v)) n.gap("its {} are computed at run time, but have to be constants", what);
+  if (v != no_value && !n.constant_value(v))
+    n.gap("its {} are computed at run time, but have to be constants", what);
 }
 
 ValueId resized(NodeContext& n, ValueId roi, ValueId scales, ValueId sizes, Attrs a) {
@@ -36,19 +37,22 @@ std::vector<ValueId> upsample(NodeContext& n) {
     scales = n.in(1);
   }
   return {resized(n, no_value, scales, no_value,
-                  attrs({{"mode", text(mode)}, {"coordinate_mode", text("asymmetric")}, {"nearest_mode", text("floor")}}))};
+                  attrs({{"mode", text(mode)},
+                         {"coordinate_mode", text("asymmetric")},
+                         {"nearest_mode", text("floor")}}))};
 }
 
 std::vector<ValueId> resize(NodeContext& n) {
   if (n.opset() < 11) return upsample(n);
-  Attrs a = attrs({{"mode", text(n.attr_s("mode", "nearest"))},
-                   {"coordinate_mode", text(n.attr_s("coordinate_transformation_mode", "half_pixel"))},
-                   {"nearest_mode", text(n.attr_s("nearest_mode", "round_prefer_floor"))},
-                   {"cubic_coeff_a", real(n.attr_f("cubic_coeff_a", -0.75))},
-                   {"exclude_outside", integer(n.attr_i("exclude_outside", 0))},
-                   {"extrapolation_value", real(n.attr_f("extrapolation_value", 0))},
-                   {"antialias", integer(n.attr_i("antialias", 0))},
-                   {"keep_aspect_ratio_policy", text(n.attr_s("keep_aspect_ratio_policy", "stretch"))}});
+  Attrs a =
+      attrs({{"mode", text(n.attr_s("mode", "nearest"))},
+             {"coordinate_mode", text(n.attr_s("coordinate_transformation_mode", "half_pixel"))},
+             {"nearest_mode", text(n.attr_s("nearest_mode", "round_prefer_floor"))},
+             {"cubic_coeff_a", real(n.attr_f("cubic_coeff_a", -0.75))},
+             {"exclude_outside", integer(n.attr_i("exclude_outside", 0))},
+             {"extrapolation_value", real(n.attr_f("extrapolation_value", 0))},
+             {"antialias", integer(n.attr_i("antialias", 0))},
+             {"keep_aspect_ratio_policy", text(n.attr_s("keep_aspect_ratio_policy", "stretch"))}});
   if (n.has_attr("axes")) a.set("axes", n.attr_ints("axes"));
   // The region matters for one mode only; many files carry one that means nothing.
   const bool crops = a.s("coordinate_mode") == "tf_crop_and_resize";
@@ -74,10 +78,12 @@ double grid_position(int64_t i, int64_t size, bool align_corners) {
   return -1 + (2 * at + 1) / n;
 }
 
-// theta [N, d, d+1] applied to the homogeneous coordinates of every cell, innermost coordinate first.
+// theta [N, d, d+1] applied to the homogeneous coordinates of every cell, innermost coordinate
+// first.
 std::vector<ValueId> affine_grid(NodeContext& n) {
   const std::vector<int64_t> size = n.int_list(1);
-  require(size.size() == 4 || size.size() == 5, "its size has {} entries, but 4 or 5 are needed", size.size());
+  require(size.size() == 4 || size.size() == 5, "its size has {} entries, but 4 or 5 are needed",
+          size.size());
   const Shape spatial(size.begin() + 2, size.end());
   const bool align = n.attr_i("align_corners", 0) != 0;
   const int64_t cells = element_count(spatial), d = static_cast<int64_t>(spatial.size());
@@ -87,7 +93,8 @@ std::vector<ValueId> affine_grid(NodeContext& n) {
     int64_t rest = c;
     for (int64_t k = 0; k < d; ++k) {  // row 0: x, the innermost axis
       const int64_t extent = spatial[static_cast<size_t>(d - 1 - k)];
-      t->set(k * cells + c, Scalar{.dtype = t->dtype, .f = grid_position(rest % extent, extent, align)});
+      t->set(k * cells + c,
+             Scalar{.dtype = t->dtype, .f = grid_position(rest % extent, extent, align)});
       rest /= extent;
     }
     t->set(d * cells + c, Scalar{.dtype = t->dtype, .f = 1});

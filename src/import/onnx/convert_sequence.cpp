@@ -1,4 +1,5 @@
-// Sequences of tensors. Their lengths are known at compile time or not supported, so nothing of them reaches the graph.
+// Sequences of tensors. Their lengths are known at compile time or not supported, so nothing of
+// them reaches the graph.
 #include <algorithm>
 
 #include "import/onnx/node_context.h"
@@ -67,7 +68,8 @@ std::vector<ValueId> concat_from_sequence(NodeContext& n) {
   return {n.add("concat", values, attrs({{"axis", integer(axis)}}))};
 }
 
-// Parts of given sizes, of one size (the last may be smaller), or of single elements, whose axis keepdims may drop.
+// Parts of given sizes, of one size (the last may be smaller), or of single elements, whose axis
+// keepdims may drop.
 std::vector<ValueId> split_to_sequence(NodeContext& n) {
   const int64_t axis = normal_axis(n.attr_i("axis", 0), n.rank(0));
   const int64_t extent = n.shape(0)[static_cast<size_t>(axis)];

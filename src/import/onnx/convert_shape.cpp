@@ -12,11 +12,14 @@ namespace {
 
 std::vector<ValueId> reshape(NodeContext& n) {
   const std::vector<int64_t> shape = n.int_list(1);
-  return {n.add("reshape", {n.in(0), n.int_vector(shape)}, attrs({{"allowzero", integer(n.attr_i("allowzero", 0))}}))};
+  return {n.add("reshape", {n.in(0), n.int_vector(shape)},
+                attrs({{"allowzero", integer(n.attr_i("allowzero", 0))}}))};
 }
 
 // Attribute before opset 13, input since.
-std::vector<int64_t> axes_of(NodeContext& n) { return n.has(1) ? n.int_list(1) : n.attr_ints("axes"); }
+std::vector<int64_t> axes_of(NodeContext& n) {
+  return n.has(1) ? n.int_list(1) : n.attr_ints("axes");
+}
 
 std::vector<ValueId> squeeze(NodeContext& n) {
   const bool given = n.has(1) || n.has_attr("axes");
@@ -38,7 +41,8 @@ std::vector<ValueId> flatten(NodeContext& n) {
 
 std::vector<ValueId> transpose(NodeContext& n) {
   std::vector<int64_t> reversed(static_cast<size_t>(n.rank(0)));
-  for (size_t i = 0; i < reversed.size(); ++i) reversed[i] = static_cast<int64_t>(reversed.size() - 1 - i);
+  for (size_t i = 0; i < reversed.size(); ++i)
+    reversed[i] = static_cast<int64_t>(reversed.size() - 1 - i);
   return {n.transpose(n.in(0), n.attr_ints("perm", reversed))};
 }
 
@@ -62,14 +66,16 @@ std::vector<ValueId> split(NodeContext& n) {
 // Attributes before opset 10, inputs since.
 std::vector<ValueId> slice(NodeContext& n) {
   if (n.opset() >= 10) {
-    std::vector<ValueId> in{n.in(0), n.int_vector(n.int_list(1)), n.int_vector(n.int_list(2)), no_value, no_value};
+    std::vector<ValueId> in{n.in(0), n.int_vector(n.int_list(1)), n.int_vector(n.int_list(2)),
+                            no_value, no_value};
     for (size_t i = 3; i < 5; ++i) {
       if (n.has(i)) in[i] = n.int_vector(n.int_list(i));
     }
     while (in.back() == no_value) in.pop_back();
     return {n.add("slice", in)};
   }
-  std::vector<ValueId> in{n.in(0), n.int_vector(n.attr_ints("starts")), n.int_vector(n.attr_ints("ends"))};
+  std::vector<ValueId> in{n.in(0), n.int_vector(n.attr_ints("starts")),
+                          n.int_vector(n.attr_ints("ends"))};
   if (n.has_attr("axes")) in.push_back(n.int_vector(n.attr_ints("axes")));
   return {n.add("slice", in)};
 }
@@ -86,13 +92,19 @@ std::vector<ValueId> pad(NodeContext& n) {
   return {n.add("pad", in, a)};
 }
 
-std::vector<ValueId> tile(NodeContext& n) { return {n.add("tile", {n.in(0), n.int_vector(n.int_list(1))})}; }
-std::vector<ValueId> expand(NodeContext& n) { return {n.add("expand", {n.in(0), n.int_vector(n.int_list(1))})}; }
+std::vector<ValueId> tile(NodeContext& n) {
+  return {n.add("tile", {n.in(0), n.int_vector(n.int_list(1))})};
+}
+std::vector<ValueId> expand(NodeContext& n) {
+  return {n.add("expand", {n.in(0), n.int_vector(n.int_list(1))})};
+}
 
 // Known as soon as the input's shape is, which is always.
 std::vector<ValueId> shape(NodeContext& n) {
   const int64_t rank = n.rank(0);
-  const auto clamped = [&](int64_t i) { return std::clamp<int64_t>(i < 0 ? i + rank : i, 0, rank); };
+  const auto clamped = [&](int64_t i) {
+    return std::clamp<int64_t>(i < 0 ? i + rank : i, 0, rank);
+  };
   const int64_t start = clamped(n.attr_i("start", 0)), end = clamped(n.attr_i("end", rank));
   const Shape& s = n.shape(0);
   return {n.int_vector(start < end ? Shape(s.begin() + start, s.begin() + end) : Shape{})};
@@ -122,7 +134,8 @@ std::vector<ValueId> constant_of_shape(NodeContext& n) {
 
 std::vector<ValueId> range(NodeContext& n) {
   for (size_t i = 0; i < 3; ++i) {
-    if (!n.constant(i)) n.gap("input {} is computed at run time, but it decides the result's shape", i);
+    if (!n.constant(i))
+      n.gap("input {} is computed at run time, but it decides the result's shape", i);
   }
   return {n.add("range", {n.in(0), n.in(1), n.in(2)})};
 }
@@ -146,11 +159,13 @@ std::vector<ValueId> tri(NodeContext& n) {
 
 std::vector<ValueId> depth_to_space(NodeContext& n) {
   return {n.add("depth_to_space", {n.in(0)},
-                attrs({{"blocksize", integer(n.attr_i("blocksize", 0))}, {"mode", text(n.attr_s("mode", "DCR"))}}))};
+                attrs({{"blocksize", integer(n.attr_i("blocksize", 0))},
+                       {"mode", text(n.attr_s("mode", "DCR"))}}))};
 }
 
 std::vector<ValueId> space_to_depth(NodeContext& n) {
-  return {n.add("space_to_depth", {n.in(0)}, attrs({{"blocksize", integer(n.attr_i("blocksize", 0))}}))};
+  return {n.add("space_to_depth", {n.in(0)},
+                attrs({{"blocksize", integer(n.attr_i("blocksize", 0))}}))};
 }
 
 // Crops or pads the given axes around their middle to given sizes.
@@ -162,7 +177,8 @@ std::vector<ValueId> center_crop_pad(NodeContext& n) {
     axes.resize(target.size());
     std::iota(axes.begin(), axes.end(), 0);
   }
-  require(axes.size() == target.size(), "{} sizes are given for {} axes", target.size(), axes.size());
+  require(axes.size() == target.size(), "{} sizes are given for {} axes", target.size(),
+          axes.size());
   std::vector<int64_t> pads(static_cast<size_t>(2 * rank), 0);
   ValueId v = n.in(0);
   for (size_t i = 0; i < axes.size(); ++i) {
@@ -178,7 +194,8 @@ std::vector<ValueId> center_crop_pad(NodeContext& n) {
     }
   }
   if (std::all_of(pads.begin(), pads.end(), [](int64_t p) { return p == 0; })) return {v};
-  return {n.add("pad", {v, n.int_vector(pads), n.scalar_like(0, v)}, attrs({{"mode", text("constant")}}))};
+  return {n.add("pad", {v, n.int_vector(pads), n.scalar_like(0, v)},
+                attrs({{"mode", text("constant")}}))};
 }
 
 constexpr OnnxOp table[] = {

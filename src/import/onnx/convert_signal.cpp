@@ -19,7 +19,8 @@ std::vector<ValueId> window(NodeContext& n, double c0, double c1, double c2) {
   require(size.size() == 1 && size[0] >= 0 && size[0] <= max_window, "its size is out of range");
   const auto onnx_type = static_cast<int32_t>(n.attr_i("output_datatype", 1));
   const auto dtype = dtype_of(onnx_type);
-  if (!dtype || !is_float(*dtype)) n.gap("a window of {} is not supported", onnx_type_name(onnx_type));
+  if (!dtype || !is_float(*dtype))
+    n.gap("a window of {} is not supported", onnx_type_name(onnx_type));
   const double period = static_cast<double>(size[0]) - (n.attr_i("periodic", 1) != 0 ? 0 : 1);
   auto t = std::make_shared<Tensor>(*dtype, Shape{size[0]});
   for (int64_t i = 0; i < size[0]; ++i) {
@@ -34,8 +35,10 @@ std::vector<ValueId> hann(NodeContext& n) { return window(n, 0.5, -0.5, 0); }
 std::vector<ValueId> hamming(NodeContext& n) { return window(n, 25.0 / 46, -21.0 / 46, 0); }
 std::vector<ValueId> blackman(NodeContext& n) { return window(n, 0.42, -0.5, 0.08); }
 
-// [parts * length, 2 * bins]: rows are real (and imaginary) samples, columns the real and the imaginary bins.
-ValueId dft_matrix(NodeContext& n, int64_t parts, int64_t length, int64_t bins, bool inverse, DType dtype) {
+// [parts * length, 2 * bins]: rows are real (and imaginary) samples, columns the real and the
+// imaginary bins.
+ValueId dft_matrix(NodeContext& n, int64_t parts, int64_t length, int64_t bins, bool inverse,
+                   DType dtype) {
   auto t = std::make_shared<Tensor>(dtype, Shape{parts * length, 2 * bins});
   const double sign = inverse ? 1 : -1, scale = inverse ? 1 / static_cast<double>(length) : 1;
   const auto put = [&](int64_t row, int64_t column, double v) {
@@ -43,7 +46,8 @@ ValueId dft_matrix(NodeContext& n, int64_t parts, int64_t length, int64_t bins, 
   };
   for (int64_t i = 0; i < length; ++i) {
     for (int64_t k = 0; k < bins; ++k) {
-      const double angle = 2 * std::numbers::pi * static_cast<double>(i * k % length) / static_cast<double>(length);
+      const double angle =
+          2 * std::numbers::pi * static_cast<double>(i * k % length) / static_cast<double>(length);
       const double re = std::cos(angle), im = sign * std::sin(angle);
       put(i, k, re);
       put(i, bins + k, im);
@@ -82,11 +86,13 @@ std::vector<ValueId> dft(NodeContext& n) {
     if (list[0] > length) {
       std::vector<int64_t> pads(static_cast<size_t>(2 * rank), 0);
       pads[static_cast<size_t>(rank + axis)] = list[0] - length;
-      x = n.add("pad", {x, n.int_vector(pads), n.scalar_like(0, x)}, attrs({{"mode", text("constant")}}));
+      x = n.add("pad", {x, n.int_vector(pads), n.scalar_like(0, x)},
+                attrs({{"mode", text("constant")}}));
     }
     length = list[0];
   }
-  if (length > max_dft || length == 0) n.gap("a transform of {} elements is not supported, but 1 to {}", length, max_dft);
+  if (length > max_dft || length == 0)
+    n.gap("a transform of {} elements is not supported, but 1 to {}", length, max_dft);
   const int64_t bins = onesided ? length / 2 + 1 : length;
 
   // others..., parts, length -> product -> others..., 2, bins -> back
@@ -102,9 +108,11 @@ std::vector<ValueId> dft(NodeContext& n) {
   flat.push_back(parts * length);
   wide.insert(wide.end(), {2, bins});
   const ValueId rows = n.reshape(n.transpose(x, perm), flat);
-  const ValueId product = n.add("matmul", {rows, dft_matrix(n, parts, length, bins, inverse, n.dtype(0))});
+  const ValueId product =
+      n.add("matmul", {rows, dft_matrix(n, parts, length, bins, inverse, n.dtype(0))});
   std::vector<int64_t> back(static_cast<size_t>(rank));
-  for (size_t i = 0; i < perm.size(); ++i) back[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
+  for (size_t i = 0; i < perm.size(); ++i)
+    back[static_cast<size_t>(perm[i])] = static_cast<int64_t>(i);
   return {n.transpose(n.reshape(product, wide), back)};
 }
 

@@ -25,7 +25,8 @@ std::string op_text(const onnx_pb::NodeProto& node) {
   return domain.empty() ? node.op_type() : fmt::format("{}.{}", domain, node.op_type());
 }
 
-std::string function_key(std::string_view domain, std::string_view name, std::string_view overload) {
+std::string function_key(std::string_view domain, std::string_view name,
+                         std::string_view overload) {
   return fmt::format("{}:{}:{}", plain_domain(domain), name, overload);
 }
 
@@ -55,7 +56,8 @@ Graph Importer::run(onnx_pb::ModelProto& model) {
   Scope scope;
   read_opsets(model, scope);
   for (const auto& f : model.functions()) {
-    const bool fresh = functions_.emplace(function_key(f.domain(), f.name(), f.overload()), &f).second;
+    const bool fresh =
+        functions_.emplace(function_key(f.domain(), f.name(), f.overload()), &f).second;
     require(fresh, "two functions are named '{}'", f.name());
   }
 
@@ -67,7 +69,8 @@ Graph Importer::run(onnx_pb::ModelProto& model) {
     scope.names.emplace(name, Bound{.value = graph_.add_constant(name, value)});
   }
   bind_constants(model.graph(), scope);
-  for (auto& t : *model.mutable_graph()->mutable_initializer()) t.clear_raw_data();  // now held by the graph
+  for (auto& t : *model.mutable_graph()->mutable_initializer())
+    t.clear_raw_data();  // now held by the graph
 
   convert_nodes(nodes_of(model.graph()), scope);
   set_outputs(model.graph(), scope);
@@ -78,10 +81,12 @@ void Importer::read_opsets(const onnx_pb::ModelProto& model, Scope& scope) const
   for (const auto& o : model.opset_import()) {
     scope.opsets[std::string(plain_domain(o.domain()))] = o.version();
   }
-  if (model.opset_import_size() == 0) scope.opsets[""] = 1;  // files from before operator sets had numbers
+  if (model.opset_import_size() == 0)
+    scope.opsets[""] = 1;  // files from before operator sets had numbers
   if (const auto it = scope.opsets.find(""); it != scope.opsets.end()) {
     if (it->second < oldest_opset || it->second > newest_opset) {
-      fail_unsupported("the model uses operator set {}, but {} to {} are read: convert it with onnx.version_converter",
+      fail_unsupported("the model uses operator set {}, but {} to {} are read: convert it with "
+                       "onnx.version_converter",
                        it->second, oldest_opset, newest_opset);
     }
   }
@@ -100,7 +105,8 @@ void Importer::bind_constants(const onnx_pb::GraphProto& graph, Scope& scope) {
       add_gap(stand_in, without_context(e.what()), t.name());
       bound.poisoned = true;
     }
-    require(scope.names.emplace(t.name(), bound).second, "'{}' names two inputs or constants", t.name());
+    require(scope.names.emplace(t.name(), bound).second, "'{}' names two inputs or constants",
+            t.name());
   }
   for (const auto& t : graph.sparse_initializer()) {
     onnx_pb::NodeProto stand_in;
@@ -118,12 +124,14 @@ TensorPtr Importer::tensor(const onnx_pb::TensorProto& t, const std::string& nam
 
 ValueId Importer::add_made_constant(TensorPtr data) {
   if (data.use_count() == 1) bytes_made_ += data->bytes.size();
-  require(bytes_made_ <= options_.max_made_bytes, "the constants that follow from the model's shapes need more than {} bytes",
+  require(bytes_made_ <= options_.max_made_bytes,
+          "the constants that follow from the model's shapes need more than {} bytes",
           options_.max_made_bytes);
   return graph_.add_constant("", std::move(data));
 }
 
-// An output has a name of its own: where its value is an input, a constant or another output, a copy bears it.
+// An output has a name of its own: where its value is an input, a constant or another output, a
+// copy bears it.
 void Importer::set_outputs(const onnx_pb::GraphProto& graph, Scope& scope) {
   require(graph.output_size() > 0, "the graph has no outputs");
   std::vector<ValueId> named = graph_.inputs;
@@ -132,14 +140,17 @@ void Importer::set_outputs(const onnx_pb::GraphProto& graph, Scope& scope) {
     const std::string& name = info.name();
     require(names.insert(name).second, "two outputs are named '{}'", name);
     const Bound* bound = scope.find(name);
-    require(bound != nullptr, "the output '{}' is no input, no constant and no node's output", name);
+    require(bound != nullptr, "the output '{}' is no input, no constant and no node's output",
+            name);
     if (bound->poisoned) continue;
     ValueId v = bound->value;
-    if (is_sequence(v)) fail_unsupported("the output '{}' is a sequence: only tensors can leave a model", name);
+    if (is_sequence(v))
+      fail_unsupported("the output '{}' is a sequence: only tensors can leave a model", name);
     const auto& type = info.type();
     if (type.has_tensor_type() && type.tensor_type().elem_type() != 0) {
       const auto dtype = dtype_of(type.tensor_type().elem_type());
-      require(dtype == graph_.type(v).dtype, "the output '{}' is declared as {}, but is computed as {}", name,
+      require(dtype == graph_.type(v).dtype,
+              "the output '{}' is declared as {}, but is computed as {}", name,
               onnx_type_name(type.tensor_type().elem_type()), name_of(graph_.type(v).dtype));
     }
     if (graph_.values[v].is_constant() || std::find(named.begin(), named.end(), v) != named.end()) {
@@ -161,11 +172,13 @@ void Importer::convert_nodes(const NodeList& nodes, Scope& scope) {
 }
 
 void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope& scope) {
-  require(++nodes_done_ <= options_.max_nodes, "the model has more than {} nodes once its functions are inlined",
-          options_.max_nodes);
-  const ErrorContext context(fmt::format("importing node {}", scope.prefix + node_label(node, position)));
+  require(++nodes_done_ <= options_.max_nodes,
+          "the model has more than {} nodes once its functions are inlined", options_.max_nodes);
+  const ErrorContext context(
+      fmt::format("importing node {}", scope.prefix + node_label(node, position)));
   const std::string source =
-      scope.prefix + (node.name().empty() ? fmt::format("{}#{}", node.op_type(), position) : node.name());
+      scope.prefix +
+      (node.name().empty() ? fmt::format("{}#{}", node.op_type(), position) : node.name());
 
   std::vector<ValueId> inputs;
   bool poisoned = false;
@@ -210,8 +223,9 @@ void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope&
   }
 }
 
-std::vector<ValueId> Importer::call_operator(const OnnxOp& op, const onnx_pb::NodeProto& node, std::string source,
-                                             std::vector<ValueId> inputs, Scope& scope) {
+std::vector<ValueId> Importer::call_operator(const OnnxOp& op, const onnx_pb::NodeProto& node,
+                                             std::string source, std::vector<ValueId> inputs,
+                                             Scope& scope) {
   const int64_t opset = opset_of(scope, node.domain());
   require(opset > 0, "the model imports no operator set for the domain '{}'", node.domain());
   if (!op.sequences && std::any_of(inputs.begin(), inputs.end(), is_sequence)) {
@@ -219,7 +233,8 @@ std::vector<ValueId> Importer::call_operator(const OnnxOp& op, const onnx_pb::No
   }
   NodeContext n(*this, scope, node, std::move(source), opset, std::move(inputs));
   std::vector<ValueId> values = op.convert(n);
-  for (const std::string& name : n.unread_attributes()) n.gap("the attribute '{}' is not supported", name);
+  for (const std::string& name : n.unread_attributes())
+    n.gap("the attribute '{}' is not supported", name);
   for (int i = 0; i < node.output_size(); ++i) {
     const auto at = static_cast<size_t>(i);
     if (!n.wants(at)) continue;
@@ -236,7 +251,8 @@ std::vector<ValueId> Importer::emit(const OpDef& op, std::vector<ValueId> inputs
     const TensorType& t = graph_.type(v);
     require(static_cast<uint64_t>(element_count(t.shape)) <=
                 options_.max_tensor_bytes / static_cast<uint64_t>(size_of(t.dtype)),
-            "the result {} of {} needs more than {} bytes", to_text(t), op.name, options_.max_tensor_bytes);
+            "the result {} of {} needs more than {} bytes", to_text(t), op.name,
+            options_.max_tensor_bytes);
   }
   if (!worth_evaluating(graph_.nodes[id])) return outputs;
   std::vector<TensorPtr> tensors = evaluate_node(graph_, graph_.nodes[id]);
@@ -258,7 +274,8 @@ bool Importer::worth_evaluating(const Node& node) {
   }
   for (ValueId v : node.outputs) written = std::max(written, element_count(graph_.type(v).shape));
   if (read > max_evaluated_elements || written > max_evaluated_elements) return false;
-  const bool pointwise = node.op->fusion == Fusion::Elementwise || node.op->fusion == Fusion::Broadcast ||
+  const bool pointwise = node.op->fusion == Fusion::Elementwise ||
+                         node.op->fusion == Fusion::Broadcast ||
                          node.op->fusion == Fusion::Injective;
   const int64_t work = pointwise ? std::max(read, written) : read * written;
   if (work > max_evaluated_work || work_done_ + work > max_total_work) return false;
@@ -283,29 +300,37 @@ const onnx_pb::FunctionProto* Importer::function_of(const onnx_pb::NodeProto& no
   return it == functions_.end() ? nullptr : it->second;
 }
 
-std::vector<ValueId> Importer::call(const onnx_pb::FunctionProto& function, const onnx_pb::NodeProto& node,
+std::vector<ValueId> Importer::call(const onnx_pb::FunctionProto& function,
+                                    const onnx_pb::NodeProto& node,
                                     const std::vector<ValueId>& inputs, Scope& scope) {
-  require(scope.depth < max_call_depth, "functions call each other deeper than {} levels: is '{}' recursive?",
-          max_call_depth, function.name());
-  require(node.input_size() <= function.input_size(), "function '{}' takes {} inputs, but is given {}",
-          function.name(), function.input_size(), node.input_size());
-  require(node.output_size() <= function.output_size(), "function '{}' has {} outputs, but {} are asked for",
-          function.name(), function.output_size(), node.output_size());
+  require(scope.depth < max_call_depth,
+          "functions call each other deeper than {} levels: is '{}' recursive?", max_call_depth,
+          function.name());
+  require(node.input_size() <= function.input_size(),
+          "function '{}' takes {} inputs, but is given {}", function.name(), function.input_size(),
+          node.input_size());
+  require(node.output_size() <= function.output_size(),
+          "function '{}' has {} outputs, but {} are asked for", function.name(),
+          function.output_size(), node.output_size());
 
   std::map<std::string, const onnx_pb::AttributeProto*, std::less<>> attributes;
   for (const auto& a : function.attribute_proto()) attributes[a.name()] = &a;
   for (const auto& a : node.attribute()) {
     const onnx_pb::AttributeProto* value = &a;
     if (!a.ref_attr_name().empty()) {
-      const auto it = scope.attributes ? scope.attributes->find(a.ref_attr_name()) : attributes.end();
+      const auto it =
+          scope.attributes ? scope.attributes->find(a.ref_attr_name()) : attributes.end();
       if (!scope.attributes || it == scope.attributes->end()) continue;
       value = it->second;
     }
     attributes[a.name()] = value;
   }
 
-  Scope body{.attributes = &attributes, .prefix = scope.prefix + function.name() + "/", .depth = scope.depth + 1};
-  for (const auto& o : function.opset_import()) body.opsets[std::string(plain_domain(o.domain()))] = o.version();
+  Scope body{.attributes = &attributes,
+             .prefix = scope.prefix + function.name() + "/",
+             .depth = scope.depth + 1};
+  for (const auto& o : function.opset_import())
+    body.opsets[std::string(plain_domain(o.domain()))] = o.version();
   for (int i = 0; i < function.input_size(); ++i) {
     const auto at = static_cast<size_t>(i);
     const ValueId v = at < inputs.size() ? inputs[at] : no_value;
@@ -316,18 +341,20 @@ std::vector<ValueId> Importer::call(const onnx_pb::FunctionProto& function, cons
   std::vector<ValueId> outputs;
   for (int i = 0; i < node.output_size(); ++i) {
     const Bound* bound = body.find(function.output(i));
-    require(bound != nullptr, "function '{}' never computes its output '{}'", function.name(), function.output(i));
+    require(bound != nullptr, "function '{}' never computes its output '{}'", function.name(),
+            function.output(i));
     if (bound->poisoned) throw Gap{};
     outputs.push_back(bound->value);
   }
   return outputs;
 }
 
-std::vector<ValueId> Importer::inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs,
+std::vector<ValueId> Importer::inline_graph(const onnx_pb::GraphProto& graph,
+                                            const std::vector<ValueId>& inputs,
                                             const Scope& around) {
   require(around.depth < max_call_depth, "subgraphs nest deeper than {} levels", max_call_depth);
-  require(static_cast<size_t>(graph.input_size()) == inputs.size(), "the subgraph takes {} inputs, but is given {}",
-          graph.input_size(), inputs.size());
+  require(static_cast<size_t>(graph.input_size()) == inputs.size(),
+          "the subgraph takes {} inputs, but is given {}", graph.input_size(), inputs.size());
   Scope body{.outer = &around,
              .opsets = around.opsets,
              .attributes = around.attributes,
@@ -360,7 +387,8 @@ void Importer::add_gap(const onnx_pb::NodeProto& node, std::string reason, std::
 }
 
 // What can be said of a node without its inputs.
-void Importer::scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, const Scope& scope) {
+void Importer::scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source,
+                             const Scope& scope) {
   if (function_of(node) == nullptr && find_onnx_op(node.domain(), node.op_type()) == nullptr) {
     add_gap(node, "unknown operator", source);
   }

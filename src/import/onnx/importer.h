@@ -1,5 +1,6 @@
-// The walk over an ONNX model's nodes. Everything that a name stands for is a value of the graph being built, or is
-// poisoned: it depends on something that Burnish does not support, which is collected and reported at the end.
+// The walk over an ONNX model's nodes. Everything that a name stands for is a value of the graph
+// being built, or is poisoned: it depends on something that Burnish does not support, which is
+// collected and reported at the end.
 #pragma once
 
 #include <filesystem>
@@ -30,7 +31,8 @@ struct Bound {
   bool poisoned = false;
 };
 
-// Names that a list of nodes sees. A subgraph looks into the scope around it, a function's body does not.
+// Names that a list of nodes sees. A subgraph looks into the scope around it, a function's body
+// does not.
 struct Scope {
   const Scope* outer = nullptr;
   std::unordered_map<std::string, Bound> names;
@@ -45,8 +47,8 @@ struct Scope {
 
 class Importer {
  public:
-  Importer(std::string_view file, std::filesystem::path folder, const ImportOptions& options)
-      : file_(file), folder_(std::move(folder)), options_(options) {}
+  Importer(std::filesystem::path folder, const ImportOptions& options)
+      : folder_(std::move(folder)), options_(options) {}
 
   // The graph; incomplete when gaps() is not empty.
   Graph run(onnx_pb::ModelProto& model);
@@ -54,7 +56,8 @@ class Importer {
 
   // ---- for NodeContext
   Graph& graph() { return graph_; }
-  std::vector<ValueId> emit(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs, const std::string& source);
+  std::vector<ValueId> emit(const OpDef& op, std::vector<ValueId> inputs, Attrs attrs,
+                            const std::string& source);
   TensorPtr tensor(const onnx_pb::TensorProto& t, const std::string& name);
   // A constant that the import made rather than read: all of them together may not fill the memory.
   ValueId add_made_constant(TensorPtr data);
@@ -63,8 +66,8 @@ class Importer {
   const std::vector<ValueId>& sequence(ValueId v) const { return sequences_[v - first_sequence]; }
   ValueId add_sequence(std::vector<ValueId> values);
   // Outputs of a graph inside a node; Gap when one is poisoned.
-  std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs,
-                                    const Scope& around);
+  std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph,
+                                    const std::vector<ValueId>& inputs, const Scope& around);
 
  private:
   void read_opsets(const onnx_pb::ModelProto& model, Scope& scope) const;
@@ -73,8 +76,8 @@ class Importer {
   void convert_node(const onnx_pb::NodeProto& node, int position, Scope& scope);
   std::vector<ValueId> call(const onnx_pb::FunctionProto& function, const onnx_pb::NodeProto& node,
                             const std::vector<ValueId>& inputs, Scope& scope);
-  std::vector<ValueId> call_operator(const OnnxOp& op, const onnx_pb::NodeProto& node, std::string source,
-                                     std::vector<ValueId> inputs, Scope& scope);
+  std::vector<ValueId> call_operator(const OnnxOp& op, const onnx_pb::NodeProto& node,
+                                     std::string source, std::vector<ValueId> inputs, Scope& scope);
   void add_gap(const onnx_pb::NodeProto& node, std::string reason, std::string source);
   void scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, const Scope& scope);
   const onnx_pb::FunctionProto* function_of(const onnx_pb::NodeProto& node) const;
@@ -83,13 +86,14 @@ class Importer {
 
   static constexpr ValueId first_sequence = ValueId{1} << 31;
 
-  std::string file_;
   std::filesystem::path folder_;
   const ImportOptions& options_;
   Graph graph_;
   std::vector<UnsupportedOp> gaps_;
-  std::map<std::string, const onnx_pb::FunctionProto*, std::less<>> functions_;  // by domain:name:overload
-  std::unordered_map<const onnx_pb::TensorProto*, TensorPtr> tensors_;  // bodies are converted more than once
+  std::map<std::string, const onnx_pb::FunctionProto*, std::less<>>
+      functions_;  // by domain:name:overload
+  std::unordered_map<const onnx_pb::TensorProto*, TensorPtr>
+      tensors_;  // bodies are converted more than once
   std::vector<std::vector<ValueId>> sequences_;
   // What is spent so far: loops and functions of a hostile file repeat cheap things without end.
   uint64_t nodes_done_ = 0, bytes_made_ = 0;

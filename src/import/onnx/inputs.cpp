@@ -44,7 +44,8 @@ Input declared(const onnx_pb::ValueInfoProto& info, const ImportOptions& options
   }
   const auto& type = info.type().tensor_type();
   const std::optional<DType> dtype = dtype_of(type.elem_type());
-  if (!dtype) fail_unsupported("input '{}' has elements of type {}", name, onnx_type_name(type.elem_type()));
+  if (!dtype)
+    fail_unsupported("input '{}' has elements of type {}", name, onnx_type_name(type.elem_type()));
 
   Input input{.name = name, .dtype = *dtype};
   for (const auto& d : type.shape().dim()) {
@@ -62,12 +63,14 @@ Input declared(const onnx_pb::ValueInfoProto& info, const ImportOptions& options
 
   const auto given = options.shapes.find(name);
   if (given == options.shapes.end()) {
-    require(type.has_shape(), "input '{}' declares no shape: give one with --shape {}=1x3x224x224", name, name);
+    require(type.has_shape(), "input '{}' declares no shape: give one with --shape {}=1x3x224x224",
+            name, name);
     return input;
   }
   if (!type.has_shape()) input.dims.resize(given->second.size());
-  require(given->second.size() == input.dims.size(), "--shape gives input '{}' {} dimensions, but it has {}", name,
-          given->second.size(), input.dims.size());
+  require(given->second.size() == input.dims.size(),
+          "--shape gives input '{}' {} dimensions, but it has {}", name, given->second.size(),
+          input.dims.size());
   return input;
 }
 
@@ -85,8 +88,9 @@ void apply_shapes(std::vector<Input>& inputs, const ImportOptions& options) {
       dim.size = size;
       if (!is_symbol(dim.symbol)) continue;
       const auto [it, fresh] = bound.emplace(dim.symbol, std::pair{size, input.name});
-      require(fresh || it->second.first == size, "--shape binds '{}' to {} for input '{}' and to {} for input '{}'",
-              dim.symbol, it->second.first, it->second.second, size, input.name);
+      require(fresh || it->second.first == size,
+              "--shape binds '{}' to {} for input '{}' and to {} for input '{}'", dim.symbol,
+              it->second.first, it->second.second, size, input.name);
     }
   }
   for (Input& input : inputs) {
@@ -107,13 +111,14 @@ void require_bound(const std::vector<Input>& inputs) {
       sizes.push_back(dim.size ? std::to_string(*dim.size) : i == 0 ? "1" : "320");
       if (dim.size) continue;
       open = true;
-      free.push_back(is_symbol(dim.symbol) ? fmt::format("axis {} ({}) of input '{}'", i, dim.symbol, input.name)
-                                           : fmt::format("axis {} of input '{}'", i, input.name));
+      free.push_back(is_symbol(dim.symbol)
+                         ? fmt::format("axis {} ({}) of input '{}'", i, dim.symbol, input.name)
+                         : fmt::format("axis {} of input '{}'", i, input.name));
     }
     if (open) example.push_back(fmt::format("--shape {}={}", input.name, join(sizes, "x")));
   }
-  require(free.empty(), "the model leaves sizes open: {}; give them, for example {}", join(free, ", "),
-          join(example, " "));
+  require(free.empty(), "the model leaves sizes open: {}; give them, for example {}",
+          join(free, ", "), join(example, " "));
 }
 
 }  // namespace
@@ -129,13 +134,14 @@ std::vector<std::pair<std::string, TensorType>> bound_inputs(const onnx_pb::Grap
     if (!filled.contains(info.name())) inputs.push_back(declared(info, options));
   }
   for (const auto& [name, value] : options.constants) {
-    require(names.contains(name), "a value is given for '{}', but the model has no such input", name);
+    require(names.contains(name), "a value is given for '{}', but the model has no such input",
+            name);
   }
   std::vector<std::string> known;
   for (const Input& input : inputs) known.push_back("'" + input.name + "'");
   for (const auto& [name, shape] : options.shapes) {
-    require(names.contains(name) && !filled.contains(name), "--shape names '{}', but the model's inputs are {}", name,
-            join(known, ", "));
+    require(names.contains(name) && !filled.contains(name),
+            "--shape names '{}', but the model's inputs are {}", name, join(known, ", "));
   }
 
   apply_shapes(inputs, options);
@@ -174,7 +180,9 @@ std::vector<DeclaredInput> declared_inputs(const onnx_pb::GraphProto& graph) {
     input.has_shape = type.has_shape();
     for (const auto& d : type.shape().dim()) {
       const bool fixed = d.has_dim_value() && d.dim_value() >= 0;
-      input.dims.push_back(fixed ? std::to_string(d.dim_value()) : is_symbol(d.dim_param()) ? d.dim_param() : "?");
+      input.dims.push_back(fixed                      ? std::to_string(d.dim_value())
+                           : is_symbol(d.dim_param()) ? d.dim_param()
+                                                      : "?");
     }
   }
   return inputs;

@@ -16,7 +16,8 @@ namespace burnish::onnx {
 
 namespace {
 
-// A graph inside an attribute of a node costs four levels: nets nest a few times, bombs without end.
+// A graph inside an attribute of a node costs four levels: nets nest a few times, bombs without
+// end.
 constexpr int max_depth = 100;
 // A message takes two bytes in the file but some 150 in memory; no network comes near this number.
 constexpr uint64_t max_messages = 8'000'000;
@@ -26,12 +27,12 @@ enum class Kind { Model, Graph, Function, Node, Attribute, Leaf };
 
 Kind child_kind(Kind parent, uint32_t field) {
   switch (parent) {
-    case Kind::Model: return field == 7 ? Kind::Graph : field == 25 ? Kind::Function : Kind::Leaf;
-    case Kind::Graph: return field == 1 ? Kind::Node : Kind::Leaf;
-    case Kind::Function: return field == 7 ? Kind::Node : Kind::Leaf;
-    case Kind::Node: return field == 5 ? Kind::Attribute : Kind::Leaf;
-    case Kind::Attribute: return field == 6 || field == 11 ? Kind::Graph : Kind::Leaf;
-    case Kind::Leaf: break;
+  case Kind::Model: return field == 7 ? Kind::Graph : field == 25 ? Kind::Function : Kind::Leaf;
+  case Kind::Graph: return field == 1 ? Kind::Node : Kind::Leaf;
+  case Kind::Function: return field == 7 ? Kind::Node : Kind::Leaf;
+  case Kind::Node: return field == 5 ? Kind::Attribute : Kind::Leaf;
+  case Kind::Attribute: return field == 6 || field == 11 ? Kind::Graph : Kind::Leaf;
+  case Kind::Leaf: break;
   }
   return Kind::Leaf;
 }
@@ -47,20 +48,20 @@ class MessageCounter {
       uint64_t tag = 0, value = 0;
       if (!varint(bytes, at, tag)) return false;
       switch (tag & 7) {
-        case 0:
-          if (!varint(bytes, at, value)) return false;
-          break;
-        case 1: at += 8; break;
-        case 5: at += 4; break;
-        case 2: {
-          if (!varint(bytes, at, value) || value > bytes.size() - at) return false;
-          if (++count_ > max_messages) return true;
-          const Kind child = child_kind(kind, static_cast<uint32_t>(tag >> 3));
-          if (child != Kind::Leaf && !walk(bytes.substr(at, value), child, depth + 1)) return false;
-          at += value;
-          break;
-        }
-        default: return false;  // groups occur in no ONNX message
+      case 0:
+        if (!varint(bytes, at, value)) return false;
+        break;
+      case 1: at += 8; break;
+      case 5: at += 4; break;
+      case 2: {
+        if (!varint(bytes, at, value) || value > bytes.size() - at) return false;
+        if (++count_ > max_messages) return true;
+        const Kind child = child_kind(kind, static_cast<uint32_t>(tag >> 3));
+        if (child != Kind::Leaf && !walk(bytes.substr(at, value), child, depth + 1)) return false;
+        at += value;
+        break;
+      }
+      default: return false;  // groups occur in no ONNX message
       }
       if (at > bytes.size()) return false;
     }
@@ -90,11 +91,12 @@ MappedFile::MappedFile(const std::filesystem::path& file, uint64_t limit) {
     int fd;
     ~Closer() { ::close(fd); }
   } closer{fd};
-  struct stat info {};
+  struct stat info{};
   require(::fstat(fd, &info) == 0, "cannot read {}: {}", file.string(), std::strerror(errno));
   require(S_ISREG(info.st_mode), "{} is not a regular file", file.string());
   size_ = static_cast<size_t>(info.st_size);
-  require(size_ <= limit, "{} has {} bytes, but at most {} are read: keep the weights in external data files",
+  require(size_ <= limit,
+          "{} has {} bytes, but at most {} are read: keep the weights in external data files",
           file.string(), size_, limit);
   if (size_ == 0) return;
   data_ = ::mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, fd, 0);
@@ -107,12 +109,13 @@ MappedFile::~MappedFile() {
 
 std::unique_ptr<onnx_pb::ModelProto> parse_model(std::string_view bytes, std::string_view name) {
   require(!bytes.empty(), "{} is empty: an ONNX model is expected", name);
-  require(bytes.size() < (size_t{1} << 31), "{} has {} bytes, but an ONNX file holds at most 2 GB", name,
-          bytes.size());
+  require(bytes.size() < (size_t{1} << 31), "{} has {} bytes, but an ONNX file holds at most 2 GB",
+          name, bytes.size());
   MessageCounter counter;
   require(counter.walk(bytes, Kind::Model, 0),
           "{} is no ONNX model, is truncated, or nests deeper than {} levels", name, max_depth);
-  require(counter.count() <= max_messages, "{} holds more than {} messages: refused", name, max_messages);
+  require(counter.count() <= max_messages, "{} holds more than {} messages: refused", name,
+          max_messages);
 
   auto model = std::make_unique<onnx_pb::ModelProto>();
   google::protobuf::io::CodedInputStream in(reinterpret_cast<const uint8_t*>(bytes.data()),

@@ -9,13 +9,9 @@ namespace burnish::onnx {
 
 using onnx_pb::AttributeProto;
 
-NodeContext::NodeContext(Importer& importer, Scope& scope, const onnx_pb::NodeProto& node, std::string source,
-                         int64_t opset, std::vector<ValueId> inputs)
-    : importer_(importer),
-      scope_(scope),
-      node_(node),
-      source_(std::move(source)),
-      opset_(opset),
+NodeContext::NodeContext(Importer& importer, Scope& scope, const onnx_pb::NodeProto& node,
+                         std::string source, int64_t opset, std::vector<ValueId> inputs)
+    : importer_(importer), scope_(scope), node_(node), source_(std::move(source)), opset_(opset),
       inputs_(std::move(inputs)) {}
 
 std::string_view NodeContext::op_type() const { return node_.op_type(); }
@@ -27,12 +23,15 @@ ValueId NodeContext::in(size_t i) const {
   return inputs_[i];
 }
 
-TensorPtr NodeContext::constant(size_t i) const { return has(i) ? constant_value(inputs_[i]) : nullptr; }
+TensorPtr NodeContext::constant(size_t i) const {
+  return has(i) ? constant_value(inputs_[i]) : nullptr;
+}
 
 std::vector<int64_t> NodeContext::int_list(size_t i) const {
   const TensorPtr data = constant_value(in(i));
   if (!data) gap("input {} is computed at run time, but it has to be a constant", i);
-  require(is_int(data->dtype), "input {} has elements of type {}, but integers are needed", i, name_of(data->dtype));
+  require(is_int(data->dtype), "input {} has elements of type {}, but integers are needed", i,
+          name_of(data->dtype));
   std::vector<int64_t> values;
   for (int64_t k = 0; k < data->size(); ++k) values.push_back(data->get(k).i);
   return values;
@@ -58,7 +57,9 @@ void NodeContext::require_tensor(ValueId v) const {
   require(!Importer::is_sequence(v), "a sequence is given where a tensor is needed");
 }
 
-ValueId NodeContext::make_sequence(std::vector<ValueId> values) { return importer_.add_sequence(std::move(values)); }
+ValueId NodeContext::make_sequence(std::vector<ValueId> values) {
+  return importer_.add_sequence(std::move(values));
+}
 
 // ---- attributes
 
@@ -68,20 +69,24 @@ const AttributeProto* NodeContext::find(std::string_view name, int type) {
     if (attribute.name() != name) continue;
     const AttributeProto* a = &attribute;
     if (!a->ref_attr_name().empty()) {
-      require(scope_.attributes != nullptr, "attribute '{}' refers to '{}', but this is no function's body", name,
+      require(scope_.attributes != nullptr,
+              "attribute '{}' refers to '{}', but this is no function's body", name,
               a->ref_attr_name());
       const auto it = scope_.attributes->find(a->ref_attr_name());
       if (it == scope_.attributes->end()) return nullptr;
       a = it->second;
     }
-    require(type == AttributeProto::UNDEFINED || a->type() == type, "attribute '{}' has type {}, but {} is needed",
-            name, static_cast<int>(a->type()), type);
+    require(type == AttributeProto::UNDEFINED || a->type() == type,
+            "attribute '{}' has type {}, but {} is needed", name, static_cast<int>(a->type()),
+            type);
     return a;
   }
   return nullptr;
 }
 
-bool NodeContext::has_attr(std::string_view name) { return find(name, AttributeProto::UNDEFINED) != nullptr; }
+bool NodeContext::has_attr(std::string_view name) {
+  return find(name, AttributeProto::UNDEFINED) != nullptr;
+}
 
 int64_t NodeContext::attr_i(std::string_view name, int64_t otherwise) {
   const AttributeProto* a = find(name, AttributeProto::INT);
@@ -148,7 +153,8 @@ bool NodeContext::wants(size_t i) const {
 
 // ---- building
 
-std::vector<ValueId> NodeContext::add_many(std::string_view op, std::vector<ValueId> inputs, Attrs attrs) {
+std::vector<ValueId> NodeContext::add_many(std::string_view op, std::vector<ValueId> inputs,
+                                           Attrs attrs) {
   const OpDef* def = find_op(op);
   if (def == nullptr) gap("there is no operator '{}' yet", op);
   for (ValueId v : inputs) require_tensor(v);
@@ -161,7 +167,9 @@ ValueId NodeContext::add(std::string_view op, std::vector<ValueId> inputs, Attrs
   return out[0];
 }
 
-ValueId NodeContext::constant_of(TensorPtr data) { return importer_.add_made_constant(std::move(data)); }
+ValueId NodeContext::constant_of(TensorPtr data) {
+  return importer_.add_made_constant(std::move(data));
+}
 
 ValueId NodeContext::int_vector(const std::vector<int64_t>& values) {
   auto t = std::make_shared<Tensor>(DType::I64, Shape{static_cast<int64_t>(values.size())});
@@ -209,11 +217,13 @@ ValueId NodeContext::slice(ValueId v, int64_t axis, int64_t start, int64_t end) 
   return add("slice", {v, int_vector({start}), int_vector({end}), int_vector({axis})});
 }
 
-ValueId NodeContext::reduce(std::string_view op, ValueId v, const std::vector<int64_t>& axes, bool keepdims) {
+ValueId NodeContext::reduce(std::string_view op, ValueId v, const std::vector<int64_t>& axes,
+                            bool keepdims) {
   return add(op, {v}, attrs({{"axes", ints(axes)}, {"keepdims", integer(keepdims)}}));
 }
 
-std::vector<ValueId> NodeContext::inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs) {
+std::vector<ValueId> NodeContext::inline_graph(const onnx_pb::GraphProto& graph,
+                                               const std::vector<ValueId>& inputs) {
   return importer_.inline_graph(graph, inputs, scope_);
 }
 
@@ -227,10 +237,11 @@ Attrs attrs(std::initializer_list<std::pair<const char*, AttrValue>> list) {
 
 const OnnxOp* find_onnx_op(std::string_view domain, std::string_view name) {
   if (domain == "ai.onnx") domain = "";
-  for (const auto family : {math_conversions(), nn_conversions(), norm_conversions(), reduce_conversions(),
-                            shape_conversions(), index_conversions(), resize_conversions(), quant_conversions(),
-                            attention_conversions(), recurrent_conversions(), loss_conversions(),
-                            signal_conversions(), sequence_conversions(), control_conversions()}) {
+  for (const auto family :
+       {math_conversions(), nn_conversions(), norm_conversions(), reduce_conversions(),
+        shape_conversions(), index_conversions(), resize_conversions(), quant_conversions(),
+        attention_conversions(), recurrent_conversions(), loss_conversions(), signal_conversions(),
+        sequence_conversions(), control_conversions()}) {
     for (const OnnxOp& op : family) {
       if (op.name == name && op.domain == domain) return &op;
     }

@@ -30,8 +30,8 @@ struct Gap {
 
 class NodeContext {
  public:
-  NodeContext(Importer& importer, Scope& scope, const onnx_pb::NodeProto& node, std::string source, int64_t opset,
-              std::vector<ValueId> inputs);
+  NodeContext(Importer& importer, Scope& scope, const onnx_pb::NodeProto& node, std::string source,
+              int64_t opset, std::vector<ValueId> inputs);
 
   int64_t opset() const { return opset_; }
   std::string_view op_type() const;
@@ -52,7 +52,8 @@ class NodeContext {
   std::vector<int64_t> int_list(size_t i) const;
   std::vector<double> float_list(size_t i) const;
 
-  // Sequences exist only while a model is imported: a list of values, handled by number like a value.
+  // Sequences exist only while a model is imported: a list of values, handled by number like a
+  // value.
   const std::vector<ValueId>& sequence(size_t i) const;  // UserError when the input is none
   ValueId make_sequence(std::vector<ValueId> values);
 
@@ -66,7 +67,8 @@ class NodeContext {
   std::vector<std::string> attr_strings(std::string_view name);
   TensorPtr attr_tensor(std::string_view name);  // null when absent
   const onnx_pb::GraphProto* attr_graph(std::string_view name);
-  void ignore(std::initializer_list<std::string_view> names);  // attributes without effect on the result
+  void
+  ignore(std::initializer_list<std::string_view> names);  // attributes without effect on the result
   // Names of attributes that no call asked for.
   std::vector<std::string> unread_attributes() const;
 
@@ -74,7 +76,8 @@ class NodeContext {
   size_t outputs() const;
   bool wants(size_t i) const;  // the output has a name
 
-  // Building. Nodes over small constants are evaluated at once, so that arithmetic on shapes leaves constants.
+  // Building. Nodes over small constants are evaluated at once, so that arithmetic on shapes leaves
+  // constants.
   ValueId add(std::string_view op, std::vector<ValueId> inputs, Attrs attrs = {});
   std::vector<ValueId> add_many(std::string_view op, std::vector<ValueId> inputs, Attrs attrs = {});
   ValueId constant_of(TensorPtr data);
@@ -92,7 +95,8 @@ class NodeContext {
   ValueId reduce(std::string_view op, ValueId v, const std::vector<int64_t>& axes, bool keepdims);
 
   // The outputs of a subgraph whose inputs are given; it may read the names around this node.
-  std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph, const std::vector<ValueId>& inputs);
+  std::vector<ValueId> inline_graph(const onnx_pb::GraphProto& graph,
+                                    const std::vector<ValueId>& inputs);
 
   template <class... Args>
   [[noreturn]] void gap(fmt::format_string<Args...> text, Args&&... args) const {

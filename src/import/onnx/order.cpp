@@ -59,7 +59,8 @@ std::string node_label(const onnx_pb::NodeProto& node, int position) {
   const std::string op = node.domain().empty() || node.domain() == "ai.onnx"
                              ? node.op_type()
                              : node.domain() + "." + node.op_type();
-  return node.name().empty() ? fmt::format("#{} ({})", position, op) : fmt::format("{} ({})", node.name(), op);
+  return node.name().empty() ? fmt::format("#{} ({})", position, op)
+                             : fmt::format("{} ({})", node.name(), op);
 }
 
 std::set<std::string> names_read(const onnx_pb::NodeProto& node) {
@@ -74,7 +75,8 @@ std::set<std::string> names_read(const onnx_pb::NodeProto& node) {
   return names;
 }
 
-std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(const std::string&)>& known) {
+std::vector<int> sorted_nodes(const NodeList& nodes,
+                              const std::function<bool(const std::string&)>& known) {
   const int count = static_cast<int>(nodes.size());
   const auto label = [&](int n) { return node_label(*nodes[static_cast<size_t>(n)], n); };
   std::unordered_map<std::string, int> producer;
@@ -84,8 +86,8 @@ std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(co
       const auto [it, fresh] = producer.emplace(name, n);
       require(fresh, "'{}' is the output of node {} and of node {}", name, label(it->second),
               label(n));
-      require(!known(name), "the output '{}' of node {} has the name of an input or of a constant", name,
-              label(n));
+      require(!known(name), "the output '{}' of node {} has the name of an input or of a constant",
+              name, label(n));
     }
   }
 
@@ -95,8 +97,9 @@ std::vector<int> sorted_nodes(const NodeList& nodes, const std::function<bool(co
     for (const std::string& name : names_read(*nodes[static_cast<size_t>(n)])) {
       const auto it = producer.find(name);
       if (it == producer.end()) {
-        require(known(name), "node {} reads '{}', which is no input, no constant and no node's output",
-                label(n), name);
+        require(known(name),
+                "node {} reads '{}', which is no input, no constant and no node's output", label(n),
+                name);
         continue;
       }
       readers[static_cast<size_t>(it->second)].push_back(n);
