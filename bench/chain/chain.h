@@ -1,5 +1,7 @@
-// The chain of an inverted residual block as one group, and its schedule: 1x1 expand, depthwise 3x3, 1x1 project
-// (+ residual) in one nest, with a ring of expanded rows per thread. Used by tests and by bench/chain.
+// The chain of an inverted residual block as one group, and its schedule: 1x1 expand, depthwise
+// 3x3, 1x1 project
+// (+ residual) in one nest, with a ring of expanded rows per thread. Used by tests and by
+// bench/chain.
 #pragma once
 
 #include <string>
@@ -15,9 +17,10 @@ struct Conv {
   bool relu = true, depthwise = false;
 };
 
-// Stages `name`.acc (the reduction, beginning at the bias) and `name` (the epilogue) over HWC axes y, x, c.
-inline StageId conv(GroupBuilder& b, const std::string& name, StageId x, StageId w, StageId bias, int64_t rows,
-                    int64_t columns, Conv p, const StageId* residual = nullptr) {
+// Stages `name`.acc (the reduction, beginning at the bias) and `name` (the epilogue) over HWC axes
+// y, x, c.
+inline StageId conv(GroupBuilder& b, const std::string& name, StageId x, StageId w, StageId bias,
+                    int64_t rows, int64_t columns, Conv p, const StageId* residual = nullptr) {
   DType t = DType::F32;
   std::vector<NamedExtent> axes = {{"y", rows}, {"x", columns}, {"c", p.outputs}}, raxes;
   if (p.kernel > 1 || p.depthwise) raxes = {{"ky", p.kernel}, {"kx", p.kernel}};
@@ -56,16 +59,24 @@ inline StageGroup group(const Shape& s) {
   DType t = DType::F32;
   int64_t rows = (s.height - 1) / s.stride + 1, columns = (s.width - 1) / s.stride + 1;
   StageId x = b.input("X", t, {{"y", s.height}, {"x", s.width}, {"c", s.inputs}});
-  StageId we = b.constant("We", t, {{"k", s.inputs}, {"c", s.expanded}}), be = b.constant("Be", t, {{"c", s.expanded}});
+  StageId we = b.constant("We", t, {{"k", s.inputs}, {"c", s.expanded}}),
+          be = b.constant("Be", t, {{"c", s.expanded}});
   StageId wd = b.constant("Wd", t, {{"ky", 3}, {"kx", 3}, {"c", s.expanded}});
   StageId bd = b.constant("Bd", t, {{"c", s.expanded}});
-  StageId wp = b.constant("Wp", t, {{"k", s.expanded}, {"c", s.outputs}}), bp = b.constant("Bp", t, {{"c", s.outputs}});
+  StageId wp = b.constant("Wp", t, {{"k", s.expanded}, {"c", s.outputs}}),
+          bp = b.constant("Bp", t, {{"c", s.outputs}});
   bool residual = s.stride == 1 && s.inputs == s.outputs;
   StageId e = conv(b, "E", x, we, be, s.height, s.width, {s.expanded, s.inputs});
   StageId d = conv(b, "D", e, wd, bd, rows, columns,
-                   {.outputs = s.expanded, .inputs = s.expanded, .kernel = 3, .stride = s.stride, .pad = 1, .depthwise = true});
+                   {.outputs = s.expanded,
+                    .inputs = s.expanded,
+                    .kernel = 3,
+                    .stride = s.stride,
+                    .pad = 1,
+                    .depthwise = true});
   StageId o = conv(b, "O", d, wp, bp, rows, columns,
-                   {.outputs = s.outputs, .inputs = s.expanded, .relu = s.last_relu}, residual ? &x : nullptr);
+                   {.outputs = s.outputs, .inputs = s.expanded, .relu = s.last_relu},
+                   residual ? &x : nullptr);
   b.output(o);
   return std::move(b.group());
 }
@@ -74,8 +85,9 @@ struct Tile {
   std::string c_outer, x_outer, x_inner, c_vectors, c_lanes;  // c_vectors may be empty
 };
 
-// The register tile of one convolution: `columns` balanced columns by `channels` channels in vectors of 16, its sums in
-// registers at the column tile; the reduction's own loops stand outside the tile's in the order `reduction`.
+// The register tile of one convolution: `columns` balanced columns by `channels` channels in
+// vectors of 16, its sums in registers at the column tile; the reduction's own loops stand outside
+// the tile's in the order `reduction`.
 inline Tile conv_tile(Schedule& s, const std::string& stage, int64_t columns, int64_t channels,
                       std::vector<std::string> reduction) {
   std::string sum = stage + ".acc";
@@ -83,8 +95,10 @@ inline Tile conv_tile(Schedule& s, const std::string& stage, int64_t columns, in
   Tile t;
   std::string block;
   std::tie(t.c_outer, block) = s.split(stage, "c", channels, Tail::Tail);
-  if (channels > 16) std::tie(t.c_vectors, t.c_lanes) = s.split(stage, block, 16, Tail::Tail);
-  else t.c_lanes = block;
+  if (channels > 16)
+    std::tie(t.c_vectors, t.c_lanes) = s.split(stage, block, 16, Tail::Tail);
+  else
+    t.c_lanes = block;
   std::tie(t.x_outer, t.x_inner) = s.split(stage, "x", columns, Tail::Balanced);
   s.unroll(stage, t.x_inner);
   s.vectorize(stage, t.c_lanes);
@@ -119,7 +133,8 @@ inline Schedule schedule(StageGroup g, const Options& o) {
     for (const char* t : {"X", "E", "D", "O"}) s.pack(t, kBlocked);
     s.pack("We", {{1, 16, 0}, {0}, {1, 1, 16}});
   }
-  // Output: threads own strips of rows; a few rows a step; tiles of columns with all channels in registers.
+  // Output: threads own strips of rows; a few rows a step; tiles of columns with all channels in
+  // registers.
   auto [strip, rest] = s.split_parts("O", "y", o.threads);
   auto [step, row] = s.split("O", rest, o.rows);
   Tile t = conv_tile(s, "O", o.columns, 32, {});

@@ -1,4 +1,5 @@
-// What happens where a loop begins: buffers stored there, then producers computed there; and the root of it all.
+// What happens where a loop begins: buffers stored there, then producers computed there; and the
+// root of it all.
 #include <algorithm>
 
 #include "base/error.h"
@@ -11,8 +12,11 @@ Function Lowering::run() {
   auto add_parameter = [&](StageId s, bool written) {
     const Stage& t = stage(s);
     Storage& at = storage_[s];
-    at.buffer = fn_.add_buffer({.name = t.name, .dtype = t.dtype, .scope = Scope::Param,
-                                .size = physical_size(t.layout, t.shape()), .written = written});
+    at.buffer = fn_.add_buffer({.name = t.name,
+                                .dtype = t.dtype,
+                                .scope = Scope::Param,
+                                .size = physical_size(t.layout, t.shape()),
+                                .written = written});
     at.alive = true;
     at.lo.assign(t.axes.size(), Aff(0));
     at.ext = t.shape();
@@ -29,10 +33,12 @@ Function Lowering::run() {
   return std::move(fn_);
 }
 
-void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageId>& allocated, Stmts& out) {
+void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageId>& allocated,
+                            Stmts& out) {
   for (StageId s = 0; s < group_.stages.size(); ++s) {
     const Info& i = info_[s];
-    if (!i.live || !stage(s).is_compute() || i.output || i.store != p || !r.known[s] || !runs(s)) continue;
+    if (!i.live || !stage(s).is_compute() || i.output || i.store != p || !r.known[s] || !runs(s))
+      continue;
     allocate(s, r.need[s]);
     allocated.push_back(s);
     // A recurrence whose own loop is the time keeps its last values only.
@@ -44,8 +50,8 @@ void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageI
         if (reader.consumer == s || inside(reader.consumer, {s, 0})) continue;
         const Index& at = reader.load.indices()[*scan];
         if (!at.is_affine() || !at.a.is_const() || at.a.c + keep < all.lo.c + all.ext)
-          refuse_schedule("{}.{} folded to {}, but {} reads older values", stage(s).name, stage(s).axes[*scan].name,
-                          keep, stage(reader.consumer).name);
+          refuse_schedule("{}.{} folded to {}, but {} reads older values", stage(s).name,
+                          stage(s).axes[*scan].name, keep, stage(reader.consumer).name);
       }
       storage_[s].fold[*scan] = keep;
       lay_out(s);
@@ -53,7 +59,9 @@ void Lowering::attach_point(const Point& p, const Regions& r, std::vector<StageI
   }
   for (StageId s = 0; s < group_.stages.size(); ++s) {
     const Info& i = info_[s];
-    if (!i.live || !stage(s).is_compute() || i.compute != p || !r.known[s] || s == p.stage || !runs(s)) continue;
+    if (!i.live || !stage(s).is_compute() || i.compute != p || !r.known[s] || s == p.stage ||
+        !runs(s))
+      continue;
     emit_stage(s, r.fresh[s], out);
     out.push_back(Stmt());
   }
@@ -64,30 +72,30 @@ namespace {
 // Parallel loops stand outside all others, so they are found without going into loops.
 bool has_parallel(const Stmt& s) {
   switch (s.kind()) {
-    case StmtKind::For: return s->loop.kind == LoopKind::Parallel;
-    case StmtKind::Let:
-    case StmtKind::Alloc:
-    case StmtKind::Seq:
-      return std::any_of(s.children().begin(), s.children().end(), has_parallel);
-    case StmtKind::Store:
-    case StmtKind::If:
-    case StmtKind::While:
-    case StmtKind::Barrier:
-    case StmtKind::Call: return false;
+  case StmtKind::For: return s->loop.kind == LoopKind::Parallel;
+  case StmtKind::Let:
+  case StmtKind::Alloc:
+  case StmtKind::Seq: return std::any_of(s.children().begin(), s.children().end(), has_parallel);
+  case StmtKind::Store:
+  case StmtKind::If:
+  case StmtKind::While:
+  case StmtKind::Barrier:
+  case StmtKind::Call: return false;
   }
   return false;
 }
 
 }  // namespace
 
-// Outside all loops, statements of which one may depend on the other have a barrier between them, unless both are
-// executed by thread 0 alone.
+// Outside all loops, statements of which one may depend on the other have a barrier between them,
+// unless both are executed by thread 0 alone.
 Stmt Lowering::sequence(Stmts list) const {
   struct Since {  // the last barrier: is there a statement, and a parallel one
     bool any = false, parallel = false;
   };
   Stmts out;
-  Since before, together;  // statements that the next one may depend on; those that it does not depend on
+  Since before,
+      together;  // statements that the next one may depend on; those that it does not depend on
   for (Stmt& s : list) {
     if (!s) {
       before = {before.any || together.any, before.parallel || together.parallel};

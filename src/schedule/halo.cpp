@@ -1,5 +1,6 @@
-// Padding of a producer in the group: its buffer covers what is read, halo included, and where that leaves the domain
-// the fill is stored: low and high side of each axis in turn. Consumers then read without guards.
+// Padding of a producer in the group: its buffer covers what is read, halo included, and where that
+// leaves the domain the fill is stored: low and high side of each axis in turn. Consumers then read
+// without guards.
 #include <algorithm>
 
 #include "base/error.h"
@@ -28,9 +29,11 @@ void Lowering::emit_halo(StageId s, const Box& box, const std::vector<Domain>& f
         if (x < a || (x == a && !high)) d.upper.push_back(x < a ? end : begin);
         part.push_back(prune(std::move(d)));
       }
-      if (std::any_of(part.begin(), part.end(), [](const Domain& d) { return d.extent <= 0; })) continue;
+      if (std::any_of(part.begin(), part.end(), [](const Domain& d) { return d.extent <= 0; }))
+        continue;
       if (fills.size() > 1)
-        refuse_schedule("{} is read with {} different fills, but its memory can hold only one: cache_read one side",
+        refuse_schedule("{} is read with {} different fills, but its memory can hold only one: "
+                        "cache_read one side",
                         t.name, fills.size());
       if (fills[0].kind() != ExprKind::Const)
         refuse_schedule("{} is read with a fill that is no constant: cache_read it", t.name);
@@ -39,16 +42,18 @@ void Lowering::emit_halo(StageId s, const Box& box, const std::vector<Domain>& f
   }
 }
 
-// A nest in the order of memory. Where the innermost dimension is whole blocks or a constant range, it is filled by
-// vectors.
-void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, const Expr& fill, Stmts& out) {
+// A nest in the order of memory. Where the innermost dimension is whole blocks or a constant range,
+// it is filled by vectors.
+void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, const Expr& fill,
+                        Stmts& out) {
   const Stage& t = stage(s);
   const auto& dims = storage_[s].dims;  // outermost first
   std::vector<Aff> origin;
   for (uint32_t a = 0; a < t.axes.size(); ++a) {
     origin.push_back(box[a].lo);
     auto& lower = part[a].lower;
-    if (!lower.empty() && std::all_of(lower.begin(), lower.end(), [](auto& b) { return b.a.is_const(); })) {
+    if (!lower.empty() &&
+        std::all_of(lower.begin(), lower.end(), [](auto& b) { return b.a.is_const(); })) {
       int64_t first = 0;
       for (const Bound& b : lower) first = std::max(first, b.a.c);
       origin[a].c += first;
@@ -60,10 +65,12 @@ void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, con
   uint32_t last = dims.empty() ? 0 : dims.back().axis;
   int64_t block = dims.empty() ? 0 : dims.back().mod;
   int64_t lanes = block ? block : 16;
-  bool vector = !dims.empty() && dims.back().div == 1 && !part[last].varies() && storage_[s].fold[last] == 0 &&
-                lanes <= kMaxLanes;
-  if (block) vector = vector && storage_[s].lo[last] == origin[last] && part[last].extent % block == 0;
-  int64_t whole = vector ? part[last].extent / lanes : 0, rest = vector ? part[last].extent % lanes : 0;
+  bool vector = !dims.empty() && dims.back().div == 1 && !part[last].varies() &&
+                storage_[s].fold[last] == 0 && lanes <= kMaxLanes;
+  if (block)
+    vector = vector && storage_[s].lo[last] == origin[last] && part[last].extent % block == 0;
+  int64_t whole = vector ? part[last].extent / lanes : 0,
+          rest = vector ? part[last].extent % lanes : 0;
 
   size_t facts = ranges_.fact_count();
   std::vector<Index> at(t.axes.size());
@@ -84,12 +91,14 @@ void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, con
     seen[d.axis] = true;
     if (vector && d.axis == last) {
       at[last] = Index(origin[last]);
-      if (block && whole > 1) loop(last, Domain{whole, {}, {}}, lanes);  // blocks stand outside the other axes
+      if (block && whole > 1)
+        loop(last, Domain{whole, {}, {}}, lanes);  // blocks stand outside the other axes
     } else {
       loop(d.axis, part[d.axis], 1);
     }
   }
-  auto store = [&](const Aff& more, int64_t count) {  // `count` elements along the innermost dimension
+  auto store = [&](const Aff& more,
+                   int64_t count) {  // `count` elements along the innermost dimension
     std::vector<Index> position = at;
     ForStmt lane{0, LoopKind::Vectorize, count, {}, {}};
     if (count > 1) lane.var = fresh(t.axes[last].name, count, LoopKind::Vectorize);
@@ -104,11 +113,13 @@ void Lowering::fill_box(StageId s, const Box& box, std::vector<Domain> part, con
     stores.push_back(store(Aff(0), lanes));
   } else if (whole > 1) {
     VarId v = fresh(t.axes[last].name, whole, LoopKind::Serial);
-    stores.push_back(make_for({v, LoopKind::Serial, whole, {}, {}}, store(Aff::of(v, lanes), lanes)));
+    stores.push_back(
+        make_for({v, LoopKind::Serial, whole, {}, {}}, store(Aff::of(v, lanes), lanes)));
   }
   if (rest) stores.push_back(store(Aff(whole * lanes), rest));
   Stmt body = make_seq(std::move(stores));
-  for (auto l = loops.rbegin(); l != loops.rend(); ++l) body = make_for(std::move(*l), std::move(body));
+  for (auto l = loops.rbegin(); l != loops.rend(); ++l)
+    body = make_for(std::move(*l), std::move(body));
   ranges_.forget_to(facts);
   out.push_back(std::move(body));
 }

@@ -9,13 +9,15 @@
 
 namespace burnish::lowering {
 
-// The part of a consumer's box that is computed, and so reads its producers; for one load, the part that reaches it.
+// The part of a consumer's box that is computed, and so reads its producers; for one load, the part
+// that reaches it.
 Box Lowering::in_domain(StageId s, const Box& box, const Reader* reader) const {
   const Stage& t = stage(s);
   Box r = box;
   for (size_t a = 0; a < r.size(); ++a) {
-    Limit limit = reader ? reader->limits[a]
-                         : Limit{0, a < t.axes.size() ? t.axes[a].extent : t.raxes[a - t.axes.size()].extent};
+    Limit limit =
+        reader ? reader->limits[a]
+               : Limit{0, a < t.axes.size() ? t.axes[a].extent : t.raxes[a - t.axes.size()].extent};
     Interval lo = ranges_.bounds(r[a].lo);
     if (lo.lo < limit.lo) r[a].clip_low(Aff(limit.lo));
     if (lo.hi + box[a].ext > limit.hi) r[a].clip_high(Aff(limit.hi));
@@ -23,7 +25,8 @@ Box Lowering::in_domain(StageId s, const Box& box, const Reader* reader) const {
   return r;
 }
 
-// A recurrence needs its previous value too: one where it rolls, all of them where its own loop is the time.
+// A recurrence needs its previous value too: one where it rolls, all of them where its own loop is
+// the time.
 void Lowering::scan_extent(StageId s, Span& span) const {
   int64_t more = !span.lo.is_const() || warm_ ? std::max<int64_t>(0, 2 - span.ext) : span.lo.c + 1;
   (void)s;
@@ -58,7 +61,8 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         if (reader.consumer == s || !r.known[reader.consumer]) continue;
         const Stage& c = stage(reader.consumer);
         Box narrowed;
-        bool narrow = reader.narrowed && !t.scan;  // a recurrence is needed from its start, whoever reads it when
+        bool narrow = reader.narrowed &&
+                      !t.scan;  // a recurrence is needed from its start, whoever reads it when
         if (narrow) narrowed = in_domain(reader.consumer, of[reader.consumer], &reader);
         AxisSpans axes{&c.axes, &c.raxes, narrow ? &narrowed : &inner[reader.consumer]};
         for (size_t a = 0; a < t.axes.size(); ++a) {
@@ -67,9 +71,11 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         }
       }
       for (size_t a = 0; a < spans.size(); ++a) {
-        // An index that is not affine here may have been at the place of storage: that region holds all that is read.
+        // An index that is not affine here may have been at the place of storage: that region holds
+        // all that is read.
         const Storage& at = storage_[s];
-        if (spans[a]->whole && at.alive && i.store != p && !i.output) spans[a] = Span(at.lo[a], at.ext[a]);
+        if (spans[a]->whole && at.alive && i.store != p && !i.output)
+          spans[a] = Span(at.lo[a], at.ext[a]);
         to.push_back(std::move(*spans[a]));
       }
       if (t.scan) scan_extent(s, to[*t.scan]);

@@ -1,13 +1,14 @@
-// The walk that turns stages and declarations into loops, outside in: bounds are inferred at the place of use, with loop
-// variables that are already segments, so there is no second pass and no symbolic simplifier. Three facts keep it short:
-// every index is affine (or covers a whole axis), every region is a clipped box, and the only prover is interval
-// evaluation over the ranges of the open loops, sharpened by their clips (expr/interval.h).
+// The walk that turns stages and declarations into loops, outside in: bounds are inferred at the
+// place of use, with loop variables that are already segments, so there is no second pass and no
+// symbolic simplifier. Three facts keep it short: every index is affine (or covers a whole axis),
+// every region is a clipped box, and the only prover is interval evaluation over the ranges of the
+// open loops, sharpened by their clips (expr/interval.h).
 //
-//   prepare.cpp  who reads what; checks of the whole schedule       attach.cpp   allocations and producers of a loop
-//   infer.cpp    regions at a loop                                  roll.cpp     rings: what earlier iterations left
-//   walk.cpp     a stage's loops, segment by segment                halo.cpp     fills outside the domain
-//   segments.cpp tails, partitions, fused loops                     storage.cpp  buffers and addresses
-//   statement.cpp  the innermost stores and their expressions
+//   prepare.cpp  who reads what; checks of the whole schedule       attach.cpp   allocations and
+//   producers of a loop infer.cpp    regions at a loop                                  roll.cpp
+//   rings: what earlier iterations left walk.cpp     a stage's loops, segment by segment halo.cpp
+//   fills outside the domain segments.cpp tails, partitions, fused loops storage.cpp  buffers and
+//   addresses statement.cpp  the innermost stores and their expressions
 #pragma once
 
 #include <functional>
@@ -18,11 +19,12 @@
 
 namespace burnish::lowering {
 
-inline constexpr int64_t kMaxLanes = 64;             // of one vector loop; code generation splits them
-inline constexpr int64_t kMaxUnroll = 1024;          // iterations of one unrolled loop
+inline constexpr int64_t kMaxLanes = 64;     // of one vector loop; code generation splits them
+inline constexpr int64_t kMaxUnroll = 1024;  // iterations of one unrolled loop
 inline constexpr int64_t kMaxElements = int64_t{1} << 40;  // of one buffer
 
-using Stmts = std::vector<Stmt>;  // a null Stmt separates statements of which one may depend on the other
+using Stmts =
+    std::vector<Stmt>;  // a null Stmt separates statements of which one may depend on the other
 
 // Values of a loop: max(0, lower...) .. min(extent, upper...).
 struct Domain {
@@ -31,10 +33,11 @@ struct Domain {
   bool varies() const { return !lower.empty() || !upper.empty(); }
 };
 
-// A stretch of an outer loop inside which the inner extent is one constant: loop = base + stride * outer + inner.
+// A stretch of an outer loop inside which the inner extent is one constant: loop = base + stride *
+// outer + inner.
 struct Segment {
   int64_t count, base, stride, inner;
-  int64_t end = 0;           // not 0: guarded, stride * outer + inner also stays below it
+  int64_t end = 0;                // not 0: guarded, stride * outer + inner also stays below it
   std::vector<Bound> upper = {};  // of the outer loop
 };
 
@@ -45,12 +48,12 @@ struct Storage {
   };
   bool alive = false;
   BufferId buffer = 0;
-  std::vector<Aff> lo;        // logical position of element 0, by axis
+  std::vector<Aff> lo;  // logical position of element 0, by axis
   std::vector<int64_t> ext;
   std::vector<int64_t> fold;  // 0: none
   std::vector<Dim> dims;
   int64_t size = 0;
-  size_t level = 0;           // open loops where it was allocated
+  size_t level = 0;  // open loops where it was allocated
 };
 
 // A stage on its way through the loops. Loops are entered and left; the arrays are by LoopId.
@@ -60,9 +63,10 @@ struct Walk {
   const Nest& nest;
   Box box;
   std::vector<Domain> dom;
-  std::vector<std::vector<Segment>> segments;       // of split loops
-  std::vector<std::pair<int64_t, int64_t>> chosen;  // of split loops whose outer is entered: base, stride
-  std::vector<std::optional<Aff>> value;            // of entered loops
+  std::vector<std::vector<Segment>> segments;  // of split loops
+  std::vector<std::pair<int64_t, int64_t>>
+      chosen;                             // of split loops whose outer is entered: base, stride
+  std::vector<std::optional<Aff>> value;  // of entered loops
 
   Walk(StageId id, const Stage& stage, const Nest& nest, Box box);
 };
@@ -103,8 +107,8 @@ class Lowering {
   };
   struct VarInfo {
     LoopKind kind = LoopKind::Serial;
-    bool let = false;    // not a loop
-    bool zero = false;   // a loop without lower bounds
+    bool let = false;   // not a loop
+    bool zero = false;  // a loop without lower bounds
   };
   struct Regions {
     std::vector<Box> full, need, fresh;  // by stage; see infer()
@@ -210,7 +214,7 @@ class Lowering {
   std::string lane_name_;
   std::vector<const Aff*> env_;  // axis variables of the statement being translated
   Expr acc_;
-  int guards_ = 0;               // undecided guards around the expression being translated
+  int guards_ = 0;  // undecided guards around the expression being translated
   std::unordered_map<const ExprNode*, Expr> done_;
 };
 

@@ -1,4 +1,5 @@
-// The declarations of a schedule about one stage: its loops, where it is computed and stored, and how.
+// The declarations of a schedule about one stage: its loops, where it is computed and stored, and
+// how.
 #pragma once
 
 #include <optional>
@@ -16,12 +17,12 @@ struct Loop {
   std::string name;
   LoopKind kind = LoopKind::Serial;
   bool reduce = false;
-  LoopId parent = kNoLoop;                      // the loop that this one is half of
-  LoopId outer = kNoLoop, inner = kNoLoop;      // of a loop that was split
+  LoopId parent = kNoLoop;                  // the loop that this one is half of
+  LoopId outer = kNoLoop, inner = kNoLoop;  // of a loop that was split
   int64_t factor = 0;
   Tail tail = Tail::Guard;
-  LoopId first = kNoLoop, second = kNoLoop;     // of a fused loop: the two that it stands for
-  std::vector<int64_t> cuts = {};               // partition: where new segments begin
+  LoopId first = kNoLoop, second = kNoLoop;  // of a fused loop: the two that it stands for
+  std::vector<int64_t> cuts = {};            // partition: where new segments begin
 
   bool is_split() const { return outer != kNoLoop; }
   bool is_fused() const { return first != kNoLoop; }
@@ -39,14 +40,14 @@ struct Nest {
   std::vector<LoopId> order;     // the leaves, outermost first
   std::optional<Place> compute;  // none: root
   Stored stored = Stored::WhereComputed;
-  Place store;                   // Stored::At
-  std::optional<Scope> scope;    // none: thread inside parallel loops, shared outside
-  std::vector<int64_t> fold;     // by axis: -1 not folded, 0 as many as are alive, else the factor
-  int64_t pad = 0;               // storage_align
+  Place store;                 // Stored::At
+  std::optional<Scope> scope;  // none: thread inside parallel loops, shared outside
+  std::vector<int64_t> fold;   // by axis: -1 not folded, 0 as many as are alive, else the factor
+  int64_t pad = 0;             // storage_align
   bool guard_init = false;
 
   std::optional<LoopId> leaf(std::string_view name) const;
-  size_t position(LoopId leaf) const;  // in order; order.size() when it is none
+  size_t position(LoopId leaf) const;    // in order; order.size() when it is none
   bool untouched(const Stage& s) const;  // no loop was split, fused or moved
 };
 

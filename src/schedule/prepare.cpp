@@ -1,5 +1,5 @@
-// What the walk needs to know beforehand: which stages matter, who reads whom and under which guards, where everything
-// is placed; and the checks that concern the schedule as a whole.
+// What the walk needs to know beforehand: which stages matter, who reads whom and under which
+// guards, where everything is placed; and the checks that concern the schedule as a whole.
 #include <algorithm>
 #include <set>
 
@@ -31,8 +31,8 @@ void Lowering::find_live() {
   }
 }
 
-// Loads are collected together with the guards around them: an arm of select(i >= 0, ...) is reached only there, and so
-// each input of a concatenation is asked for its own range.
+// Loads are collected together with the guards around them: an arm of select(i >= 0, ...) is
+// reached only there, and so each input of a concatenation is asked for its own range.
 void Lowering::find_readers() {
   for (StageId s = 0; s < group_.stages.size(); ++s) {
     if (!info_[s].live) continue;
@@ -50,8 +50,10 @@ void Lowering::find_readers() {
       if (at == vars.end()) return;
       Limit& limit = limits[static_cast<size_t>(at - vars.begin())];
       int64_t k = i.a.terms[0].k;
-      if (k > 0) limit.lo = std::max(limit.lo, ceil_div(-i.a.c, k));
-      else limit.hi = std::min(limit.hi, floor_div(i.a.c, -k) + 1);
+      if (k > 0)
+        limit.lo = std::max(limit.lo, ceil_div(-i.a.c, k));
+      else
+        limit.hi = std::min(limit.hi, floor_div(i.a.c, -k) + 1);
     };
     int context = 0;
     std::set<std::pair<const ExprNode*, int>> seen;
@@ -60,7 +62,8 @@ void Lowering::find_readers() {
         [&](const Expr& e, const std::vector<Limit>& limits, int here) {
           if (!seen.insert({e.get(), here}).second) return;
           if (e.kind() == ExprKind::Load || e.kind() == ExprKind::Affine)
-            for (const Index& i : e.kind() == ExprKind::Load ? e.indices() : std::span(&e.index(), 1))
+            for (const Index& i :
+                 e.kind() == ExprKind::Load ? e.indices() : std::span(&e.index(), 1))
               for (const Atom& a : i.atoms)
                 if (a.value) collect(a.value, limits, here);
           if (e.kind() == ExprKind::Load) {
@@ -73,7 +76,8 @@ void Lowering::find_readers() {
                                          [&](const Expr& f) { return equal(f, e.fill()); }))
               fills.push_back(e.fill());
           }
-          auto conditions = e.kind() == ExprKind::Select ? as_nonnegative(e.children()[0]) : std::nullopt;
+          auto conditions =
+              e.kind() == ExprKind::Select ? as_nonnegative(e.children()[0]) : std::nullopt;
           if (!conditions || seen.size() > 10000) {
             for (const Expr& c : e.children()) collect(c, limits, here);
             return;
@@ -105,8 +109,10 @@ void Lowering::find_readers() {
         bool same = x.consumer == y.consumer && x.apart == y.apart && !x.narrowed && !y.narrowed;
         for (size_t k = 0; same && k < x.load.indices().size(); ++k)
           same = equal(x.load.indices()[k], y.load.indices()[k]);
-        if (same) i.readers.erase(i.readers.begin() + static_cast<ptrdiff_t>(b));
-        else ++b;
+        if (same)
+          i.readers.erase(i.readers.begin() + static_cast<ptrdiff_t>(b));
+        else
+          ++b;
       }
 }
 
@@ -115,7 +121,8 @@ void Lowering::resolve_places() {
     auto at = group_.named(place.stage);
     auto loop = at ? schedule_.nest(*at).leaf(place.loop) : std::nullopt;
     if (!loop)
-      refuse_schedule("{} is placed at {}.{}, which no longer exists", stage(s).name, place.stage, place.loop);
+      refuse_schedule("{} is placed at {}.{}, which no longer exists", stage(s).name, place.stage,
+                      place.loop);
     return Point{*at, schedule_.nest(*at).position(*loop)};
   };
   for (StageId s = 0; s < group_.stages.size(); ++s) {
@@ -127,9 +134,9 @@ void Lowering::resolve_places() {
     }
     if (n.compute) info_[s].compute = resolve(s, *n.compute);
     switch (n.stored) {
-      case Stored::WhereComputed: info_[s].store = info_[s].compute; break;
-      case Stored::At: info_[s].store = resolve(s, n.store); break;
-      case Stored::Root: break;
+    case Stored::WhereComputed: info_[s].store = info_[s].compute; break;
+    case Stored::At: info_[s].store = resolve(s, n.store); break;
+    case Stored::Root: break;
     }
   }
 }
@@ -154,13 +161,13 @@ void Lowering::check_places() const {
     const std::string& name = stage(s).name;
     size_t hops = 0;
     for (Point at = i.compute; at.stage != kRoot; at = info_[at.stage].compute)
-      if (++hops > group_.stages.size())
-        refuse_schedule("{} is placed inside itself", name);
+      if (++hops > group_.stages.size()) refuse_schedule("{} is placed inside itself", name);
     if (i.compute.stage != kRoot) {
       for (const Reader& r : i.readers)
         if (r.consumer != s && r.consumer != i.compute.stage && !inside(r.consumer, i.compute))
           refuse_schedule("{} is computed at {}.{} but its consumer {} is outside that loop", name,
-                          stage(i.compute.stage).name, loop_name(i.compute), stage(r.consumer).name);
+                          stage(i.compute.stage).name, loop_name(i.compute),
+                          stage(r.consumer).name);
     }
     for (const Reader& r : i.readers) {
       if (!r.apart) continue;
@@ -168,18 +175,20 @@ void Lowering::check_places() const {
       size_t reduce = 0;
       while (reduce < n.order.size() && !n.loops[n.order[reduce]].reduce) ++reduce;
       if (reduce < n.order.size() && inside(s, {r.consumer, reduce}))
-        refuse_schedule("{} is computed inside the reduction of {}, but is read by its init or epilogue outside", name,
-                        stage(r.consumer).name);
+        refuse_schedule("{} is computed inside the reduction of {}, but is read by its init or "
+                        "epilogue outside",
+                        name, stage(r.consumer).name);
     }
     if (i.store.stage == kRoot || i.store == i.compute) continue;
     if (i.compute.stage == kRoot)
-      refuse_schedule("{} is stored at {}.{} but computed at root", name, stage(i.store.stage).name, loop_name(i.store));
+      refuse_schedule("{} is stored at {}.{} but computed at root", name, stage(i.store.stage).name,
+                      loop_name(i.store));
     bool encloses = i.store.stage == i.compute.stage ? i.store.position <= i.compute.position
                                                      : inside(i.compute.stage, i.store);
     if (!encloses)
-      refuse_schedule("{} is stored at {}.{}, which does not enclose {}.{} where it is computed", name,
-                      stage(i.store.stage).name, loop_name(i.store), stage(i.compute.stage).name,
-                      loop_name(i.compute));
+      refuse_schedule("{} is stored at {}.{}, which does not enclose {}.{} where it is computed",
+                      name, stage(i.store.stage).name, loop_name(i.store),
+                      stage(i.compute.stage).name, loop_name(i.compute));
   }
 }
 
@@ -194,14 +203,15 @@ void Lowering::check_loops() const {
       if (l.kind != LoopKind::Vectorize) continue;
       for (StageId p = 0; p < group_.stages.size(); ++p)
         if (info_[p].live && (info_[p].compute == Point{s, i} || info_[p].store == Point{s, i}))
-          refuse_schedule("{} is placed inside the vector loop {}.{}", stage(p).name, stage(s).name, l.name);
+          refuse_schedule("{} is placed inside the vector loop {}.{}", stage(p).name, stage(s).name,
+                          l.name);
     }
     if (stage(s).scan) check_scan(s);
   }
 }
 
-// A recurrence reads values that its loop has stored before. Where it also reads them at other points of the other axes,
-// all of one step must be done before the next begins.
+// A recurrence reads values that its loop has stored before. Where it also reads them at other
+// points of the other axes, all of one step must be done before the next begins.
 void Lowering::check_scan(StageId s) const {
   const Stage& t = stage(s);
   const Nest& n = schedule_.nest(s);
@@ -216,10 +226,12 @@ void Lowering::check_scan(StageId s) const {
     LoopId first = n.order.empty() ? kNoLoop : n.order[0];
     while (first != kNoLoop && n.loops[first].parent != kNoLoop) first = n.loops[first].parent;
     if (!same_point && first != scan)
-      refuse_schedule("{} reads its previous values at other points: its loop {} must be the outermost", t.name,
-                      t.axes[scan].name);
+      refuse_schedule(
+          "{} reads its previous values at other points: its loop {} must be the outermost", t.name,
+          t.axes[scan].name);
     if (!same_point && n.fold[scan] == 1)
-      refuse_schedule("{} reads its previous values at other points: fold it to 2 at least", t.name);
+      refuse_schedule("{} reads its previous values at other points: fold it to 2 at least",
+                      t.name);
   }
 }
 

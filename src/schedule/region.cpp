@@ -51,7 +51,8 @@ const Span* AxisSpans::find(VarId v) const {
 
 namespace {
 
-// One clipped axis hands its clips on by its slope; with several, the clips are dropped: larger, still sound.
+// One clipped axis hands its clips on by its slope; with several, the clips are dropped: larger,
+// still sound.
 Span affine_span(const Aff& index, const AxisSpans& spans) {
   Aff lo(index.c), hi(index.c);  // inclusive
   const Span* clipped = nullptr;
@@ -109,8 +110,7 @@ Span scaled(const Span& s, int64_t k) {
   if (k == 0) return Span(Aff(0), 1);
   Span r((k > 0 ? s.lo : s.lo + Aff(s.ext - 1)) * k, std::abs(k) * (s.ext - 1) + 1);
   r.whole = s.whole;
-  for (const Aff& c : s.clo)
-    k > 0 ? r.clip_low(c * k) : r.clip_high(c * k + Aff(1));
+  for (const Aff& c : s.clo) k > 0 ? r.clip_low(c * k) : r.clip_high(c * k + Aff(1));
   for (const Aff& c : s.chi) {
     Aff last = (c - Aff(1)) * k;
     k > 0 ? r.clip_high(last + Aff(1)) : r.clip_low(last);
@@ -164,7 +164,8 @@ std::optional<Span> atom_span(const Atom& atom, const AxisSpans& spans, const Ra
 
 }  // namespace
 
-Span span_through(const Index& index, const AxisSpans& spans, int64_t extent, const Ranges& ranges) {
+Span span_through(const Index& index, const AxisSpans& spans, int64_t extent,
+                  const Ranges& ranges) {
   if (index.is_affine()) return affine_span(index.a, spans);
   if (auto s = index_span(index, spans, ranges)) return *s;
   Span all(Aff(0), extent);
@@ -174,7 +175,8 @@ Span span_through(const Index& index, const AxisSpans& spans, int64_t extent, co
 
 Span hull(const Span& a, const Span& b) {
   if (!a.lo.same_slopes(b.lo))
-    refuse_schedule("two consumers need regions that move differently: compute the producer further out");
+    refuse_schedule(
+        "two consumers need regions that move differently: compute the producer further out");
   int64_t begin = std::min(a.lo.c, b.lo.c), end = std::max(a.lo.c + a.ext, b.lo.c + b.ext);
   Span r(a.lo, end - begin);
   r.lo.c = begin;

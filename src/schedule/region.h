@@ -1,4 +1,5 @@
-// Regions: which part of a stage is needed at a point of the walk. Every bound is affine in the open loops.
+// Regions: which part of a stage is needed at a point of the walk. Every bound is affine in the
+// open loops.
 #pragma once
 
 #include <vector>
@@ -18,7 +19,8 @@ template <class... Args>
   throw Refused{fmt::format(text, std::forward<Args>(args)...)};
 }
 
-// One axis: [max(lo, clo...), min(lo + ext, chi...)). One clip a slope: without that, the lists multiply at each union.
+// One axis: [max(lo, clo...), min(lo + ext, chi...)). One clip a slope: without that, the lists
+// multiply at each union.
 struct Span {
   Aff lo;
   int64_t ext = 0;
@@ -36,8 +38,8 @@ struct Span {
 // The axes of a stage, then its reduce axes. Empty: nothing is needed.
 using Box = std::vector<Span>;
 
-// What `index` covers while each variable covers its span; `span_of` finds a variable's span. Atoms with loaded values
-// cover the whole axis [0, extent), as does what is not monotone.
+// What `index` covers while each variable covers its span; `span_of` finds a variable's span. Atoms
+// with loaded values cover the whole axis [0, extent), as does what is not monotone.
 struct AxisSpans {
   const std::vector<Axis>* axes;
   const std::vector<Axis>* raxes;

@@ -1,4 +1,5 @@
-// The Schedule object: its stages, its nests, its record, and the methods for schedules written in C++.
+// The Schedule object: its stages, its nests, its record, and the methods for schedules written in
+// C++.
 #include "schedule/schedule.h"
 
 #include <algorithm>

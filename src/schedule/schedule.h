@@ -1,9 +1,11 @@
-// Schedules: a printable, replayable list of steps over named stages and loops, which change order, place and storage
-// of a computation and never its result. An illegal step is refused by a returned reason.
+// Schedules: a printable, replayable list of steps over named stages and loops, which change order,
+// place and storage of a computation and never its result. An illegal step is refused by a returned
+// reason.
 //
-// Names are the trace's addresses. split(D, y, 4) makes D.y.o and D.y.i; fuse(D, y, x) makes D.y@x; cache_write(C)
-// makes the stage C.acc; cache_read(X) makes X.cached; rfactor(S, k, 64) makes S.rf with the axis ko. A name depends on
-// earlier steps of the same stage only, so a trace replays after an unrelated step is added, and on other shapes.
+// Names are the trace's addresses. split(D, y, 4) makes D.y.o and D.y.i; fuse(D, y, x) makes D.y@x;
+// cache_write(C) makes the stage C.acc; cache_read(X) makes X.cached; rfactor(S, k, 64) makes S.rf
+// with the axis ko. A name depends on earlier steps of the same stage only, so a trace replays
+// after an unrelated step is added, and on other shapes.
 #pragma once
 
 #include <map>
@@ -20,35 +22,89 @@ namespace burnish {
 enum class Tail : uint8_t { Guard, Exact, Tail, Balanced, Overlap };
 
 namespace step {
-struct Split { std::string stage, loop; int64_t factor; Tail tail = Tail::Guard; };
-struct SplitParts { std::string stage, loop; int64_t parts; };
-struct Fuse { std::string stage, outer, inner; };
-struct Reorder { std::string stage; std::vector<std::string> loops; };
-struct Unroll { std::string stage, loop; };
-struct Vectorize { std::string stage, loop; };
-struct Parallel { std::string stage, loop; };
-struct ComputeAt { std::string stage, at_stage, at_loop; };
-struct StoreAt { std::string stage, at_stage, at_loop; };
-struct StoreRoot { std::string stage; };
-struct Inline { std::string stage; };
-struct CacheRead { std::string stage; };
-struct CacheWrite { std::string stage; };
-struct MergeEpilogue { std::string stage; };
-struct RFactor { std::string stage, axis; int64_t factor; };
-struct SetScope { std::string stage; Scope scope; };
-struct Pack { std::string stage; Layout layout; };
-struct FoldStorage { std::string stage, axis; int64_t factor = 0; };  // 0: as many as are alive at once
-struct StorageAlign { std::string stage; int64_t pad; };
-struct Partition { std::string stage, loop; std::vector<int64_t> cuts; };
-struct GuardInit { std::string stage; };
+struct Split {
+  std::string stage, loop;
+  int64_t factor;
+  Tail tail = Tail::Guard;
+};
+struct SplitParts {
+  std::string stage, loop;
+  int64_t parts;
+};
+struct Fuse {
+  std::string stage, outer, inner;
+};
+struct Reorder {
+  std::string stage;
+  std::vector<std::string> loops;
+};
+struct Unroll {
+  std::string stage, loop;
+};
+struct Vectorize {
+  std::string stage, loop;
+};
+struct Parallel {
+  std::string stage, loop;
+};
+struct ComputeAt {
+  std::string stage, at_stage, at_loop;
+};
+struct StoreAt {
+  std::string stage, at_stage, at_loop;
+};
+struct StoreRoot {
+  std::string stage;
+};
+struct Inline {
+  std::string stage;
+};
+struct CacheRead {
+  std::string stage;
+};
+struct CacheWrite {
+  std::string stage;
+};
+struct MergeEpilogue {
+  std::string stage;
+};
+struct RFactor {
+  std::string stage, axis;
+  int64_t factor;
+};
+struct SetScope {
+  std::string stage;
+  Scope scope;
+};
+struct Pack {
+  std::string stage;
+  Layout layout;
+};
+struct FoldStorage {
+  std::string stage, axis;
+  int64_t factor = 0;
+};  // 0: as many as are alive at once
+struct StorageAlign {
+  std::string stage;
+  int64_t pad;
+};
+struct Partition {
+  std::string stage, loop;
+  std::vector<int64_t> cuts;
+};
+struct GuardInit {
+  std::string stage;
+};
 }  // namespace step
 
-using ScheduleStep = std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll, step::Vectorize,
-                          step::Parallel, step::ComputeAt, step::StoreAt, step::StoreRoot, step::Inline,
-                          step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::RFactor, step::SetScope,
-                          step::Pack, step::FoldStorage, step::StorageAlign, step::Partition, step::GuardInit>;
+using ScheduleStep =
+    std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
+                 step::Vectorize, step::Parallel, step::ComputeAt, step::StoreAt, step::StoreRoot,
+                 step::Inline, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
+                 step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
+                 step::Partition, step::GuardInit>;
 
-std::string to_text(const ScheduleStep& s);  // split(O, y.i, 2, guard)
+std::string to_text(const ScheduleStep& s);      // split(O, y.i, 2, guard)
 ScheduleStep parse_step(std::string_view line);  // UserError
 
 struct Nest;  // schedule/nest.h: the declarations about one stage
@@ -65,10 +121,13 @@ class Schedule {
   Result<> apply(const ScheduleStep& s);
   Result<> replay(std::string_view trace);  // one step a line, '#' comments
 
-  // The same, for schedules written in C++; the first refusal sticks, is kept in `failure()`, and makes the rest no-ops.
-  std::pair<std::string, std::string> split(std::string_view stage, std::string_view loop, int64_t factor,
+  // The same, for schedules written in C++; the first refusal sticks, is kept in `failure()`, and
+  // makes the rest no-ops.
+  std::pair<std::string, std::string> split(std::string_view stage, std::string_view loop,
+                                            int64_t factor,
                                             Tail tail = Tail::Guard);  // names of outer and inner
-  std::pair<std::string, std::string> split_parts(std::string_view stage, std::string_view loop, int64_t parts);
+  std::pair<std::string, std::string> split_parts(std::string_view stage, std::string_view loop,
+                                                  int64_t parts);
   std::string fuse(std::string_view stage, std::string_view outer, std::string_view inner);
   void reorder(std::string_view stage, std::vector<std::string> loops);
   void unroll(std::string_view stage, std::string_view loop);
@@ -103,11 +162,12 @@ class Schedule {
   std::optional<Reason> failure_;
 };
 
-// Stages and declarations -> one loop nest. The function's parameters are the group's inputs, then its outputs.
-// A refusal is the schedule's fault and says which declaration does not fit.
+// Stages and declarations -> one loop nest. The function's parameters are the group's inputs, then
+// its outputs. A refusal is the schedule's fault and says which declaration does not fit.
 Result<Function> lower(const Schedule& s);
 
-// The parameters' physical layouts after `pack` steps: constants have to be packed so before they are passed.
+// The parameters' physical layouts after `pack` steps: constants have to be packed so before they
+// are passed.
 Layout packed_layout(const Schedule& s, StageId parameter);
 
 }  // namespace burnish

@@ -1,4 +1,5 @@
-// How a loop is gone through: the tails of splits, the parts of partitions, and what a fused loop stands for.
+// How a loop is gone through: the tails of splits, the parts of partitions, and what a fused loop
+// stands for.
 #include <algorithm>
 
 #include "base/error.h"
@@ -10,35 +11,38 @@ namespace {
 const std::vector<Bound> kNoBounds;
 
 // The segments of one part [base, base + n) of a loop under a tail.
-void add_segments(std::vector<Segment>& out, const Loop& l, const std::string& name, int64_t base, int64_t n) {
+void add_segments(std::vector<Segment>& out, const Loop& l, const std::string& name, int64_t base,
+                  int64_t n) {
   int64_t f = l.factor;
   switch (l.tail) {
-    case Tail::Exact:
-      if (n % f) refuse_schedule("{}: {} does not divide {}", name, f, n);
-      out.push_back({n / f, base, f, f});
-      return;
-    case Tail::Guard:
-      if (n <= f) out.push_back({1, base, f, n});
-      else out.push_back({ceil_div(n, f), base, f, f, n % f ? n : 0});
-      return;
-    case Tail::Tail:
-      if (n / f) out.push_back({n / f, base, f, f});
-      if (n % f) out.push_back({1, base + n / f * f, f, n % f});
-      return;
-    case Tail::Overlap:
-      if (n <= f) {
-        out.push_back({1, base, f, n});
-        return;
-      }
-      out.push_back({n / f, base, f, f});
-      if (n % f) out.push_back({1, base + n - f, f, f});
-      return;
-    case Tail::Balanced: {
-      int64_t tiles = ceil_div(n, f), small = n / tiles, large = n % tiles;
-      if (large) out.push_back({large, base, small + 1, small + 1});
-      out.push_back({tiles - large, base + large * (small + 1), small, small});
+  case Tail::Exact:
+    if (n % f) refuse_schedule("{}: {} does not divide {}", name, f, n);
+    out.push_back({n / f, base, f, f});
+    return;
+  case Tail::Guard:
+    if (n <= f)
+      out.push_back({1, base, f, n});
+    else
+      out.push_back({ceil_div(n, f), base, f, f, n % f ? n : 0});
+    return;
+  case Tail::Tail:
+    if (n / f) out.push_back({n / f, base, f, f});
+    if (n % f) out.push_back({1, base + n / f * f, f, n % f});
+    return;
+  case Tail::Overlap:
+    if (n <= f) {
+      out.push_back({1, base, f, n});
       return;
     }
+    out.push_back({n / f, base, f, f});
+    if (n % f) out.push_back({1, base + n - f, f, f});
+    return;
+  case Tail::Balanced: {
+    int64_t tiles = ceil_div(n, f), small = n / tiles, large = n % tiles;
+    if (large) out.push_back({large, base, small + 1, small + 1});
+    out.push_back({tiles - large, base + large * (small + 1), small, small});
+    return;
+  }
   }
 }
 
@@ -68,7 +72,8 @@ Domain Lowering::prune(Domain d) const {
   for (Bound& b : d.lower)
     if (ceil_div(ranges_.bounds(b.a).hi, b.div) > 0) keep(r.lower, std::move(b), 1);
   for (Bound& b : d.upper)
-    if (!b.a.is_const() && ceil_div(ranges_.bounds(b.a).lo, b.div) < r.extent) keep(r.upper, std::move(b), -1);
+    if (!b.a.is_const() && ceil_div(ranges_.bounds(b.a).lo, b.div) < r.extent)
+      keep(r.upper, std::move(b), -1);
   return r;
 }
 
@@ -110,12 +115,13 @@ void Lowering::set_domain(Walk& w, LoopId l, Domain d) {
 void Lowering::each_entry(Walk& w, LoopId l, const EachEntry& f) {
   const Loop& loop = w.nest.loops[l];
   if (loop.is_fused()) {
-    // Constant extents only; a = p / B and b = p % B in the loop's head, so that no affine form sees them.
+    // Constant extents only; a = p / B and b = p % B in the loop's head, so that no affine form
+    // sees them.
     each_entry(w, loop.first, [&](const Entry& a) {
       auto check_constant = [&](const Entry& e, LoopId part) {
         if (!e.lower->empty() || !e.upper->empty())
-          refuse_schedule("{}.{}: fused loops need constant extents, that of {} varies", w.stage.name, loop.name,
-                          w.nest.loops[part].name);
+          refuse_schedule("{}.{}: fused loops need constant extents, that of {} varies",
+                          w.stage.name, loop.name, w.nest.loops[part].name);
       };
       check_constant(a, loop.first);
       VarId va = fresh(w.nest.loops[loop.first].name, a.count, LoopKind::Serial, true);
@@ -173,15 +179,18 @@ void Lowering::each_entry(Walk& w, LoopId l, const EachEntry& f) {
     f({d.extent, &d.lower, &d.upper, [&](const Aff& v) { w.value[l] = v; }});
     return;
   }
-  if (d.varies()) refuse_schedule("{}.{} is partitioned but its extent varies", w.stage.name, loop.name);
+  if (d.varies())
+    refuse_schedule("{}.{} is partitioned but its extent varies", w.stage.name, loop.name);
   int64_t base = 0, shift = 0;
   if (l < w.box.size()) {
     if (!w.box[l].lo.is_const())
-      refuse_schedule("{}.{} is partitioned but begins at a place that varies", w.stage.name, loop.name);
+      refuse_schedule("{}.{} is partitioned but begins at a place that varies", w.stage.name,
+                      loop.name);
     shift = w.box[l].lo.c;
   }
   auto part = [&](int64_t begin, int64_t end) {
-    f({end - begin, &kNoBounds, &kNoBounds, [&w, l, begin](const Aff& v) { w.value[l] = v + Aff(begin); }});
+    f({end - begin, &kNoBounds, &kNoBounds,
+       [&w, l, begin](const Aff& v) { w.value[l] = v + Aff(begin); }});
   };
   for (int64_t cut : loop.cuts) {
     int64_t at = cut - shift;

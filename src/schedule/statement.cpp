@@ -1,5 +1,5 @@
-// The innermost statements: axes become affine forms of loop variables, loads become buffer addresses, guards that
-// intervals decide vanish.
+// The innermost statements: axes become affine forms of loop variables, loads become buffer
+// addresses, guards that intervals decide vanish.
 #include <algorithm>
 
 #include "base/error.h"
@@ -25,7 +25,8 @@ Stmt Lowering::statement(Walk& w, Part part) {
   Index at = address(w.id, place);
   BufferId buffer = storage_[w.id].buffer;
   if (lane_ && at.a.slope(*lane_) != 1)
-    refuse_schedule("{} would be stored with stride {} by vector loop {}", t.name, at.a.slope(*lane_), lane_name_);
+    refuse_schedule("{} would be stored with stride {} by vector loop {}", t.name,
+                    at.a.slope(*lane_), lane_name_);
   auto current = [&] { return load(t.dtype, buffer, {at}); };
   auto initial = [&] { return t.init ? translate(t.init) : neutral(t.op, t.dtype); };
   auto finished = [&](Expr value) {
@@ -55,7 +56,9 @@ Stmt Lowering::statement(Walk& w, Part part) {
     }
     Expr before = guarded(std::move(first), initial, current);
     Expr after = combine(t.op, std::move(before), translate(t.body));
-    value = t.finish ? guarded(std::move(last), [&] { return finished(after); }, [&] { return after; }) : after;
+    value = t.finish ? guarded(
+                           std::move(last), [&] { return finished(after); }, [&] { return after; })
+                     : after;
   }
   for (const auto* axes : {&t.axes, &t.raxes})
     for (const Axis& a : *axes) env_[a.var] = nullptr;
@@ -67,8 +70,10 @@ Aff Lowering::value_of(const Aff& a) const {
   for (const Term& t : a.terms) {
     const Aff* value = env_[t.var];
     check(value != nullptr, "variable {} has no value in this statement", group_.vars[t.var]);
-    if (t.k == 1) r += *value;
-    else r += *value * t.k;
+    if (t.k == 1)
+      r += *value;
+    else
+      r += *value * t.k;
   }
   return r;
 }
@@ -120,30 +125,31 @@ Expr Lowering::translate(const Expr& e) {
   if (auto at = done_.find(e.get()); at != done_.end()) return at->second;
   Expr r;
   switch (e.kind()) {
-    case ExprKind::Const:
-    case ExprKind::Acc: break;
-    case ExprKind::Affine: r = affine(position(e.index())); break;
-    case ExprKind::Load: r = translate_load(e); break;
-    case ExprKind::Select: r = translate_select(e); break;
-    case ExprKind::Binary: {
-      Expr a = translate(e.children()[0]), b = translate(e.children()[1]);
-      r = binary(e.binary(), std::move(a), std::move(b));
-      break;
-    }
-    case ExprKind::Unary: r = unary(e.unary(), translate(e.children()[0])); break;
-    case ExprKind::Cast: r = cast(e.dtype(), translate(e.children()[0])); break;
-    case ExprKind::Call: {
-      std::vector<Expr> args;
-      for (const Expr& c : e.children()) args.push_back(translate(c));
-      r = call(e.dtype(), std::string(e.callee()), std::move(args));
-      break;
-    }
+  case ExprKind::Const:
+  case ExprKind::Acc: break;
+  case ExprKind::Affine: r = affine(position(e.index())); break;
+  case ExprKind::Load: r = translate_load(e); break;
+  case ExprKind::Select: r = translate_select(e); break;
+  case ExprKind::Binary: {
+    Expr a = translate(e.children()[0]), b = translate(e.children()[1]);
+    r = binary(e.binary(), std::move(a), std::move(b));
+    break;
+  }
+  case ExprKind::Unary: r = unary(e.unary(), translate(e.children()[0])); break;
+  case ExprKind::Cast: r = cast(e.dtype(), translate(e.children()[0])); break;
+  case ExprKind::Call: {
+    std::vector<Expr> args;
+    for (const Expr& c : e.children()) args.push_back(translate(c));
+    r = call(e.dtype(), std::string(e.callee()), std::move(args));
+    break;
+  }
   }
   done_.emplace(e.get(), r);
   return r;
 }
 
-// A producer in the group has its halo filled; anything else is guarded where it may be read outside its domain.
+// A producer in the group has its halo filled; anything else is guarded where it may be read
+// outside its domain.
 Expr Lowering::translate_load(const Expr& e) {
   StageId s = e.from();
   const Stage& t = stage(s);
@@ -166,8 +172,9 @@ Expr Lowering::translate_load(const Expr& e) {
 Expr Lowering::translate_select(const Expr& e) {
   if (auto conditions = as_nonnegative(e.children()[0])) {
     for (Index& i : *conditions) i = position(i);
-    return guarded(std::move(*conditions), [&] { return translate(e.children()[1]); },
-                   [&] { return translate(e.children()[2]); });
+    return guarded(
+        std::move(*conditions), [&] { return translate(e.children()[1]); },
+        [&] { return translate(e.children()[2]); });
   }
   Expr condition = translate(e.children()[0]);
   ++guards_;

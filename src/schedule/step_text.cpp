@@ -1,4 +1,5 @@
-// Steps as text: name(stage, argument, ...), one a line. The form is the record's, so it never changes meaning.
+// Steps as text: name(stage, argument, ...), one a line. The form is the record's, so it never
+// changes meaning.
 #include <charconv>
 
 #include "base/text.h"
@@ -11,8 +12,11 @@ struct TailName {
   Tail tail;
   const char* name;
 };
-constexpr TailName kTails[] = {{Tail::Guard, "guard"}, {Tail::Exact, "exact"}, {Tail::Tail, "tail"},
-                               {Tail::Balanced, "balanced"}, {Tail::Overlap, "overlap"}};
+constexpr TailName kTails[] = {{Tail::Guard, "guard"},
+                               {Tail::Exact, "exact"},
+                               {Tail::Tail, "tail"},
+                               {Tail::Balanced, "balanced"},
+                               {Tail::Overlap, "overlap"}};
 
 std::string text(const step::Split& x) {
   const char* tail = "guard";
@@ -23,11 +27,19 @@ std::string text(const step::Split& x) {
 std::string text(const step::SplitParts& x) {
   return fmt::format("split_parts({}, {}, {})", x.stage, x.loop, x.parts);
 }
-std::string text(const step::Fuse& x) { return fmt::format("fuse({}, {}, {})", x.stage, x.outer, x.inner); }
-std::string text(const step::Reorder& x) { return fmt::format("reorder({}, {})", x.stage, join(x.loops, ", ")); }
+std::string text(const step::Fuse& x) {
+  return fmt::format("fuse({}, {}, {})", x.stage, x.outer, x.inner);
+}
+std::string text(const step::Reorder& x) {
+  return fmt::format("reorder({}, {})", x.stage, join(x.loops, ", "));
+}
 std::string text(const step::Unroll& x) { return fmt::format("unroll({}, {})", x.stage, x.loop); }
-std::string text(const step::Vectorize& x) { return fmt::format("vectorize({}, {})", x.stage, x.loop); }
-std::string text(const step::Parallel& x) { return fmt::format("parallel({}, {})", x.stage, x.loop); }
+std::string text(const step::Vectorize& x) {
+  return fmt::format("vectorize({}, {})", x.stage, x.loop);
+}
+std::string text(const step::Parallel& x) {
+  return fmt::format("parallel({}, {})", x.stage, x.loop);
+}
 std::string text(const step::ComputeAt& x) {
   return fmt::format("compute_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
@@ -38,9 +50,15 @@ std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})"
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
-std::string text(const step::MergeEpilogue& x) { return fmt::format("merge_epilogue({})", x.stage); }
-std::string text(const step::RFactor& x) { return fmt::format("rfactor({}, {}, {})", x.stage, x.axis, x.factor); }
-std::string text(const step::SetScope& x) { return fmt::format("set_scope({}, {})", x.stage, name_of(x.scope)); }
+std::string text(const step::MergeEpilogue& x) {
+  return fmt::format("merge_epilogue({})", x.stage);
+}
+std::string text(const step::RFactor& x) {
+  return fmt::format("rfactor({}, {}, {})", x.stage, x.axis, x.factor);
+}
+std::string text(const step::SetScope& x) {
+  return fmt::format("set_scope({}, {})", x.stage, name_of(x.scope));
+}
 std::string text(const step::Pack& x) {
   std::string s = fmt::format("pack({}", x.stage);
   for (const LayoutDim& d : x.layout) s += ", " + layout_text({d}, {});
@@ -49,7 +67,9 @@ std::string text(const step::Pack& x) {
 std::string text(const step::FoldStorage& x) {
   return fmt::format("fold_storage({}, {}, {})", x.stage, x.axis, x.factor);
 }
-std::string text(const step::StorageAlign& x) { return fmt::format("storage_align({}, {})", x.stage, x.pad); }
+std::string text(const step::StorageAlign& x) {
+  return fmt::format("storage_align({}, {})", x.stage, x.pad);
+}
 std::string text(const step::Partition& x) {
   std::string s = fmt::format("partition({}, {}", x.stage, x.loop);
   for (int64_t c : x.cuts) s += fmt::format(", {}", c);
@@ -75,7 +95,8 @@ class Arguments {
   int64_t number(std::string_view s) const {
     int64_t v = 0;
     auto [end, error] = std::from_chars(s.data(), s.data() + s.size(), v);
-    require(error == std::errc() && end == s.data() + s.size(), "step '{}': '{}' is no number", line_, s);
+    require(error == std::errc() && end == s.data() + s.size(), "step '{}': '{}' is no number",
+            line_, s);
     return v;
   }
   std::vector<std::string> names() {
@@ -92,7 +113,8 @@ class Arguments {
     LayoutDim d{static_cast<uint32_t>(axis)};
     while (at != std::string::npos) {
       size_t end = s.find_first_of("/%+", at + 1);
-      int64_t v = number(std::string_view(s).substr(at + 1, end == std::string::npos ? end : end - at - 1));
+      int64_t v =
+          number(std::string_view(s).substr(at + 1, end == std::string::npos ? end : end - at - 1));
       require(v >= 1 && v < (int64_t{1} << 40), "step '{}': {} in a layout", line_, v);
       (s[at] == '/' ? d.div : s[at] == '%' ? d.mod : d.pad) = v;
       at = end;
@@ -110,7 +132,8 @@ class Arguments {
 Tail tail_named(std::string_view line, std::string_view name) {
   for (auto& t : kTails)
     if (name == t.name) return t.tail;
-  fail_user("step '{}': there is no tail {}; use guard, exact, tail, balanced or overlap", line, name);
+  fail_user("step '{}': there is no tail {}; use guard, exact, tail, balanced or overlap", line,
+            name);
 }
 
 Scope scope_named(std::string_view line, std::string_view name) {
@@ -128,7 +151,8 @@ std::string to_text(const ScheduleStep& s) {
 ScheduleStep parse_step(std::string_view raw) {
   std::string_view line = trim(raw);
   size_t open = line.find('(');
-  require(open != std::string_view::npos && line.back() == ')', "'{}' is no step; write name(stage, ...)", line);
+  require(open != std::string_view::npos && line.back() == ')',
+          "'{}' is no step; write name(stage, ...)", line);
   std::string_view name = trim(line.substr(0, open));
   Arguments a(line, line.substr(open + 1, line.size() - open - 2));
   auto step = [&]() -> ScheduleStep {

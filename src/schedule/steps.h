@@ -1,4 +1,5 @@
-// What each step does to stages and nests. Every function checks first and changes nothing when it refuses.
+// What each step does to stages and nests. Every function checks first and changes nothing when it
+// refuses.
 #pragma once
 
 #include "schedule/nest.h"

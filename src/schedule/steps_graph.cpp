@@ -1,5 +1,5 @@
-// Steps that change formulas instead of loops. They are pure substitution, applied when recorded, and keep the stages
-// in topological order; loads follow their stage to its new number.
+// Steps that change formulas instead of loops. They are pure substitution, applied when recorded,
+// and keep the stages in topological order; loads follow their stage to its new number.
 #include <algorithm>
 #include <map>
 
@@ -57,7 +57,8 @@ bool loads_stage(const Stage& s, StageId id) {
 }
 
 // New variables for the same axes, and what the old ones become.
-std::vector<Axis> fresh_axes(StageGroup& g, const std::vector<Axis>& axes, std::map<VarId, Aff>& becomes) {
+std::vector<Axis> fresh_axes(StageGroup& g, const std::vector<Axis>& axes,
+                             std::map<VarId, Aff>& becomes) {
   std::vector<Axis> made = axes;
   for (Axis& a : made) {
     VarId v = g.fresh(a.name);
@@ -96,12 +97,14 @@ Result<> apply(Stages s, const step::Inline& x) {
   if (p.scan) return refuse("{} reads its own previous values and cannot be inlined", x.stage);
   if (is_output(s.group, *id)) return refuse("{} is an output and cannot be inlined", x.stage);
   for (const Nest& n : s.nests)
-    for (const auto& place : {n.compute, n.stored == Stored::At ? std::optional(n.store) : std::nullopt})
+    for (const auto& place :
+         {n.compute, n.stored == Stored::At ? std::optional(n.store) : std::nullopt})
       if (place && place->stage == x.stage)
         return refuse("a stage is placed at {}.{}: inline before that", place->stage, place->loop);
-  const Expr formula = p.finish ? rewrite(p.finish, [&](const Expr& e) {
-    return e.kind() == ExprKind::Acc ? p.body : Expr{};
-  }) : p.body;
+  const Expr formula =
+      p.finish ? rewrite(p.finish,
+                         [&](const Expr& e) { return e.kind() == ExprKind::Acc ? p.body : Expr{}; })
+               : p.body;
   replace_loads(s, *id, [&](const Expr& e) -> Expr {
     std::map<VarId, Index> becomes;
     std::vector<Index> inside;
@@ -124,14 +127,16 @@ Result<> apply(Stages s, const step::CacheRead& x) {
   Stage copy;
   copy.name = x.stage + ".cached";
   if (auto ok = check_free(s.group, copy.name); !ok) return ok;
-  if (s.group[*id].scan) return refuse("{} reads its own previous values: cache what reads it", x.stage);
+  if (s.group[*id].scan)
+    return refuse("{} reads its own previous values: cache what reads it", x.stage);
   std::map<VarId, Aff> becomes;
   copy.dtype = s.group[*id].dtype;
   copy.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
   StageId at = *id + 1;
-  replace_loads(s, *id, [&](const Expr& e) {  // the readers, under the number that the copy will have
-    return load(e.dtype(), kPending, {e.indices().begin(), e.indices().end()}, e.fill());
-  });
+  replace_loads(
+      s, *id, [&](const Expr& e) {  // the readers, under the number that the copy will have
+        return load(e.dtype(), kPending, {e.indices().begin(), e.indices().end()}, e.fill());
+      });
   copy.body = load(copy.dtype, *id, at_axes(copy.axes));
   insert_stage(s, at, std::move(copy));
   replace_loads(s, kPending, [&](const Expr& e) {
@@ -146,7 +151,8 @@ Result<> apply(Stages s, const step::CacheWrite& x) {
   Stage part;
   part.name = x.stage + ".acc";
   if (auto ok = check_free(s.group, part.name); !ok) return ok;
-  if (!s.nests[*id].untouched(s.group[*id])) return refuse("cache_write {} before changing its loops", x.stage);
+  if (!s.nests[*id].untouched(s.group[*id]))
+    return refuse("cache_write {} before changing its loops", x.stage);
   if (s.group[*id].scan) return refuse("{} reads its own previous values", x.stage);
   std::map<VarId, Aff> becomes;
   {
@@ -162,9 +168,11 @@ Result<> apply(Stages s, const step::CacheWrite& x) {
   insert_stage(s, at, std::move(part));
   Stage& whole = s.group[at + 1];
   Expr value = load(whole.dtype, at, at_axes(whole.axes));
-  whole.body = whole.finish ? rewrite(whole.finish, [&](const Expr& e) {
-    return e.kind() == ExprKind::Acc ? value : Expr{};
-  }) : value;
+  whole.body =
+      whole.finish
+          ? rewrite(whole.finish,
+                    [&](const Expr& e) { return e.kind() == ExprKind::Acc ? value : Expr{}; })
+          : value;
   whole.raxes.clear();
   whole.op = Combine::None;
   whole.init = whole.finish = {};
@@ -182,7 +190,8 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   const Stage& p = s.group[*id];
   if (!p.is_reduction()) return refuse("{} is no reduction: inline it", x.stage);
   if (p.finish) return refuse("{} has an epilogue already", x.stage);
-  if (is_output(s.group, *id)) return refuse("{} is an output: its values must stay as they are", x.stage);
+  if (is_output(s.group, *id))
+    return refuse("{} is an output: its values must stay as they are", x.stage);
   std::vector<StageId> consumers;
   for (StageId c = 0; c < s.group.stages.size(); ++c)
     if (loads_stage(s.group[c], *id)) consumers.push_back(c);
@@ -190,7 +199,8 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
     return refuse("{} has {} consumers, an epilogue needs one", x.stage, consumers.size());
   const Stage o = s.group[consumers[0]];
   if (o.is_reduction() || o.scan || o.shape() != p.shape() || o.dtype != p.dtype)
-    return refuse("{} does not have the form of {}: an epilogue is pointwise and of the same type", o.name, x.stage);
+    return refuse("{} does not have the form of {}: an epilogue is pointwise and of the same type",
+                  o.name, x.stage);
   bool pointwise = true;
   visit(o.body, [&](const Expr& e) {
     if (e.kind() != ExprKind::Load || e.from() != *id) return;
@@ -199,14 +209,20 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   });
   if (!pointwise) return refuse("{} does not read {} pointwise", o.name, x.stage);
   if (!s.nests[consumers[0]].untouched(o))
-    return refuse("merge_epilogue {} before changing the loops of {}, which vanishes", x.stage, o.name);
-  // S moves to the place of O in the order, since its finish may read stages that stand between them.
+    return refuse("merge_epilogue {} before changing the loops of {}, which vanishes", x.stage,
+                  o.name);
+  // S moves to the place of O in the order, since its finish may read stages that stand between
+  // them.
   std::map<VarId, Aff> becomes;
   for (size_t a = 0; a < o.axes.size(); ++a) becomes[o.axes[a].var] = Aff::of(p.axes[a].var);
   Stage merged = p;
-  merged.finish = renamed(rewrite(o.body, [&](const Expr& e) {
-    return e.kind() == ExprKind::Load && e.from() == *id ? acc(p.dtype) : Expr{};
-  }), becomes);
+  merged.finish = renamed(rewrite(o.body,
+                                  [&](const Expr& e) {
+                                    return e.kind() == ExprKind::Load && e.from() == *id
+                                               ? acc(p.dtype)
+                                               : Expr{};
+                                  }),
+                          becomes);
   if (merged.layout.empty()) merged.layout = o.layout;
   StageId at = consumers[0];
   Nest nest = s.nests[at];  // its place and storage, with the loops of S
@@ -225,9 +241,11 @@ Result<> apply(Stages s, const step::RFactor& x) {
   Stage part;
   part.name = x.stage + ".rf";
   if (auto ok = check_free(s.group, part.name); !ok) return ok;
-  if (!s.nests[*id].untouched(s.group[*id])) return refuse("rfactor {} before changing its loops", x.stage);
+  if (!s.nests[*id].untouched(s.group[*id]))
+    return refuse("rfactor {} before changing its loops", x.stage);
   const std::vector<Axis> raxes = s.group[*id].raxes;
-  auto axis = std::find_if(raxes.begin(), raxes.end(), [&](const Axis& a) { return a.name == x.axis; });
+  auto axis =
+      std::find_if(raxes.begin(), raxes.end(), [&](const Axis& a) { return a.name == x.axis; });
   if (axis == raxes.end()) return refuse("{} is not a reduce axis of {}", x.axis, x.stage);
   if (x.factor < 1) return refuse("{}.{} factored by {}", x.stage, x.axis, x.factor);
   int64_t factor = std::min(x.factor, axis->extent), blocks = ceil_div(axis->extent, factor);
@@ -250,7 +268,8 @@ Result<> apply(Stages s, const step::RFactor& x) {
   part.body = renamed(s.group[*id].body, becomes);
   if (axis->extent % factor) {
     Index inside(Aff(axis->extent - 1) - position);
-    part.body = select(all_nonnegative(std::span(&inside, 1)), part.body, neutral(part.op, part.dtype));
+    part.body =
+        select(all_nonnegative(std::span(&inside, 1)), part.body, neutral(part.op, part.dtype));
   }
   StageId at = *id;
   insert_stage(s, at, std::move(part));

@@ -1,4 +1,5 @@
-// Steps about the order and kind of a stage's loops: they set fields of its nest; lowering derives all bounds.
+// Steps about the order and kind of a stage's loops: they set fields of its nest; lowering derives
+// all bounds.
 #include <algorithm>
 
 #include "base/text.h"
@@ -37,20 +38,24 @@ Result<Leaf> find_leaf(Stages s, std::string_view stage, std::string_view loop) 
 }
 
 LoopId add_half(Nest& n, LoopId parent, const char* suffix) {
-  Loop half{.name = n.loops[parent].name + suffix, .reduce = n.loops[parent].reduce, .parent = parent};
+  Loop half{
+      .name = n.loops[parent].name + suffix, .reduce = n.loops[parent].reduce, .parent = parent};
   n.loops.push_back(std::move(half));
   return static_cast<LoopId>(n.loops.size() - 1);
 }
 
 Result<> split(const Leaf& at, const std::string& stage, int64_t factor, Tail tail) {
   Loop& loop = at.loop();
-  if (factor < 1) return refuse("{}.{} split by {}: factors are positive", stage, loop.name, factor);
+  if (factor < 1)
+    return refuse("{}.{} split by {}: factors are positive", stage, loop.name, factor);
   if (tail == Tail::Overlap && at.stage.is_reduction())
     return refuse("{} is a reduction: an overlapped tail would add twice", stage);
   if (tail == Tail::Overlap && at.stage.scan)
-    return refuse("{} reads its own previous values: an overlapped tail would advance twice", stage);
+    return refuse("{} reads its own previous values: an overlapped tail would advance twice",
+                  stage);
   if (loop.parent != kNoLoop && at.nest.loops[loop.parent].outer == at.id)
-    return refuse("{}.{} is the outer half of a split: split from the outside in", stage, loop.name);
+    return refuse("{}.{} is the outer half of a split: split from the outside in", stage,
+                  loop.name);
   if (loop.is_fused()) return refuse("{}.{} is fused: split before fusing", stage, loop.name);
   if (loop.kind != LoopKind::Serial)
     return refuse("{}.{} is marked {}: split it first", stage, loop.name, name_of(loop.kind));
@@ -119,10 +124,12 @@ Result<> apply(Stages s, const step::Fuse& x) {
   if (at + 1 >= n.order.size() || n.order[at + 1] != inner->id)
     return refuse("{}.{} does not follow {}.{}", x.stage, x.inner, x.stage, x.outer);
   if (outer->loop().reduce != inner->loop().reduce)
-    return refuse("{}.{} and {}: a reduce loop cannot be fused with one that is none", x.stage, x.outer, x.inner);
+    return refuse("{}.{} and {}: a reduce loop cannot be fused with one that is none", x.stage,
+                  x.outer, x.inner);
   for (const auto* l : {&*outer, &*inner})
     if (l->loop().kind != LoopKind::Serial)
-      return refuse("{}.{} is marked {}: fuse first", x.stage, l->loop().name, name_of(l->loop().kind));
+      return refuse("{}.{} is marked {}: fuse first", x.stage, l->loop().name,
+                    name_of(l->loop().kind));
   Loop fused{.name = x.outer + "@" + x.inner, .reduce = outer->loop().reduce};
   fused.first = outer->id;
   fused.second = inner->id;
@@ -158,13 +165,16 @@ Result<> apply(Stages s, const step::Reorder& x) {
       if (covers(n, order[i], l.inner)) inner = std::min(inner, i);
     }
     if (inner < outer)
-      return refuse("{}: inner {} before outer {}", x.stage, n.loops[l.inner].name, n.loops[l.outer].name);
+      return refuse("{}: inner {} before outer {}", x.stage, n.loops[l.inner].name,
+                    n.loops[l.outer].name);
   }
   n.order = std::move(order);
   return Done{};
 }
 
-Result<> apply(Stages s, const step::Unroll& x) { return set_kind(s, x.stage, x.loop, LoopKind::Unroll); }
+Result<> apply(Stages s, const step::Unroll& x) {
+  return set_kind(s, x.stage, x.loop, LoopKind::Unroll);
+}
 Result<> apply(Stages s, const step::Vectorize& x) {
   return set_kind(s, x.stage, x.loop, LoopKind::Vectorize);
 }
@@ -177,16 +187,21 @@ Result<> apply(Stages s, const step::Partition& x) {
   if (!at) return Reason{at.reason()};
   const Loop& loop = at->loop();
   if (loop.parent != kNoLoop && at->nest.loops[loop.parent].outer == at->id)
-    return refuse("{}.{} is the outer half of a split: partition before splitting", x.stage, x.loop);
+    return refuse("{}.{} is the outer half of a split: partition before splitting", x.stage,
+                  x.loop);
   if (loop.is_fused()) return refuse("{}.{} is fused: partition before fusing", x.stage, x.loop);
   size_t axes = at->stage.axes.size();
-  int64_t extent = at->id < axes ? at->stage.axes[at->id].extent
+  int64_t extent = at->id < axes                            ? at->stage.axes[at->id].extent
                    : at->id < axes + at->stage.raxes.size() ? at->stage.raxes[at->id - axes].extent
                                                             : at->nest.loops[loop.parent].factor;
   int64_t before = 0;
   for (int64_t cut : x.cuts) {
-    if (cut <= before) return refuse("cuts of {}.{} must rise from above 0, {} follows {}", x.stage, x.loop, cut, before);
-    if (cut >= extent) return refuse("{}.{} has {} iterations, it cannot be cut at {}", x.stage, x.loop, extent, cut);
+    if (cut <= before)
+      return refuse("cuts of {}.{} must rise from above 0, {} follows {}", x.stage, x.loop, cut,
+                    before);
+    if (cut >= extent)
+      return refuse("{}.{} has {} iterations, it cannot be cut at {}", x.stage, x.loop, extent,
+                    cut);
     before = cut;
   }
   at->loop().cuts = x.cuts;

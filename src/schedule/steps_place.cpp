@@ -1,5 +1,5 @@
-// Steps about where a stage is computed and stored, and how its memory looks. What depends on the finished schedule
-// (does a place enclose all consumers, does an axis roll) is checked by lowering.
+// Steps about where a stage is computed and stored, and how its memory looks. What depends on the
+// finished schedule (does a place enclose all consumers, does an axis roll) is checked by lowering.
 #include <algorithm>
 
 #include "base/text.h"
@@ -18,8 +18,8 @@ Result<> check_loop(const Stages& s, const std::string& stage, const std::string
   return refuse("{} has no loop {}; its loops are {}", stage, loop, join(names, ", "));
 }
 
-// Every position of every axis has one place: per axis, the dimensions form a mixed radix (1, b1, b1*b2 ...), the
-// outermost without modulus or with one that reaches the extent.
+// Every position of every axis has one place: per axis, the dimensions form a mixed radix (1, b1,
+// b1*b2 ...), the outermost without modulus or with one that reaches the extent.
 Result<> check_layout(const Stage& stage, const Layout& layout) {
   for (uint32_t a = 0; a < stage.axes.size(); ++a) {
     std::vector<LayoutDim> dims;
@@ -29,8 +29,8 @@ Result<> check_layout(const Stage& stage, const Layout& layout) {
     int64_t reach = 1;  // 0: everything
     for (const LayoutDim& d : dims) {
       if (d.div < 1 || d.mod < 0 || d.pad < 0 || reach == 0 || d.div != reach)
-        return refuse("the dimensions of {}.{} in the layout overlap or leave a gap at {}", stage.name,
-                      stage.axes[a].name, d.div);
+        return refuse("the dimensions of {}.{} in the layout overlap or leave a gap at {}",
+                      stage.name, stage.axes[a].name, d.div);
       if (d.mod && __builtin_mul_overflow(reach, d.mod, &reach))
         return refuse("a block of {} in {}.{}", d.mod, stage.name, stage.axes[a].name);
       if (!d.mod) reach = 0;
@@ -41,7 +41,8 @@ Result<> check_layout(const Stage& stage, const Layout& layout) {
   }
   for (const LayoutDim& d : layout)
     if (d.axis >= stage.axes.size())
-      return refuse("the layout names axis {}, but {} has {} axes", d.axis, stage.name, stage.axes.size());
+      return refuse("the layout names axis {}, but {} has {} axes", d.axis, stage.name,
+                    stage.axes.size());
   return Done{};
 }
 
@@ -51,9 +52,11 @@ Result<> apply(Stages s, const step::ComputeAt& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
   if (is_output(s.group, *id)) return refuse("{} is an output: it is computed at root", x.stage);
-  if (x.stage == x.at_stage) return refuse("{} cannot be computed inside its own loop {}", x.stage, x.at_loop);
+  if (x.stage == x.at_stage)
+    return refuse("{} cannot be computed inside its own loop {}", x.stage, x.at_loop);
   if (auto ok = check_loop(s, x.at_stage, x.at_loop); !ok) return ok;
-  // Places form a tree: the stage at whose loop it goes must not itself be computed inside this one.
+  // Places form a tree: the stage at whose loop it goes must not itself be computed inside this
+  // one.
   for (const Nest* n = &s.nests[*s.group.named(x.at_stage)]; n->compute;
        n = &s.nests[*s.group.named(n->compute->stage)]) {
     if (n->compute->stage == x.stage)
@@ -84,8 +87,10 @@ Result<> apply(Stages s, const step::StoreRoot& x) {
 Result<> apply(Stages s, const step::SetScope& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
-  if (is_output(s.group, *id)) return refuse("{} is an output: its memory is the caller's", x.stage);
-  if (x.scope == Scope::Param) return refuse("{}: parameters are the group's inputs and outputs", x.stage);
+  if (is_output(s.group, *id))
+    return refuse("{} is an output: its memory is the caller's", x.stage);
+  if (x.scope == Scope::Param)
+    return refuse("{}: parameters are the group's inputs and outputs", x.stage);
   s.nests[*id].scope = x.scope;
   return Done{};
 }

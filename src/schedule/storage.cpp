@@ -1,4 +1,5 @@
-// Buffers, and the address of a logical position: blocks, rings, strides. One rule serves all layouts.
+// Buffers, and the address of a logical position: blocks, rings, strides. One rule serves all
+// layouts.
 #include <algorithm>
 
 #include "base/error.h"
@@ -18,22 +19,25 @@ void Lowering::allocate(StageId s, const Box& need) {
     at.lo.push_back(need[a].lo);
     at.ext.push_back(std::max<int64_t>(1, need[a].ext));
   }
-  bool parallel = std::any_of(open_.begin(), open_.end(), [](const Open& o) { return o.kind == LoopKind::Parallel; });
+  bool parallel = std::any_of(open_.begin(), open_.end(),
+                              [](const Open& o) { return o.kind == LoopKind::Parallel; });
   Scope scope = open_.empty() ? Scope::Shared : Scope::Thread;
   if (auto asked = schedule_.nest(s).scope) {
     if (*asked == Scope::Shared && parallel)
-      refuse_schedule("{} is to be shared but is stored inside a parallel loop: store it at root", t.name);
+      refuse_schedule("{} is to be shared but is stored inside a parallel loop: store it at root",
+                      t.name);
     scope = *asked;
   }
-  if (!buffers_[s]) buffers_[s] = fn_.add_buffer({.name = t.name, .dtype = t.dtype, .scope = scope});
+  if (!buffers_[s])
+    buffers_[s] = fn_.add_buffer({.name = t.name, .dtype = t.dtype, .scope = scope});
   at.buffer = *buffers_[s];
   Buffer& buffer = fn_.buffers[at.buffer];
   if (buffer.scope == Scope::Shared && scope == Scope::Thread) buffer.scope = scope;
   lay_out(s);
 }
 
-// Strides of the dimensions. `storage_align` widens the stride of the third dimension from the inside (of the second
-// where there are two): rows, or rows of pixels.
+// Strides of the dimensions. `storage_align` widens the stride of the third dimension from the
+// inside (of the second where there are two): rows, or rows of pixels.
 void Lowering::lay_out(StageId s) {
   const Stage& t = stage(s);
   Storage& at = storage_[s];
@@ -49,7 +53,8 @@ void Lowering::lay_out(StageId s) {
     if (pad && k == padded) stride += pad;
     int64_t n = at.fold[d->axis] ? at.fold[d->axis] : at.ext[d->axis];
     if (at.fold[d->axis] && (d->div != 1 || d->mod))
-      refuse_schedule("{}.{} is stored in blocks and cannot be folded", t.name, t.axes[d->axis].name);
+      refuse_schedule("{}.{} is stored in blocks and cannot be folded", t.name,
+                      t.axes[d->axis].name);
     at.dims.push_back({d->axis, d->div, d->mod, stride});
     int64_t extent = (d->mod ? d->mod : ceil_div(n, d->div)) + d->pad;
     if (__builtin_mul_overflow(stride, extent, &stride) || stride > kMaxElements)
@@ -68,8 +73,10 @@ struct Division {
 std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ranges) {
   Division d{Aff(floor_div(a.c, f)), Aff(floor_mod(a.c, f))};
   for (const Term& t : a.terms) {
-    if (t.k % f == 0) d.quotient.add(t.var, t.k / f);
-    else d.remainder.add(t.var, t.k);
+    if (t.k % f == 0)
+      d.quotient.add(t.var, t.k / f);
+    else
+      d.remainder.add(t.var, t.k);
   }
   Interval r = ranges.bounds(d.remainder);
   if (r.lo >= 0 && r.hi < f) return d;
@@ -112,7 +119,8 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
     bool affine_form = p.is_affine();
     if ((div != 1 || mod) && p.atoms.size() == 1) {  // (a / b + i) / c = (a + b * i) / (b * c)
       const Atom& inner = p.atoms[0];
-      if (!inner.value && inner.mod == 0 && inner.scale == 1 && !__builtin_mul_overflow(div, inner.div, &div)) {
+      if (!inner.value && inner.mod == 0 && inner.scale == 1 &&
+          !__builtin_mul_overflow(div, inner.div, &div)) {
         i = inner.a + i * inner.div;
         affine_form = true;
       }
@@ -122,10 +130,10 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
       flat.a += q.a * d.stride;
       for (Atom& atom : q.atoms) {
         if (lane_ && atom.a.slope(*lane_))
-          refuse_schedule("{}: a vector along {} would cross a block of {}", t.name, t.axes[d.axis].name,
-                          mod ? mod : d.div);
-        check(guards_ || ranges_.bounds(atom.a).lo >= 0, "{}.{}: an index may lie below its region", t.name,
-              t.axes[d.axis].name);
+          refuse_schedule("{}: a vector along {} would cross a block of {}", t.name,
+                          t.axes[d.axis].name, mod ? mod : d.div);
+        check(guards_ || ranges_.bounds(atom.a).lo >= 0, "{}.{}: an index may lie below its region",
+              t.name, t.axes[d.axis].name);
         atom.scale *= d.stride;
         flat.atoms.push_back(std::move(atom));
       }
@@ -146,7 +154,8 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
   return flat;
 }
 
-// Vectors are contiguous or one element for all lanes; registers are indexed by what code generation expands.
+// Vectors are contiguous or one element for all lanes; registers are indexed by what code
+// generation expands.
 void Lowering::check_access(StageId s, const Index& flat) const {
   if (lane_) {
     int64_t slope = flat.a.slope(*lane_);
@@ -158,24 +167,31 @@ void Lowering::check_access(StageId s, const Index& flat) const {
           if (e.kind() == ExprKind::Load) moves |= has_lane(e.indices()[0]);
         });
       if (moves)
-        refuse_schedule("{} would be accessed at scattered places by vector loop {}", stage(s).name, lane_name_);
+        refuse_schedule("{} would be accessed at scattered places by vector loop {}", stage(s).name,
+                        lane_name_);
     }
     if (slope != 0 && slope != 1)
-      refuse_schedule("{} would be accessed with stride {} by vector loop {}", stage(s).name, slope, lane_name_);
+      refuse_schedule("{} would be accessed with stride {} by vector loop {}", stage(s).name, slope,
+                      lane_name_);
   }
-  if (fn_.buffers[storage_[s].buffer].scope != Scope::Param && fn_.buffers[storage_[s].buffer].scope != Scope::Shared)
+  if (fn_.buffers[storage_[s].buffer].scope != Scope::Param &&
+      fn_.buffers[storage_[s].buffer].scope != Scope::Shared)
     for (size_t k = storage_[s].level; k < open_.size(); ++k)
       if (open_[k].kind == LoopKind::Parallel)
-        refuse_schedule("{} is stored outside parallel loop {} but not shared", stage(s).name, fn_.vars[open_[k].var]);
-  if (schedule_.nest(s).scope != Scope::Register || info_[s].output || !stage(s).is_compute()) return;
+        refuse_schedule("{} is stored outside parallel loop {} but not shared", stage(s).name,
+                        fn_.vars[open_[k].var]);
+  if (schedule_.nest(s).scope != Scope::Register || info_[s].output || !stage(s).is_compute())
+    return;
   for (const Term& t : flat.a.terms) {
     LoopKind kind = vars_[t.var].kind;
     if (vars_[t.var].let || (kind != LoopKind::Unroll && kind != LoopKind::Vectorize))
-      refuse_schedule("{} is in registers but is indexed by {}: unroll those loops", stage(s).name, fn_.vars[t.var]);
+      refuse_schedule("{} is in registers but is indexed by {}: unroll those loops", stage(s).name,
+                      fn_.vars[t.var]);
   }
   if (!flat.is_affine())
-    refuse_schedule("{} is in registers but is indexed by a quotient or remainder: unroll those loops",
-                    stage(s).name);
+    refuse_schedule(
+        "{} is in registers but is indexed by a quotient or remainder: unroll those loops",
+        stage(s).name);
 }
 
 }  // namespace burnish::lowering

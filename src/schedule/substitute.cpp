@@ -60,25 +60,25 @@ class Substitution {
     if (auto at = done_.find(e.get()); at != done_.end()) return at->second;
     Expr r = e;
     switch (e.kind()) {
-      case ExprKind::Const:
-      case ExprKind::Acc: break;
-      case ExprKind::Affine: r = affine(index(e.index())); break;
-      case ExprKind::Load: {
-        std::vector<Index> indices;
-        for (const Index& i : e.indices()) indices.push_back(index(i));
-        r = load(e.dtype(), e.from(), std::move(indices), e.fill() ? expr(e.fill()) : Expr{});
-        break;
-      }
-      case ExprKind::Binary:
-      case ExprKind::Unary:
-      case ExprKind::Select:
-      case ExprKind::Cast:
-      case ExprKind::Call: {
-        std::vector<Expr> children;
-        for (const Expr& c : e.children()) children.push_back(expr(c));
-        r = e.with_children(children);
-        break;
-      }
+    case ExprKind::Const:
+    case ExprKind::Acc: break;
+    case ExprKind::Affine: r = affine(index(e.index())); break;
+    case ExprKind::Load: {
+      std::vector<Index> indices;
+      for (const Index& i : e.indices()) indices.push_back(index(i));
+      r = load(e.dtype(), e.from(), std::move(indices), e.fill() ? expr(e.fill()) : Expr{});
+      break;
+    }
+    case ExprKind::Binary:
+    case ExprKind::Unary:
+    case ExprKind::Select:
+    case ExprKind::Cast:
+    case ExprKind::Call: {
+      std::vector<Expr> children;
+      for (const Expr& c : e.children()) children.push_back(expr(c));
+      r = e.with_children(children);
+      break;
+    }
     }
     done_.emplace(e.get(), r);
     return r;

@@ -1,4 +1,5 @@
-// Substitution of variables by positions that need not be affine (a producer read at x / 2 is inlined).
+// Substitution of variables by positions that need not be affine (a producer read at x / 2 is
+// inlined).
 #pragma once
 
 #include <map>
@@ -7,7 +8,7 @@
 
 namespace burnish::schedule {
 
-Index minus(int64_t c, const Index& i);           // c - i
+Index minus(int64_t c, const Index& i);  // c - i
 Index substitute_index(const Index& i, const std::map<VarId, Index>& becomes);
 Expr substitute_indices(const Expr& e, const std::map<VarId, Index>& becomes);
 

@@ -1,5 +1,5 @@
-// A stage's loops from the outside in. A loop of one iteration becomes a constant; unroll and vectorize stay loop kinds,
-// expanded by code generation.
+// A stage's loops from the outside in. A loop of one iteration becomes a constant; unroll and
+// vectorize stay loop kinds, expanded by code generation.
 #include <algorithm>
 
 #include "base/error.h"
@@ -8,8 +8,8 @@
 namespace burnish::lowering {
 
 Walk::Walk(StageId id, const Stage& stage, const Nest& nest, Box b)
-    : id(id), stage(stage), nest(nest), box(std::move(b)), dom(nest.loops.size()), segments(nest.loops.size()),
-      chosen(nest.loops.size()), value(nest.loops.size()) {}
+    : id(id), stage(stage), nest(nest), box(std::move(b)), dom(nest.loops.size()),
+      segments(nest.loops.size()), chosen(nest.loops.size()), value(nest.loops.size()) {}
 
 VarId Lowering::fresh(const std::string& loop, int64_t count, LoopKind kind, bool let) {
   std::string name = loop;
@@ -53,8 +53,8 @@ void Lowering::emit_stage(StageId s, const Box& box, Stmts& out) {
     d.upper.push_back({Aff(extent) - b.lo, 1});
     d = prune(std::move(d));
     // A constant lower clip moves the origin, else tiles would vary.
-    if (!d.lower.empty() &&
-        std::all_of(d.lower.begin(), d.lower.end(), [](const Bound& x) { return x.a.is_const(); })) {
+    if (!d.lower.empty() && std::all_of(d.lower.begin(), d.lower.end(),
+                                        [](const Bound& x) { return x.a.is_const(); })) {
       int64_t first = 0;
       for (const Bound& x : d.lower) first = std::max(first, x.a.c);
       w.box[a].lo.c += first;
@@ -129,24 +129,27 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   }
   LoopKind kind = loop.kind;
   switch (kind) {
-    case LoopKind::Serial: break;
-    case LoopKind::Vectorize:
-      if (!constant) refuse_schedule("{} is vectorized but its extent varies", name);
-      if (e.count > kMaxLanes) refuse_schedule("{} has {} lanes, split it to {} at most", name, e.count, kMaxLanes);
-      break;
-    case LoopKind::Unroll:
-      if (!constant && w.nest.scope == Scope::Register)
-        refuse_schedule("{} cannot be unrolled, its extent varies", name);
-      if (constant && e.count > kMaxUnroll)
-        refuse_schedule("{} would be unrolled {} times, split it to {} at most", name, e.count, kMaxUnroll);
-      if (!constant) kind = LoopKind::Serial;
-      break;
-    case LoopKind::Parallel:
-      for (const Open& o : open_)
-        if (!vars_[o.var].let)
-          refuse_schedule("{} is parallel inside loop {}: only an outermost loop can be parallel, reorder or fuse",
-                          name, fn_.vars[o.var]);
-      break;
+  case LoopKind::Serial: break;
+  case LoopKind::Vectorize:
+    if (!constant) refuse_schedule("{} is vectorized but its extent varies", name);
+    if (e.count > kMaxLanes)
+      refuse_schedule("{} has {} lanes, split it to {} at most", name, e.count, kMaxLanes);
+    break;
+  case LoopKind::Unroll:
+    if (!constant && w.nest.scope == Scope::Register)
+      refuse_schedule("{} cannot be unrolled, its extent varies", name);
+    if (constant && e.count > kMaxUnroll)
+      refuse_schedule("{} would be unrolled {} times, split it to {} at most", name, e.count,
+                      kMaxUnroll);
+    if (!constant) kind = LoopKind::Serial;
+    break;
+  case LoopKind::Parallel:
+    for (const Open& o : open_)
+      if (!vars_[o.var].let)
+        refuse_schedule("{} is parallel inside loop {}: only an outermost loop can be parallel, "
+                        "reorder or fuse",
+                        name, fn_.vars[o.var]);
+    break;
   }
   VarId v = fresh(loop.name, e.count, kind);
   vars_[v].zero = e.lower->empty();
@@ -159,14 +162,16 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   }
   size_t lets = lets_.size();
   e.bind(Aff::of(v));
-  std::vector<std::pair<VarId, Index>> bound(lets_.begin() + static_cast<ptrdiff_t>(lets), lets_.end());
+  std::vector<std::pair<VarId, Index>> bound(lets_.begin() + static_cast<ptrdiff_t>(lets),
+                                             lets_.end());
   lets_.resize(lets);
   for (auto& [var, value] : bound) open_.push_back({var, LoopKind::Serial});
   Stmts body;
   at_loop(w, i, part, body);
   open_.resize(open_.size() - bound.size());
   Stmt inner = sequence(std::move(body));
-  for (auto let = bound.rbegin(); let != bound.rend(); ++let) inner = make_let(let->first, let->second, inner);
+  for (auto let = bound.rbegin(); let != bound.rend(); ++let)
+    inner = make_let(let->first, let->second, inner);
   open_.pop_back();
   ranges_.forget_to(facts);
   if (kind == LoopKind::Vectorize) lane_.reset();
@@ -215,8 +220,10 @@ void Lowering::at_loop(Walk& w, size_t i, Part part, Stmts& out) {
     attach_point(here, infer(here, &box), allocated, body);
   }
   if (!warm_ || deeper) walk(w, i + 1, part, body);
-  if (allocated.empty()) out.insert(out.end(), body.begin(), body.end());
-  else out.push_back(wrap_allocs(allocated, std::move(body)));
+  if (allocated.empty())
+    out.insert(out.end(), body.begin(), body.end());
+  else
+    out.push_back(wrap_allocs(allocated, std::move(body)));
 }
 
 }  // namespace burnish::lowering

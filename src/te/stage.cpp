@@ -9,22 +9,23 @@ namespace burnish {
 
 std::string_view name_of(Combine c) {
   switch (c) {
-    case Combine::None: return "none";
-    case Combine::Sum: return "sum";
-    case Combine::Prod: return "prod";
-    case Combine::Min: return "min";
-    case Combine::Max: return "max";
+  case Combine::None: return "none";
+  case Combine::Sum: return "sum";
+  case Combine::Prod: return "prod";
+  case Combine::Min: return "min";
+  case Combine::Max: return "max";
   }
   return "?";
 }
 
 namespace {
 
-// Smallest and largest value of an integer type (U64 as its bits); half types by their largest finite value's place:
-// infinities exist in every float type.
+// Smallest and largest value of an integer type (U64 as its bits); half types by their largest
+// finite value's place: infinities exist in every float type.
 int64_t lowest_integer(DType t) {
   if (!is_signed(t)) return 0;
-  return size_of(t) == 8 ? std::numeric_limits<int64_t>::min() : -(int64_t{1} << (8 * size_of(t) - 1));
+  return size_of(t) == 8 ? std::numeric_limits<int64_t>::min()
+                         : -(int64_t{1} << (8 * size_of(t) - 1));
 }
 
 int64_t highest_integer(DType t) {
@@ -39,11 +40,13 @@ int64_t highest_integer(DType t) {
 Expr neutral(Combine c, DType t) {
   constexpr double infinity = std::numeric_limits<double>::infinity();
   switch (c) {
-    case Combine::None: break;
-    case Combine::Sum: return is_float(t) ? constant(0.0, t) : constant_int(0, t);
-    case Combine::Prod: return is_float(t) ? constant(1.0, t) : constant_int(1, t);
-    case Combine::Min: return is_float(t) ? constant(infinity, t) : constant_int(highest_integer(t), t);
-    case Combine::Max: return is_float(t) ? constant(-infinity, t) : constant_int(lowest_integer(t), t);
+  case Combine::None: break;
+  case Combine::Sum: return is_float(t) ? constant(0.0, t) : constant_int(0, t);
+  case Combine::Prod: return is_float(t) ? constant(1.0, t) : constant_int(1, t);
+  case Combine::Min:
+    return is_float(t) ? constant(infinity, t) : constant_int(highest_integer(t), t);
+  case Combine::Max:
+    return is_float(t) ? constant(-infinity, t) : constant_int(lowest_integer(t), t);
   }
   check(false, "a stage that reduces nothing has no neutral element");
   return {};
@@ -51,11 +54,11 @@ Expr neutral(Combine c, DType t) {
 
 Expr combine(Combine c, Expr a, Expr b) {
   switch (c) {
-    case Combine::None: break;
-    case Combine::Sum: return std::move(a) + std::move(b);
-    case Combine::Prod: return std::move(a) * std::move(b);
-    case Combine::Min: return min(std::move(a), std::move(b));
-    case Combine::Max: return max(std::move(a), std::move(b));
+  case Combine::None: break;
+  case Combine::Sum: return std::move(a) + std::move(b);
+  case Combine::Prod: return std::move(a) * std::move(b);
+  case Combine::Min: return min(std::move(a), std::move(b));
+  case Combine::Max: return max(std::move(a), std::move(b));
   }
   check(false, "a stage that reduces nothing combines nothing");
   return {};
@@ -67,9 +70,10 @@ std::vector<PhysicalDim> physical(const Layout& layout, const std::vector<int64_
     for (uint32_t a = 0; a < shape.size(); ++a) dims.push_back({{a}, shape[a], 0});
   } else {
     for (const LayoutDim& d : layout) {
-      check(d.axis < shape.size(), "layout names axis {} of a tensor with {} axes", d.axis, shape.size());
-      check(d.div >= 1 && d.mod >= 0 && d.pad >= 0, "layout has the dimension ({}, /{}, %{}, +{})", d.axis, d.div,
-            d.mod, d.pad);
+      check(d.axis < shape.size(), "layout names axis {} of a tensor with {} axes", d.axis,
+            shape.size());
+      check(d.div >= 1 && d.mod >= 0 && d.pad >= 0, "layout has the dimension ({}, /{}, %{}, +{})",
+            d.axis, d.div, d.mod, d.pad);
       dims.push_back({d, (d.mod ? d.mod : ceil_div(shape[d.axis], d.div)) + d.pad, 0});
     }
   }
@@ -144,7 +148,8 @@ std::vector<StageId> producers(const StageGroup& g, StageId s) {
   std::vector<StageId> found;
   for (const Expr& e : expressions(g[s])) {
     visit(e, [&](const Expr& x) {
-      if (x.kind() == ExprKind::Load && std::find(found.begin(), found.end(), x.from()) == found.end())
+      if (x.kind() == ExprKind::Load &&
+          std::find(found.begin(), found.end(), x.from()) == found.end())
         found.push_back(x.from());
     });
   }

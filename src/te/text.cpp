@@ -1,4 +1,5 @@
-// The text form of a group. Declarations first, formulas after, because a recurrence is loaded before its formula:
+// The text form of a group. Declarations first, formulas after, because a recurrence is loaded
+// before its formula:
 //
 //   group softmax {
 //     input X: f32[i:7, j:33]
@@ -14,7 +15,8 @@
 //     }
 //   }
 //
-// `scan(a)` after the axes marks a recurrence along a; init and finish stand beside body where they are not the default.
+// `scan(a)` after the axes marks a recurrence along a; init and finish stand beside body where they
+// are not the default.
 #include <algorithm>
 #include <unordered_map>
 
@@ -26,15 +28,18 @@
 namespace burnish {
 namespace {
 
-constexpr std::string_view kReserved[] = {"group", "input", "constant", "compute", "inputs", "outputs", "layout",
-                                          "scan", "init", "body", "finish", "sum", "prod", "min", "max"};
-constexpr std::pair<StageKind, std::string_view> kKinds[] = {
-    {StageKind::Input, "input"}, {StageKind::Constant, "constant"}, {StageKind::Compute, "compute"}};
+constexpr std::string_view kReserved[] = {"group",   "input",  "constant", "compute", "inputs",
+                                          "outputs", "layout", "scan",     "init",    "body",
+                                          "finish",  "sum",    "prod",     "min",     "max"};
+constexpr std::pair<StageKind, std::string_view> kKinds[] = {{StageKind::Input, "input"},
+                                                             {StageKind::Constant, "constant"},
+                                                             {StageKind::Compute, "compute"}};
 constexpr Combine kCombines[] = {Combine::Sum, Combine::Prod, Combine::Min, Combine::Max};
 
 std::string axes_text(const std::vector<Axis>& axes) {
   std::vector<std::string> parts;
-  for (const Axis& a : axes) parts.push_back(fmt::format("{}:{}", quoted_name(a.name, kReserved), a.extent));
+  for (const Axis& a : axes)
+    parts.push_back(fmt::format("{}:{}", quoted_name(a.name, kReserved), a.extent));
   return "[" + join(parts, ", ") + "]";
 }
 
@@ -50,12 +55,14 @@ std::string declaration(const Stage& s) {
   std::string text;
   for (auto& [kind, name] : kKinds)
     if (kind == s.kind) text = name;
-  text += fmt::format(" {}: {}{}", quoted_name(s.name, kReserved), name_of(s.dtype), axes_text(s.axes));
+  text +=
+      fmt::format(" {}: {}{}", quoted_name(s.name, kReserved), name_of(s.dtype), axes_text(s.axes));
   if (s.is_reduction()) text += fmt::format(" {}{}", name_of(s.op), axes_text(s.raxes));
   if (s.scan) text += fmt::format(" scan({})", quoted_name(s.axes[*s.scan].name, kReserved));
   if (!s.layout.empty()) {
     std::vector<std::string> dims;
-    for (const LayoutDim& d : s.layout) dims.push_back(dim_text(d, quoted_name(s.axes[d.axis].name, kReserved)));
+    for (const LayoutDim& d : s.layout)
+      dims.push_back(dim_text(d, quoted_name(s.axes[d.axis].name, kReserved)));
     text += " layout(" + join(dims, ", ") + ")";
   }
   return text;
@@ -65,15 +72,19 @@ std::string formula(const StageGroup& g, const Stage& s) {
   std::unordered_map<VarId, std::string> vars;
   for (const auto* axes : {&s.axes, &s.raxes})
     for (const Axis& a : *axes) vars[a.var] = quoted_name(a.name, kReserved);
-  ExprWriter writer({.var = [&](VarId v) {
-                       auto at = vars.find(v);
-                       return at == vars.end() ? fmt::format("'unknown {}'", v) : at->second;
-                     },
-                     .from = [&](uint32_t x) {
-                       return x < g.stages.size() ? quoted_name(g[x].name, kReserved) : fmt::format("'unknown {}'", x);
-                     },
-                     .from_dtype = [&](uint32_t x) { return x < g.stages.size() ? g[x].dtype : DType::Bool; },
-                     .acc = s.dtype});
+  ExprWriter writer(
+      {.var =
+           [&](VarId v) {
+             auto at = vars.find(v);
+             return at == vars.end() ? fmt::format("'unknown {}'", v) : at->second;
+           },
+       .from =
+           [&](uint32_t x) {
+             return x < g.stages.size() ? quoted_name(g[x].name, kReserved)
+                                        : fmt::format("'unknown {}'", x);
+           },
+       .from_dtype = [&](uint32_t x) { return x < g.stages.size() ? g[x].dtype : DType::Bool; },
+       .acc = s.dtype});
   std::string text = fmt::format("  {} {{\n", quoted_name(s.name, kReserved));
   for (auto [name, e] : {std::pair{"init", &s.init}, {"body", &s.body}, {"finish", &s.finish}}) {
     if (!*e) continue;
@@ -145,7 +156,8 @@ class GroupReader {
       s.kind = kind;
       known = true;
     }
-    if (!known) in_.fail("expected input, constant, compute, inputs or outputs, found '{}'", in_.found());
+    if (!known)
+      in_.fail("expected input, constant, compute, inputs or outputs, found '{}'", in_.found());
     s.name = plain_name(in_.name("the name of a stage"));
     in_.expect(":");
     s.dtype = in_.dtype();
@@ -167,7 +179,8 @@ class GroupReader {
         if (in_.accept("/")) d.div = in_.integer("a block");
         if (in_.accept("%")) d.mod = in_.integer("a block");
         if (in_.accept("+")) d.pad = in_.integer("a padding");
-        if (d.div < 1 || d.mod < 0 || d.pad < 0) in_.fail("a layout of {}/{}%{}+{}", d.axis, d.div, d.mod, d.pad);
+        if (d.div < 1 || d.mod < 0 || d.pad < 0)
+          in_.fail("a layout of {}/{}%{}+{}", d.axis, d.div, d.mod, d.pad);
         s.layout.push_back(d);
       } while (in_.accept(","));
       in_.expect(")");
@@ -182,27 +195,32 @@ class GroupReader {
     if (!s.is_compute()) in_.fail("{} is an input and has no formula", s.name);
     if (s.body) in_.fail("{} has two formulas", s.name);
     in_.expect("{");
-    ExprReader exprs(in_, {.var = [&](std::string_view text) -> std::optional<VarId> {
-                             std::string name = plain_name(text);
-                             for (const auto* axes : {&s.axes, &s.raxes})
-                               for (const Axis& a : *axes)
-                                 if (a.name == name) return a.var;
-                             return std::nullopt;
-                           },
-                           .from = [&](std::string_view text) -> std::optional<std::pair<uint32_t, DType>> {
-                             auto at = numbers_.find(plain_name(text));
-                             if (at == numbers_.end()) return std::nullopt;
-                             return std::pair(at->second, g_[at->second].dtype);
-                           },
-                           .acc = s.dtype});
+    ExprReader exprs(
+        in_, {.var = [&](std::string_view text) -> std::optional<VarId> {
+                std::string name = plain_name(text);
+                for (const auto* axes : {&s.axes, &s.raxes})
+                  for (const Axis& a : *axes)
+                    if (a.name == name) return a.var;
+                return std::nullopt;
+              },
+              .from = [&](std::string_view text) -> std::optional<std::pair<uint32_t, DType>> {
+                auto at = numbers_.find(plain_name(text));
+                if (at == numbers_.end()) return std::nullopt;
+                return std::pair(at->second, g_[at->second].dtype);
+              },
+              .acc = s.dtype});
     while (!in_.accept("}")) {
       exprs.forget();
       exprs.definitions();
       Expr* to = nullptr;
-      if (in_.accept("init")) to = &s.init;
-      else if (in_.accept("body")) to = &s.body;
-      else if (in_.accept("finish")) to = &s.finish;
-      else in_.fail("expected init, body, finish or '}}', found '{}'", in_.found());
+      if (in_.accept("init"))
+        to = &s.init;
+      else if (in_.accept("body"))
+        to = &s.body;
+      else if (in_.accept("finish"))
+        to = &s.finish;
+      else
+        in_.fail("expected init, body, finish or '}}', found '{}'", in_.found());
       if (*to) in_.fail("{} has that expression already", s.name);
       *to = exprs.expr();
     }

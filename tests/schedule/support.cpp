@@ -16,8 +16,10 @@ Tensor random_tensor(const Stage& s, std::mt19937_64& random) {
   std::uniform_int_distribution<int64_t> integer(-3, 3);
   for (int64_t i = 0; i < t.size(); ++i) {
     Scalar v{s.dtype};
-    if (is_float(s.dtype)) v.f = static_cast<float>(real(random));
-    else v.i = integer(random);
+    if (is_float(s.dtype))
+      v.f = static_cast<float>(real(random));
+    else
+      v.i = integer(random);
     t.set(i, v);
   }
   return t;
@@ -66,7 +68,8 @@ void expect_same(const Case& c, const std::string& what) {
   try {
     verify(*f);
   } catch (const std::exception& e) {
-    bool unproved = std::string(e.what()).find("are not proved to touch different places") != std::string::npos;
+    bool unproved =
+        std::string(e.what()).find("are not proved to touch different places") != std::string::npos;
     ASSERT_TRUE(c.odd && unproved) << e.what() << "\n" << to_text(*f) << c.schedule.to_text();
   }
   const StageGroup& g = c.schedule.group();
@@ -80,7 +83,8 @@ void expect_same(const Case& c, const std::string& what) {
   std::vector<std::vector<std::byte>> memory;
   std::vector<void*> args;
   auto bytes_of = [&](const Stage& s) {
-    return static_cast<size_t>(physical_size(s.layout, s.shape()) * (is_float(s.dtype) ? 8 : size_of(s.dtype)));
+    return static_cast<size_t>(physical_size(s.layout, s.shape()) *
+                               (is_float(s.dtype) ? 8 : size_of(s.dtype)));
   };
   for (size_t i = 0; i < g.inputs.size(); ++i) {
     const Stage& s = g[g.inputs[i]];
@@ -88,8 +92,11 @@ void expect_same(const Case& c, const std::string& what) {
     auto at = places(s);
     for (size_t k = 0; k < at.size(); ++k) {
       Scalar v = inputs[i].get(static_cast<int64_t>(k));
-      if (is_float(s.dtype)) reinterpret_cast<double*>(memory.back().data())[at[k]] = v.f;
-      else std::memcpy(memory.back().data() + static_cast<size_t>(at[k] * size_of(s.dtype)), &v.i, static_cast<size_t>(size_of(s.dtype)));
+      if (is_float(s.dtype))
+        reinterpret_cast<double*>(memory.back().data())[at[k]] = v.f;
+      else
+        std::memcpy(memory.back().data() + static_cast<size_t>(at[k] * size_of(s.dtype)), &v.i,
+                    static_cast<size_t>(size_of(s.dtype)));
     }
   }
   for (StageId o : g.outputs) memory.emplace_back(bytes_of(g[o]));
@@ -111,7 +118,8 @@ void expect_same(const Case& c, const std::string& what) {
         got = reinterpret_cast<const double*>(from)[at[k]];
       } else {
         int64_t v = 0;
-        std::memcpy(&v, from + static_cast<size_t>(at[k] * size_of(s.dtype)), static_cast<size_t>(size_of(s.dtype)));
+        std::memcpy(&v, from + static_cast<size_t>(at[k] * size_of(s.dtype)),
+                    static_cast<size_t>(size_of(s.dtype)));
         std::memcpy(&want.i, &want.i, sizeof want.i);
         int shift = 64 - 8 * size_of(s.dtype);
         got = static_cast<double>(v << shift >> shift);
@@ -120,7 +128,8 @@ void expect_same(const Case& c, const std::string& what) {
       if (!(error <= worst)) worst = error;
       largest = std::max(largest, std::abs(reference));
     }
-    EXPECT_LT(worst / largest, 1e-12) << "output " << s.name << "\n" << to_text(*f) << c.schedule.to_text();
+    EXPECT_LT(worst / largest, 1e-12) << "output " << s.name << "\n"
+                                      << to_text(*f) << c.schedule.to_text();
   }
 }
 

@@ -1,4 +1,5 @@
-// Lowers a schedule, runs it in the interpreter (poisoned memory, bounds, races), and compares with the formula.
+// Lowers a schedule, runs it in the interpreter (poisoned memory, bounds, races), and compares with
+// the formula.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -14,12 +15,14 @@
 
 namespace burnish::schedule_test {
 
-// A group and a schedule of it. `oracle`, where set, is another group over the same inputs that means the same.
+// A group and a schedule of it. `oracle`, where set, is another group over the same inputs that
+// means the same.
 struct Case {
   StageGroup group;
   Schedule schedule;
   std::optional<StageGroup> oracle;
-  bool odd = false;  // so odd that the verifier may not prove its threads apart; the interpreter still checks them
+  bool odd = false;  // so odd that the verifier may not prove its threads apart; the interpreter
+                     // still checks them
   Case(StageGroup g, Schedule s) : group(std::move(g)), schedule(std::move(s)) {}
   explicit Case(const StageGroup& g) : group(g), schedule(g) {}
 };

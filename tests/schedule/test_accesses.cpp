@@ -1,5 +1,5 @@
-// Accesses and steps beyond windows: partitions, phases of transposed convolutions, concatenation, upsampling, gather,
-// inlining, padded strides, several outputs, epilogues, fused tiles.
+// Accesses and steps beyond windows: partitions, phases of transposed convolutions, concatenation,
+// upsampling, gather, inlining, padded strides, several outputs, epilogues, fused tiles.
 #include "support.h"
 
 namespace burnish::schedule_test {
@@ -19,9 +19,10 @@ int64_t count_selects(const Function& f) {
 Schedule blur(int64_t W) {
   GroupBuilder b("blur");
   StageId x = b.input("X", F, {{"y", 6}, {"x", W}, {"c", 16}});
-  b.output(b.reduce("B", F, {{"y", 6}, {"x", W}, {"c", 16}}, {{"kx", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    return b.at(x, {a[0], a[1] + r[0] - Aff(1), a[2]}, constant(0.0, F));
-  }));
+  b.output(b.reduce("B", F, {{"y", 6}, {"x", W}, {"c", 16}}, {{"kx", 3}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) {
+                      return b.at(x, {a[0], a[1] + r[0] - Aff(1), a[2]}, constant(0.0, F));
+                    }));
   return Schedule(b.group());
 }
 
@@ -65,20 +66,25 @@ TEST(Partition, OfAProducerMovedByItsConsumer) {
   StageId a = b.reduce("A", F, {{"i", 30}}, {{"k", 3}}, Combine::Sum, [&](AxisVars v, AxisVars r) {
     return b.at(x, {v[0] + r[0] - Aff(1)}, constant(0.0, F));
   });
-  b.output(b.compute("B", F, {{"j", 4}, {"i", 28}}, [&](AxisVars v) { return b.at(a, {v[1] + Aff(2)}); }));
+  b.output(b.compute("B", F, {{"j", 4}, {"i", 28}},
+                     [&](AxisVars v) { return b.at(a, {v[1] + Aff(2)}); }));
   Case c(b.group());
   c.schedule.partition("A", "i", {1, 29});
   c.schedule.compute_at("A", "B", "j");
   expect_same(c, "origin moved by 2");
 }
 
-// Stride 2: the output axis is declared as (yq, r); each phase reads its own taps, no zero is stuffed.
+// Stride 2: the output axis is declared as (yq, r); each phase reads its own taps, no zero is
+// stuffed.
 Case transposed(int64_t n, int64_t taps) {
   GroupBuilder b("transposed");
-  StageId x = b.input("X", F, {{"x", n}, {"c", 5}}), w = b.constant("W", F, {{"k", 2 * taps}, {"c", 5}});
-  b.output(b.reduce("T", F, {{"q", n}, {"r", 2}}, {{"j", taps}, {"c", 5}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    return b.at(x, {a[0] - r[0], r[1]}, constant(0.0, F)) * b.at(w, {r[0] * 2 + a[1], r[1]});
-  }));
+  StageId x = b.input("X", F, {{"x", n}, {"c", 5}}),
+          w = b.constant("W", F, {{"k", 2 * taps}, {"c", 5}});
+  b.output(b.reduce("T", F, {{"q", n}, {"r", 2}}, {{"j", taps}, {"c", 5}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) {
+                      return b.at(x, {a[0] - r[0], r[1]}, constant(0.0, F)) *
+                             b.at(w, {r[0] * 2 + a[1], r[1]});
+                    }));
   return Case(b.group());
 }
 
@@ -103,7 +109,8 @@ Case concat() {
                         [&](AxisVars a) { return b.at(z, {a[0], a[1]}) + constant(1.0, F); });
   b.output(b.compute("C", F, {{"y", 5}, {"c", 40}}, [&](AxisVars a) {
     Index first(Aff(15) - a[1]);
-    return select(all_nonnegative(std::span(&first, 1)), b.at(p, {a[0], a[1]}), b.at(q, {a[0], a[1] - Aff(16)}));
+    return select(all_nonnegative(std::span(&first, 1)), b.at(p, {a[0], a[1]}),
+                  b.at(q, {a[0], a[1] - Aff(16)}));
   }));
   return Case(b.group());
 }
@@ -116,7 +123,8 @@ TEST(Accesses, ConcatenationBySelect) {
     expect_same(c, "producers a row at a time");
     Function f = lowered(c.schedule);
     for (const Buffer& buffer : f.buffers)  // each producer is asked for its own range only
-      if (buffer.name == "P" || buffer.name == "Q") EXPECT_EQ(buffer.size, buffer.name == "P" ? 16 : 24);
+      if (buffer.name == "P" || buffer.name == "Q")
+        EXPECT_EQ(buffer.size, buffer.name == "P" ? 16 : 24);
   }
   {
     Case c = concat();
@@ -137,14 +145,17 @@ TEST(Accesses, ConcatenationBySelect) {
 Case upsampled(bool by_mod) {
   GroupBuilder b("upsample");
   StageId x = b.input("X", F, {{"y", 6}, {"x", 7}, {"c", 8}});
-  StageId a = b.compute("A", F, {{"y", 6}, {"x", 7}, {"c", 8}},
-                        [&](AxisVars v) { return max(b.at(x, {v[0], v[1], v[2]}), constant(0.0, F)); });
+  StageId a = b.compute("A", F, {{"y", 6}, {"x", 7}, {"c", 8}}, [&](AxisVars v) {
+    return max(b.at(x, {v[0], v[1], v[2]}), constant(0.0, F));
+  });
   b.output(b.compute("U", F, {{"y", 12}, {"x", 14}, {"c", by_mod ? 16 : 8}}, [&](AxisVars v) {
     Index y, xx, c;
     y.atoms.push_back({v[0], {}, 2, 0, 1});
     xx.atoms.push_back({v[1], {}, 2, 0, 1});
-    if (by_mod) c.atoms.push_back({v[2], {}, 1, 8, 1});
-    else c = Index(v[2]);
+    if (by_mod)
+      c.atoms.push_back({v[2], {}, 1, 8, 1});
+    else
+      c = Index(v[2]);
     return b.at(a, {y, xx, c});
   }));
   return Case(b.group());
@@ -178,16 +189,19 @@ TEST(Accesses, UpsamplingByDivision) {
 TEST(Accesses, UpsampledRowsRollThroughAWindow) {
   GroupBuilder b("upconv");
   StageId x = b.input("X", F, {{"y", 8}, {"x", 5}});
-  StageId a = b.compute("A", F, {{"y", 8}, {"x", 5}}, [&](AxisVars v) { return b.at(x, {v[0], v[1]}) * constant(2.0, F); });
+  StageId a = b.compute("A", F, {{"y", 8}, {"x", 5}},
+                        [&](AxisVars v) { return b.at(x, {v[0], v[1]}) * constant(2.0, F); });
   StageId u = b.compute("U", F, {{"y", 16}, {"x", 10}}, [&](AxisVars v) {
     Index y, xx;
     y.atoms.push_back({v[0], {}, 2, 0, 1});
     xx.atoms.push_back({v[1], {}, 2, 0, 1});
     return b.at(a, {y, xx});
   });
-  b.output(b.reduce("B", F, {{"y", 16}, {"x", 10}}, {{"ky", 3}, {"kx", 3}}, Combine::Sum, [&](AxisVars v, AxisVars r) {
-    return b.at(u, {v[0] + r[0] - Aff(1), v[1] + r[1] - Aff(1)}, constant(0.0, F));
-  }));
+  b.output(b.reduce("B", F, {{"y", 16}, {"x", 10}}, {{"ky", 3}, {"kx", 3}}, Combine::Sum,
+                    [&](AxisVars v, AxisVars r) {
+                      return b.at(u, {v[0] + r[0] - Aff(1), v[1] + r[1] - Aff(1)},
+                                  constant(0.0, F));
+                    }));
   Case c(b.group());
   auto [yo, yi] = c.schedule.split("B", "y", 4);
   for (const char* t : {"U", "A"}) {
@@ -200,14 +214,18 @@ TEST(Accesses, UpsampledRowsRollThroughAWindow) {
 
 TEST(Accesses, GatherNeedsTheWholeAxis) {
   GroupBuilder b("gather");
-  StageId table = b.input("T", F, {{"r", 9}, {"c", 6}}), ids = b.input("I", DType::I64, {{"i", 12}});
-  StageId a = b.compute("A", F, {{"r", 9}, {"c", 6}}, [&](AxisVars v) { return b.at(table, {v[0], v[1]}) + constant(1.0, F); });
+  StageId table = b.input("T", F, {{"r", 9}, {"c", 6}}),
+          ids = b.input("I", DType::I64, {{"i", 12}});
+  StageId a = b.compute("A", F, {{"r", 9}, {"c", 6}},
+                        [&](AxisVars v) { return b.at(table, {v[0], v[1]}) + constant(1.0, F); });
   StageId lookup = b.compute("G", F, {{"i", 12}, {"c", 6}}, [&](AxisVars v) {
     Index row;
-    row.atoms.push_back({Aff(0), b.at(ids, {v[0]}), 1, 9, 1});  // modulo the axis: no index leaves it
+    row.atoms.push_back(
+        {Aff(0), b.at(ids, {v[0]}), 1, 9, 1});  // modulo the axis: no index leaves it
     return b.at(a, {row, v[1]});
   });
-  b.output(b.compute("O", F, {{"i", 12}, {"c", 6}}, [&](AxisVars v) { return b.at(lookup, {v[0], v[1]}) * constant(2.0, F); }));
+  b.output(b.compute("O", F, {{"i", 12}, {"c", 6}},
+                     [&](AxisVars v) { return b.at(lookup, {v[0], v[1]}) * constant(2.0, F); }));
   Case c(b.group());
   expect_same(c, "whole");
   c.schedule.compute_at("G", "O", "i");
@@ -235,10 +253,12 @@ TEST(Accesses, PaddedStridesAndPackedProducers) {
 TEST(Accesses, SeveralOutputsOfWhichOneReadsAnother) {
   GroupBuilder b("outputs");
   StageId x = b.input("X", F, {{"y", 10}, {"x", 10}});
-  StageId a = b.compute("A", F, {{"y", 10}, {"x", 10}}, [&](AxisVars v) { return max(b.at(x, {v[0], v[1]}), constant(0.0, F)); });
-  StageId n = b.reduce("N", F, {{"y", 10}, {"x", 10}}, {{"k", 3}}, Combine::Sum, [&](AxisVars v, AxisVars r) {
-    return b.at(a, {v[0] + r[0] - Aff(1), v[1]}, constant(0.0, F));
-  });
+  StageId a = b.compute("A", F, {{"y", 10}, {"x", 10}},
+                        [&](AxisVars v) { return max(b.at(x, {v[0], v[1]}), constant(0.0, F)); });
+  StageId n = b.reduce("N", F, {{"y", 10}, {"x", 10}}, {{"k", 3}}, Combine::Sum,
+                       [&](AxisVars v, AxisVars r) {
+                         return b.at(a, {v[0] + r[0] - Aff(1), v[1]}, constant(0.0, F));
+                       });
   b.output(n);
   b.output(a);
   Case c(b.group());
@@ -246,14 +266,16 @@ TEST(Accesses, SeveralOutputsOfWhichOneReadsAnother) {
   c.schedule.parallel("N", "y");
   expect_same(c, "padding of an output is a guard");
   int64_t barriers = 0;
-  visit(lowered(c.schedule).body, [&](const Stmt& s) { barriers += s.kind() == StmtKind::Barrier; });
+  visit(lowered(c.schedule).body,
+        [&](const Stmt& s) { barriers += s.kind() == StmtKind::Barrier; });
   EXPECT_EQ(barriers, 1);
 }
 
 TEST(Accesses, EpiloguesOfAStage) {
   GroupBuilder b("mean");
   StageId x = b.input("X", F, {{"i", 7}, {"j", 20}});
-  StageId m = b.reduce("M", F, {{"i", 7}}, {{"j", 20}}, Combine::Sum, [&](AxisVars v, AxisVars r) { return b.at(x, {v[0], r[0]}); });
+  StageId m = b.reduce("M", F, {{"i", 7}}, {{"j", 20}}, Combine::Sum,
+                       [&](AxisVars v, AxisVars r) { return b.at(x, {v[0], r[0]}); });
   b[m].finish = acc(F) * constant(0.05, F);
   b.output(m);
   for (bool guarded : {false, true})
@@ -273,8 +295,9 @@ TEST(Accesses, FusedTilesShareOneParallelLoop) {
   for (auto [M, N] : {std::pair<int64_t, int64_t>{17, 40}, {12, 32}, {5, 70}}) {
     GroupBuilder b("matmul");
     StageId x = b.input("A", F, {{"m", M}, {"k", 9}}), w = b.input("B", F, {{"k", 9}, {"n", N}});
-    b.output(b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", 9}}, Combine::Sum,
-                      [&](AxisVars v, AxisVars r) { return b.at(x, {v[0], r[0]}) * b.at(w, {r[0], v[1]}); }));
+    b.output(b.reduce(
+        "C", F, {{"m", M}, {"n", N}}, {{"k", 9}}, Combine::Sum,
+        [&](AxisVars v, AxisVars r) { return b.at(x, {v[0], r[0]}) * b.at(w, {r[0], v[1]}); }));
     for (Tail tail : {Tail::Tail, Tail::Balanced}) {
       Case c(b.group());
       Schedule& s = c.schedule;
@@ -298,10 +321,13 @@ TEST(Accesses, FusedTilesShareOneParallelLoop) {
 
 TEST(Accesses, IntegersAndMixedTypes) {
   GroupBuilder b("quantized");
-  StageId x = b.input("X", DType::I8, {{"m", 6}, {"k", 10}}), w = b.input("W", DType::I8, {{"k", 10}, {"n", 20}});
-  StageId a = b.reduce("A", DType::I32, {{"m", 6}, {"n", 20}}, {{"k", 10}}, Combine::Sum, [&](AxisVars v, AxisVars r) {
-    return cast(DType::I32, b.at(x, {v[0], r[0]})) * cast(DType::I32, b.at(w, {r[0], v[1]}));
-  });
+  StageId x = b.input("X", DType::I8, {{"m", 6}, {"k", 10}}),
+          w = b.input("W", DType::I8, {{"k", 10}, {"n", 20}});
+  StageId a = b.reduce("A", DType::I32, {{"m", 6}, {"n", 20}}, {{"k", 10}}, Combine::Sum,
+                       [&](AxisVars v, AxisVars r) {
+                         return cast(DType::I32, b.at(x, {v[0], r[0]})) *
+                                cast(DType::I32, b.at(w, {r[0], v[1]}));
+                       });
   b.output(b.compute("Y", DType::I8, {{"m", 6}, {"n", 20}}, [&](AxisVars v) {
     return cast(DType::I8, max(b.at(a, {v[0], v[1]}), constant_int(-5, DType::I32)));
   }));
@@ -313,13 +339,16 @@ TEST(Accesses, IntegersAndMixedTypes) {
   expect_same(c, "i8 to i32 to i8");
 }
 
-// Steps in random order and with random arguments: what is refused changes nothing, what lowers gives the same values.
+// Steps in random order and with random arguments: what is refused changes nothing, what lowers
+// gives the same values.
 TEST(RandomSchedules, GiveTheSameValues) {
   std::mt19937_64 random(seed());
   auto pick = [&](auto& of) { return of[random() % of.size()]; };
   int lowered_count = 0;
   for (int round = 0; round < 300; ++round) {
-    StageGroup g = round % 3 == 0 ? chain::group({7, 9, 4, 8, 4, 1}) : round % 3 == 1 ? concat().group : upsampled(false).group;
+    StageGroup g = round % 3 == 0   ? chain::group({7, 9, 4, 8, 4, 1})
+                   : round % 3 == 1 ? concat().group
+                                    : upsampled(false).group;
     Case c(g);
     c.odd = true;
     Schedule& s = c.schedule;
@@ -329,44 +358,53 @@ TEST(RandomSchedules, GiveTheSameValues) {
       for (const Stage& t : s.group().stages) stages.push_back(t.name);
       std::string stage = pick(stages), other = pick(stages);
       auto loops = s.loops(stage), places = s.loops(other);
-      std::string loop = loops.empty() ? "y" : pick(loops), place = places.empty() ? "y" : pick(places);
+      std::string loop = loops.empty() ? "y" : pick(loops),
+                  place = places.empty() ? "y" : pick(places);
       static const std::vector<int64_t> factors = {1, 2, 3, 4, 5, 8};
-      static const std::vector<Tail> tails = {Tail::Guard, Tail::Tail, Tail::Balanced, Tail::Guard, Tail::Overlap};
+      static const std::vector<Tail> tails = {Tail::Guard, Tail::Tail, Tail::Balanced, Tail::Guard,
+                                              Tail::Overlap};
       ScheduleStep step = step::StoreRoot{stage};
       switch (random() % 24) {
-        case 0: case 1: case 2: step = step::Split{stage, loop, pick(factors), pick(tails)}; break;
-        case 3: step = step::Reorder{stage, {loop, loops.empty() ? loop : pick(loops)}}; break;
-        case 4: step = step::Unroll{stage, loop}; break;
-        case 5: step = step::Vectorize{stage, loops.empty() ? loop : loops.back()}; break;
-        case 6: step = step::Parallel{stage, loops.empty() ? loop : loops.front()}; break;
-        case 7: case 8: step = step::ComputeAt{stage, other, place}; break;
-        case 9: step = step::StoreAt{stage, other, place}; break;
-        case 10: step = step::Inline{stage}; break;
-        case 11: step = step::CacheWrite{stage}; break;
-        case 12: step = step::CacheRead{stage}; break;
-        case 13: step = step::Partition{stage, loop, {1, 3}}; break;
-        case 14: step = step::RFactor{stage, loop, pick(factors)}; break;
-        case 15: step = step::MergeEpilogue{stage}; break;
-        case 16: {
-          size_t at = loops.size() < 2 ? 0 : random() % (loops.size() - 1);
-          if (loops.size() >= 2) step = step::Fuse{stage, loops[at], loops[at + 1]};
-          break;
-        }
-        case 17: case 18: step = step::FoldStorage{stage, "y", static_cast<int64_t>(random() % 2 ? 0 : random() % 8)}; break;
-        case 19: step = step::StorageAlign{stage, 5}; break;
-        case 20: {
-          auto id = s.group().named(stage);
-          uint32_t rank = static_cast<uint32_t>(s.group()[*id].axes.size()), a = static_cast<uint32_t>(random() % rank);
-          step::Pack pack{stage, {{a, 4, 0}}};
-          for (uint32_t k = 0; k < rank; ++k)
-            if (k != a) pack.layout.push_back({k});
-          pack.layout.push_back({a, 1, 4});
-          step = pack;
-          break;
-        }
-        case 21: step = step::GuardInit{stage}; break;
-        case 22: step = step::SetScope{stage, random() % 2 ? Scope::Register : Scope::Stack}; break;
-        case 23: step = step::SplitParts{stage, loop, pick(factors)}; break;
+      case 0:
+      case 1:
+      case 2: step = step::Split{stage, loop, pick(factors), pick(tails)}; break;
+      case 3: step = step::Reorder{stage, {loop, loops.empty() ? loop : pick(loops)}}; break;
+      case 4: step = step::Unroll{stage, loop}; break;
+      case 5: step = step::Vectorize{stage, loops.empty() ? loop : loops.back()}; break;
+      case 6: step = step::Parallel{stage, loops.empty() ? loop : loops.front()}; break;
+      case 7:
+      case 8: step = step::ComputeAt{stage, other, place}; break;
+      case 9: step = step::StoreAt{stage, other, place}; break;
+      case 10: step = step::Inline{stage}; break;
+      case 11: step = step::CacheWrite{stage}; break;
+      case 12: step = step::CacheRead{stage}; break;
+      case 13: step = step::Partition{stage, loop, {1, 3}}; break;
+      case 14: step = step::RFactor{stage, loop, pick(factors)}; break;
+      case 15: step = step::MergeEpilogue{stage}; break;
+      case 16: {
+        size_t at = loops.size() < 2 ? 0 : random() % (loops.size() - 1);
+        if (loops.size() >= 2) step = step::Fuse{stage, loops[at], loops[at + 1]};
+        break;
+      }
+      case 17:
+      case 18:
+        step = step::FoldStorage{stage, "y", static_cast<int64_t>(random() % 2 ? 0 : random() % 8)};
+        break;
+      case 19: step = step::StorageAlign{stage, 5}; break;
+      case 20: {
+        auto id = s.group().named(stage);
+        uint32_t rank = static_cast<uint32_t>(s.group()[*id].axes.size()),
+                 a = static_cast<uint32_t>(random() % rank);
+        step::Pack pack{stage, {{a, 4, 0}}};
+        for (uint32_t k = 0; k < rank; ++k)
+          if (k != a) pack.layout.push_back({k});
+        pack.layout.push_back({a, 1, 4});
+        step = pack;
+        break;
+      }
+      case 21: step = step::GuardInit{stage}; break;
+      case 22: step = step::SetScope{stage, random() % 2 ? Scope::Register : Scope::Stack}; break;
+      case 23: step = step::SplitParts{stage, loop, pick(factors)}; break;
       }
       std::string before = s.to_text();
       if (!s.apply(step)) EXPECT_EQ(s.to_text(), before);

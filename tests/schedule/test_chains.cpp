@@ -21,11 +21,13 @@ TEST(Chain, StridesRowsThreads) {
         expect_same(chain_case({17, 19, 24, 48, 24, stride}, {.rows = rows, .threads = threads}),
                     fmt::format("stride {} rows {} threads {}", stride, rows, threads));
   expect_same(chain_case({16, 30, 16, 40, 24, 2}, {}), "16x30 16-40-24 stride 2");
-  expect_same(chain_case({9, 7, 24, 24, 24, 1}, {.rows = 4, .blocked = false}), "rows and pixels of channels");
+  expect_same(chain_case({9, 7, 24, 24, 24, 1}, {.rows = 4, .blocked = false}),
+              "rows and pixels of channels");
 }
 
 // The expanded channels in chunks, outermost: partial sums live in the output.
-Case chunked(int64_t H, int64_t W, int64_t Ci, int64_t Ce, int64_t Co, int64_t chunk, bool ring, int64_t stride = 1) {
+Case chunked(int64_t H, int64_t W, int64_t Ci, int64_t Ce, int64_t Co, int64_t chunk, bool ring,
+             int64_t stride = 1) {
   Case c(chain::group({H, W, Ci, Ce, Co, stride, true}));
   Schedule& s = c.schedule;
   const std::string P = "O.acc";
@@ -70,15 +72,22 @@ TEST(Chain, ChannelChunksWithPartialSumsInMemory) {
   expect_same(chunked(17, 11, 16, 64, 24, 32, true, 2), "stride 2");
 }
 
-// Two 3x3 convolutions; the rows of the first live in a ring, and so do the padded rows of the input.
-Case stacked(int64_t H, int64_t W, int64_t C, int64_t C1, int64_t C2, int64_t s1, int64_t s2, int64_t rows) {
+// Two 3x3 convolutions; the rows of the first live in a ring, and so do the padded rows of the
+// input.
+Case stacked(int64_t H, int64_t W, int64_t C, int64_t C1, int64_t C2, int64_t s1, int64_t s2,
+             int64_t rows) {
   GroupBuilder b("stacked");
-  int64_t H1 = (H - 1) / s1 + 1, W1 = (W - 1) / s1 + 1, H2 = (H1 - 1) / s2 + 1, W2 = (W1 - 1) / s2 + 1;
+  int64_t H1 = (H - 1) / s1 + 1, W1 = (W - 1) / s1 + 1, H2 = (H1 - 1) / s2 + 1,
+          W2 = (W1 - 1) / s2 + 1;
   StageId x = b.input("X", F, {{"y", H}, {"x", W}, {"c", C}});
-  StageId wa = b.constant("Wa", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", C1}}), ba = b.constant("Ba", F, {{"c", C1}});
-  StageId wb = b.constant("Wb", F, {{"ky", 3}, {"kx", 3}, {"k", C1}, {"c", C2}}), bb = b.constant("Bb", F, {{"c", C2}});
-  StageId a = conv(b, "A", x, wa, ba, H1, W1, {.outputs = C1, .inputs = C, .kernel = 3, .stride = s1, .pad = 1});
-  b.output(conv(b, "O", a, wb, bb, H2, W2, {.outputs = C2, .inputs = C1, .kernel = 3, .stride = s2, .pad = 1}));
+  StageId wa = b.constant("Wa", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", C1}}),
+          ba = b.constant("Ba", F, {{"c", C1}});
+  StageId wb = b.constant("Wb", F, {{"ky", 3}, {"kx", 3}, {"k", C1}, {"c", C2}}),
+          bb = b.constant("Bb", F, {{"c", C2}});
+  StageId a = conv(b, "A", x, wa, ba, H1, W1,
+                   {.outputs = C1, .inputs = C, .kernel = 3, .stride = s1, .pad = 1});
+  b.output(conv(b, "O", a, wb, bb, H2, W2,
+                {.outputs = C2, .inputs = C1, .kernel = 3, .stride = s2, .pad = 1}));
   Case c(b.group());
   Schedule& s = c.schedule;
   std::string cached = s.cache_read("X");
@@ -101,20 +110,24 @@ TEST(Chain, TwoConvolutionsStacked) {
   for (auto [H, W, C, C1, C2] : {std::array<int64_t, 5>{17, 13, 3, 16, 24}, {12, 10, 8, 24, 16}})
     for (auto [s1, s2] : {std::pair<int64_t, int64_t>{1, 1}, {2, 1}, {1, 2}})
       for (int64_t rows : {1, 2, 4})
-        expect_same(stacked(H, W, C, C1, C2, s1, s2, rows),
-                    fmt::format("{}x{} {}-{}-{} strides {},{} rows {}", H, W, C, C1, C2, s1, s2, rows));
+        expect_same(
+            stacked(H, W, C, C1, C2, s1, s2, rows),
+            fmt::format("{}x{} {}-{}-{} strides {},{} rows {}", H, W, C, C1, C2, s1, s2, rows));
 }
 
-// 3x3 convolution, ReLU, 3x3 max pool of stride 2: the convolution's rows roll, their halo is -infinity.
+// 3x3 convolution, ReLU, 3x3 max pool of stride 2: the convolution's rows roll, their halo is
+// -infinity.
 Case pooled(int64_t H, int64_t W, int64_t C, int64_t K, int64_t threads) {
   GroupBuilder b("pooled");
   int64_t rows = (H - 1) / 2 + 1, columns = (W - 1) / 2 + 1;
   StageId x = b.input("X", F, {{"y", H}, {"x", W}, {"c", C}});
-  StageId w = b.constant("W", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", K}}), bias = b.constant("B", F, {{"c", K}});
+  StageId w = b.constant("W", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", K}}),
+          bias = b.constant("B", F, {{"c", K}});
   StageId a = conv(b, "C", x, w, bias, H, W, {.outputs = K, .inputs = C, .kernel = 3, .pad = 1});
-  b.output(b.reduce("P", F, {{"y", rows}, {"x", columns}, {"c", K}}, {{"ky", 3}, {"kx", 3}}, Combine::Max,
-                    [&](AxisVars v, AxisVars r) {
-                      return b.at(a, {v[0] * 2 - Aff(1) + r[0], v[1] * 2 - Aff(1) + r[1], v[2]}, neutral(Combine::Max, F));
+  b.output(b.reduce("P", F, {{"y", rows}, {"x", columns}, {"c", K}}, {{"ky", 3}, {"kx", 3}},
+                    Combine::Max, [&](AxisVars v, AxisVars r) {
+                      return b.at(a, {v[0] * 2 - Aff(1) + r[0], v[1] * 2 - Aff(1) + r[1], v[2]},
+                                  neutral(Combine::Max, F));
                     }));
   Case c(b.group());
   Schedule& s = c.schedule;
@@ -134,14 +147,18 @@ Case pooled(int64_t H, int64_t W, int64_t C, int64_t K, int64_t threads) {
 }
 
 TEST(Chain, ConvolutionAndMaxPool) {
-  for (int64_t threads : {1, 2}) expect_same(pooled(17, 15, 8, 24, threads), fmt::format("{} threads", threads));
+  for (int64_t threads : {1, 2})
+    expect_same(pooled(17, 15, 8, 24, threads), fmt::format("{} threads", threads));
 }
 
-StageId box3(GroupBuilder& b, const std::string& name, StageId x, int64_t H, int64_t W, int64_t dilation = 1) {
-  return b.reduce(name, F, {{"y", H}, {"x", W}}, {{"ky", 3}, {"kx", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    Aff y = a[0] + r[0] * dilation - Aff(dilation), xx = a[1] + r[1] * dilation - Aff(dilation);
-    return b.at(x, {y, xx}, constant(0.0, F)) * constant(0.2, F);
-  });
+StageId box3(GroupBuilder& b, const std::string& name, StageId x, int64_t H, int64_t W,
+             int64_t dilation = 1) {
+  return b.reduce(name, F, {{"y", H}, {"x", W}}, {{"ky", 3}, {"kx", 3}}, Combine::Sum,
+                  [&](AxisVars a, AxisVars r) {
+                    Aff y = a[0] + r[0] * dilation - Aff(dilation),
+                        xx = a[1] + r[1] * dilation - Aff(dilation);
+                    return b.at(x, {y, xx}, constant(0.0, F)) * constant(0.2, F);
+                  });
 }
 
 // n filters in a row, every intermediate in a ring of its own.
@@ -169,7 +186,8 @@ TEST(Chain, RingsDoNotGrowWithDepth) {
   for (auto [n, threads, rows, dilation] :
        {std::array<int64_t, 4>{3, 1, 1, 1}, {4, 2, 1, 1}, {5, 2, 3, 1}, {3, 2, 2, 2}}) {
     Case c = deep(23, 9, static_cast<int>(n), threads, rows, dilation);
-    std::string what = fmt::format("{} filters, {} threads, {} rows, dilation {}", n, threads, rows, dilation);
+    std::string what =
+        fmt::format("{} filters, {} threads, {} rows, dilation {}", n, threads, rows, dilation);
     expect_same(c, what);
     Function f = lowered(c.schedule);
     for (const Buffer& buffer : f.buffers) {
@@ -225,12 +243,19 @@ TEST(Chain, TraceReplaysOnOtherShapes) {
   EXPECT_EQ(to_text(lowered(again)), to_text(lowered(first)));
 }
 
-// The ring computes each expanded row once, plus kh - stride rows where a second thread's strip begins.
+// The ring computes each expanded row once, plus kh - stride rows where a second thread's strip
+// begins.
 TEST(Chain, NoRowIsComputedTwiceInAThread) {
-  for (auto [H, stride, R, T] : {std::array<int64_t, 4>{16, 1, 2, 1}, {16, 1, 2, 2}, {17, 1, 4, 2}, {16, 2, 2, 2}, {17, 2, 1, 2}}) {
+  for (auto [H, stride, R, T] : {std::array<int64_t, 4>{16, 1, 2, 1},
+                                 {16, 1, 2, 2},
+                                 {17, 1, 4, 2},
+                                 {16, 2, 2, 2},
+                                 {17, 2, 1, 2}}) {
     Case c = chain_case({H, 12, 16, 32, 16, stride}, {.rows = R, .threads = T});
-    int64_t rows_out = (H - 1) / stride + 1, columns = 11 / stride + 1, strip = ceil_div(rows_out, T), rows = 0;
-    for (int64_t t = 0; t < T; ++t) rows += stride * (std::min(rows_out, strip * (t + 1)) - 1 - strip * t) + 3;
+    int64_t rows_out = (H - 1) / stride + 1, columns = 11 / stride + 1,
+            strip = ceil_div(rows_out, T), rows = 0;
+    for (int64_t t = 0; t < T; ++t)
+      rows += stride * (std::min(rows_out, strip * (t + 1)) - 1 - strip * t) + 3;
     EXPECT_EQ(count_stores(lowered(c.schedule), "E"), rows * (stride * (columns - 1) + 3) * 32)
         << "H " << H << " stride " << stride << " rows " << R << " threads " << T;
   }
@@ -240,10 +265,13 @@ TEST(Chain, RandomShapesAndTiles) {
   std::mt19937_64 random(seed());
   auto pick = [&](std::initializer_list<int64_t> of) { return of.begin()[random() % of.size()]; };
   for (int i = 0; i < 12; ++i) {
-    int64_t H = pick({5, 9, 17, 22}), W = pick({4, 11, 19, 30}), ci = pick({3, 16, 24}), ce = pick({8, 24, 40, 64});
-    int64_t co = pick({8, 16, 24, 40}), stride = pick({1, 2}), R = pick({1, 2, 3, 4}), T = pick({1, 2, 3}), M = pick({4, 6, 8});
+    int64_t H = pick({5, 9, 17, 22}), W = pick({4, 11, 19, 30}), ci = pick({3, 16, 24}),
+            ce = pick({8, 24, 40, 64});
+    int64_t co = pick({8, 16, 24, 40}), stride = pick({1, 2}), R = pick({1, 2, 3, 4}),
+            T = pick({1, 2, 3}), M = pick({4, 6, 8});
     expect_same(chain_case({H, W, ci, ce, co, stride}, {R, T, M, M}),
-                fmt::format("{}x{} {}-{}-{} stride {} rows {} threads {} columns {}", H, W, ci, ce, co, stride, R, T, M));
+                fmt::format("{}x{} {}-{}-{} stride {} rows {} threads {} columns {}", H, W, ci, ce,
+                            co, stride, R, T, M));
   }
 }
 

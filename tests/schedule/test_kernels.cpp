@@ -6,13 +6,15 @@ namespace {
 
 constexpr DType F = DType::F32;
 
-Case matmul(int64_t M, int64_t N, int64_t K, int64_t rows = 6, int64_t vectors = 2, Tail tail = Tail::Balanced) {
+Case matmul(int64_t M, int64_t N, int64_t K, int64_t rows = 6, int64_t vectors = 2,
+            Tail tail = Tail::Balanced) {
   GroupBuilder b("matmul");
   StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
   StageId bias = b.constant("b", F, {{"n", N}});
-  b.output(b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
-                    [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); },
-                    [&](AxisVars x) { return b.at(bias, {x[1]}); }));
+  b.output(b.reduce(
+      "C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
+      [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); },
+      [&](AxisVars x) { return b.at(bias, {x[1]}); }));
   Case c(b.group());
   Schedule& s = c.schedule;
   s.cache_write("C");
@@ -48,10 +50,12 @@ Case conv3(int64_t H, int64_t W, int64_t C, int64_t K, int64_t stride, bool ring
   GroupBuilder b("conv");
   int64_t rows = (H - 1) / stride + 1, columns = (W - 1) / stride + 1;
   StageId x = b.input("X", F, {{"y", H}, {"x", W}, {"c", C}});
-  StageId w = b.constant("W", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", K}}), bias = b.constant("B", F, {{"c", K}});
+  StageId w = b.constant("W", F, {{"ky", 3}, {"kx", 3}, {"k", C}, {"c", K}}),
+          bias = b.constant("B", F, {{"c", K}});
   StageId q = b.input("Q", F, {{"y", rows}, {"x", columns}, {"c", K}});
   b.output(chain::conv(b, "O", x, w, bias, rows, columns,
-                       {.outputs = K, .inputs = C, .kernel = 3, .stride = stride, .pad = 1}, residual ? &q : nullptr));
+                       {.outputs = K, .inputs = C, .kernel = 3, .stride = stride, .pad = 1},
+                       residual ? &q : nullptr));
   Case c(b.group());
   Schedule& s = c.schedule;
   std::string cached = ring ? s.cache_read("X") : "";
@@ -72,8 +76,9 @@ TEST(Conv3x3, GuardsAndRings) {
   for (int64_t stride : {1, 2})
     for (bool ring : {false, true})
       for (auto [H, W, C, K] : {std::array<int64_t, 4>{17, 13, 5, 24}, {8, 9, 16, 40}})
-        expect_same(conv3(H, W, C, K, stride, ring, true),
-                    fmt::format("{}x{} {}->{} stride {} {}", H, W, C, K, stride, ring ? "ring" : "guards"));
+        expect_same(
+            conv3(H, W, C, K, stride, ring, true),
+            fmt::format("{}x{} {}->{} stride {} {}", H, W, C, K, stride, ring ? "ring" : "guards"));
 }
 
 Case softmax(int64_t N, int64_t J, bool rfactor) {
@@ -103,14 +108,17 @@ Case softmax(int64_t N, int64_t J, bool rfactor) {
 
 TEST(Softmax, RowAtATime) {
   for (int64_t J : {33, 64})
-    for (bool rfactor : {false, true}) expect_same(softmax(7, J, rfactor), fmt::format("7x{} {}", J, rfactor));
+    for (bool rfactor : {false, true})
+      expect_same(softmax(7, J, rfactor), fmt::format("7x{} {}", J, rfactor));
 }
 
 Case split_k(int64_t M, int64_t N, int64_t K, int64_t parts) {
   GroupBuilder b("splitk");
   StageId x = b.input("A", F, {{"m", M}, {"k", K}}), w = b.input("B", F, {{"k", K}, {"n", N}});
-  b.output(b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
-                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]}); }));
+  b.output(
+      b.reduce("C", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+        return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]});
+      }));
   Case c(b.group());
   Schedule& s = c.schedule;
   std::string p = s.rfactor("C", "k", ceil_div(K, parts));
@@ -130,11 +138,13 @@ TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");
 }
 
-// Online softmax: maximum, sum and output are carried along blocks of keys; everything else lives inside one block.
+// Online softmax: maximum, sum and output are carried along blocks of keys; everything else lives
+// inside one block.
 Case attention(int64_t N, int64_t J, int64_t D, int64_t B, int64_t rows = 4) {
   int64_t blocks = J / B;
   auto inputs = [&](GroupBuilder& b) {
-    return std::array<StageId, 3>{b.input("Q", F, {{"i", N}, {"d", D}}), b.input("K", F, {{"j", J}, {"d", D}}),
+    return std::array<StageId, 3>{b.input("Q", F, {{"i", N}, {"d", D}}),
+                                  b.input("K", F, {{"j", J}, {"d", D}}),
                                   b.input("V", F, {{"j", J}, {"d", D}})};
   };
   GroupBuilder naive("attention");
@@ -142,7 +152,9 @@ Case attention(int64_t N, int64_t J, int64_t D, int64_t B, int64_t rows = 4) {
     auto& b = naive;
     auto [q, k, v] = inputs(b);
     StageId s = b.reduce("S", F, {{"i", N}, {"j", J}}, {{"d", D}}, Combine::Sum,
-                         [&, q = q, k = k](AxisVars a, AxisVars r) { return b.at(q, {a[0], r[0]}) * b.at(k, {a[1], r[0]}); });
+                         [&, q = q, k = k](AxisVars a, AxisVars r) {
+                           return b.at(q, {a[0], r[0]}) * b.at(k, {a[1], r[0]});
+                         });
     StageId m = b.reduce("m", F, {{"i", N}}, {{"j", J}}, Combine::Max,
                          [&](AxisVars a, AxisVars r) { return b.at(s, {a[0], r[0]}); });
     StageId p = b.compute("P", F, {{"i", N}, {"j", J}}, [&](AxisVars a) {
@@ -151,19 +163,23 @@ Case attention(int64_t N, int64_t J, int64_t D, int64_t B, int64_t rows = 4) {
     StageId z = b.reduce("z", F, {{"i", N}}, {{"j", J}}, Combine::Sum,
                          [&](AxisVars a, AxisVars r) { return b.at(p, {a[0], r[0]}); });
     StageId o = b.reduce("O", F, {{"i", N}, {"d", D}}, {{"j", J}}, Combine::Sum,
-                         [&, v = v](AxisVars a, AxisVars r) { return b.at(p, {a[0], r[0]}) * b.at(v, {r[0], a[1]}); });
+                         [&, v = v](AxisVars a, AxisVars r) {
+                           return b.at(p, {a[0], r[0]}) * b.at(v, {r[0], a[1]});
+                         });
     b.output(b.compute("Y", F, {{"i", N}, {"d", D}},
                        [&](AxisVars a) { return b.at(o, {a[0], a[1]}) / b.at(z, {a[0]}); }));
   }
   GroupBuilder b("attention");
   auto [q, k, v] = inputs(b);
-  std::vector<NamedExtent> bi = {{"jb", blocks}, {"i", N}}, bij = {{"jb", blocks}, {"i", N}, {"jj", B}},
+  std::vector<NamedExtent> bi = {{"jb", blocks}, {"i", N}},
+                           bij = {{"jb", blocks}, {"i", N}, {"jj", B}},
                            bid = {{"jb", blocks}, {"i", N}, {"d", D}};
   Expr low = constant(-1e30, F), zero = constant(0.0, F);
   auto key = [&](const Aff& jb, const Aff& jj) { return jb * B + jj; };
-  StageId S = b.reduce("S", F, bij, {{"d", D}}, Combine::Sum, [&, q = q, k = k](AxisVars a, AxisVars r) {
-    return b.at(q, {a[1], r[0]}) * b.at(k, {key(a[0], a[2]), r[0]});
-  });
+  StageId S =
+      b.reduce("S", F, bij, {{"d", D}}, Combine::Sum, [&, q = q, k = k](AxisVars a, AxisVars r) {
+        return b.at(q, {a[1], r[0]}) * b.at(k, {key(a[0], a[2]), r[0]});
+      });
   StageId mb = b.reduce("mb", F, bi, {{"jj", B}}, Combine::Max,
                         [&](AxisVars a, AxisVars r) { return b.at(S, {a[0], a[1], r[0]}); });
   StageId m = mb + 1;  // a scan loads itself: its number is known before it exists
@@ -188,18 +204,20 @@ Case attention(int64_t N, int64_t J, int64_t D, int64_t B, int64_t rows = 4) {
   });
   b[l].scan = 0;
   StageId O = l + 2;
-  StageId sum = b.reduce("O.acc", F, bid, {{"jj", B}}, Combine::Sum,
-                         [&, v = v](AxisVars a, AxisVars r) {
-                           return b.at(P, {a[0], a[1], r[0]}) * b.at(v, {key(a[0], r[0]), a[2]});
-                         },
-                         [&](AxisVars a) { return before(O, a, zero, {a[2]}) * b.at(c, {a[0], a[1]}); });
+  StageId sum = b.reduce(
+      "O.acc", F, bid, {{"jj", B}}, Combine::Sum,
+      [&, v = v](AxisVars a, AxisVars r) {
+        return b.at(P, {a[0], a[1], r[0]}) * b.at(v, {key(a[0], r[0]), a[2]});
+      },
+      [&](AxisVars a) { return before(O, a, zero, {a[2]}) * b.at(c, {a[0], a[1]}); });
   b.compute("O", F, bid, [&](AxisVars a) {
     Index last(a[0] - Aff(blocks - 1));
     Expr value = b.at(sum, {a[0], a[1], a[2]});
     return select(all_nonnegative(std::span(&last, 1)), value / b.at(l, {a[0], a[1]}), value);
   });
   b[O].scan = 0;
-  b.output(b.compute("Y", F, {{"i", N}, {"d", D}}, [&](AxisVars a) { return b.at(O, {Index(blocks - 1), a[0], a[1]}); }));
+  b.output(b.compute("Y", F, {{"i", N}, {"d", D}},
+                     [&](AxisVars a) { return b.at(O, {Index(blocks - 1), a[0], a[1]}); }));
 
   Case r(b.group());
   r.oracle = naive.group();

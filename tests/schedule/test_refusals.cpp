@@ -63,8 +63,9 @@ TEST(Refused, Steps) {
 }
 
 TEST(Refused, TextThatIsNoStep) {
-  for (const char* text : {"split", "split(", "splat(A, i)", "split(A)", "split(A, i, x)", "split(A, i, 4, sideways)",
-                           "unroll(A, i, j)", "pack(A, 1/0)", "set_scope(A, moon)", "split(A, i, 99999999999999999999)"})
+  for (const char* text : {"split", "split(", "splat(A, i)", "split(A)", "split(A, i, x)",
+                           "split(A, i, 4, sideways)", "unroll(A, i, j)", "pack(A, 1/0)",
+                           "set_scope(A, moon)", "split(A, i, 99999999999999999999)"})
     EXPECT_THROW((void)parse_step(text), UserError) << text;
 }
 
@@ -85,11 +86,13 @@ TEST(Refused, WhenLowered) {
     change(s);
     expect_lowering_refused(s, part);
   };
-  refused([](Schedule& s) { s.fold_storage("E", "y", 3); }, "E.y folded to 3, but 4 are alive at once");
+  refused([](Schedule& s) { s.fold_storage("E", "y", 3); },
+          "E.y folded to 3, but 4 are alive at once");
   refused([](Schedule& s) { s.store_root("E"); }, "stored outside parallel loop");
   refused([](Schedule& s) { s.store_at("E", "O", "y.i.i"); }, "does not enclose");
   refused([](Schedule& s) { s.pack("O", {{2}, {0}, {1}}); }, "with stride");
-  refused([](Schedule& s) { s.compute_at("D", "E", "y"); }, "its consumer O.acc is outside that loop");
+  refused([](Schedule& s) { s.compute_at("D", "E", "y"); },
+          "its consumer O.acc is outside that loop");
   {  // registers indexed by a loop that stays
     StageGroup g = chain::group({17, 19, 24, 48, 24, 1});
     std::string trace;

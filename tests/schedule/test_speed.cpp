@@ -1,4 +1,5 @@
-// How long lowering takes: a search lowers tens of thousands of candidates. Printed, not judged: machines differ.
+// How long lowering takes: a search lowers tens of thousands of candidates. Printed, not judged:
+// machines differ.
 #include <chrono>
 
 #include "base/text.h"
@@ -12,7 +13,9 @@ double milliseconds(const std::function<void()>& f) {
   for (int i = 0; i < 30; ++i) {
     auto begin = std::chrono::steady_clock::now();
     f();
-    best = std::min(best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin).count());
+    best = std::min(
+        best, std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now() - begin)
+                  .count());
   }
   return best;
 }
@@ -27,7 +30,8 @@ TEST(Speed, LoweringOfAChain) {
   fmt::print("  lowering        {:.3f} ms\n", milliseconds([&] { (void)lower(s); }));
   fmt::print("  recording steps {:.3f} ms\n", milliseconds([&] { (void)chain::schedule(g, {}); }));
   std::string trace = s.to_text();
-  fmt::print("  replaying text  {:.3f} ms\n", milliseconds([&] { (void)Schedule(g).replay(trace); }));
+  fmt::print("  replaying text  {:.3f} ms\n",
+             milliseconds([&] { (void)Schedule(g).replay(trace); }));
 }
 
 // The trace that benchmarks replay is the one that the code above makes.

@@ -34,11 +34,13 @@ TEST(Layout, SizesThatOverflowAreRefused) {
 }
 
 TEST(Combine, NeutralElementsChangeNothing) {
-  for (DType t : {DType::I8, DType::U8, DType::I32, DType::U32, DType::I64, DType::F32, DType::F64, DType::F16})
+  for (DType t : {DType::I8, DType::U8, DType::I32, DType::U32, DType::I64, DType::F32, DType::F64,
+                  DType::F16})
     for (Combine c : {Combine::Sum, Combine::Prod, Combine::Min, Combine::Max})
       for (int v : {0, 1, 5, 100}) {
         Expr x = is_float(t) ? constant(v, t) : constant_int(v, t);
-        EXPECT_TRUE(equal(combine(c, neutral(c, t), x), x)) << name_of(c) << " " << name_of(t) << " " << v;
+        EXPECT_TRUE(equal(combine(c, neutral(c, t), x), x))
+            << name_of(c) << " " << name_of(t) << " " << v;
       }
 }
 
@@ -46,9 +48,12 @@ StageGroup sample() {
   GroupBuilder b("sample group");
   StageId x = b.input("X", F, {{"y", 5}, {"c", 24}}, {{1, 16, 0}, {0}, {1, 1, 16}});
   StageId w = b.constant("max", F, {{"select", 3}, {"c", 24}});
-  StageId s = b.reduce("sum.1", F, {{"y", 5}, {"c", 24}}, {{"k", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    return b.at(x, {a[0] + r[0] - Aff(1), a[1]}, constant(0.0, F)) * b.at(w, {r[0], a[1]});
-  }, [&](AxisVars a) { return b.at(w, {Index(0), a[1]}); });
+  StageId s = b.reduce(
+      "sum.1", F, {{"y", 5}, {"c", 24}}, {{"k", 3}}, Combine::Sum,
+      [&](AxisVars a, AxisVars r) {
+        return b.at(x, {a[0] + r[0] - Aff(1), a[1]}, constant(0.0, F)) * b.at(w, {r[0], a[1]});
+      },
+      [&](AxisVars a) { return b.at(w, {Index(0), a[1]}); });
   b[s].finish = max(acc(F), constant(0.0, F));
   StageId l = s + 1;
   b.compute("carry", F, {{"t", 4}, {"c", 24}}, [&](AxisVars a) {
