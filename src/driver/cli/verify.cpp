@@ -2,7 +2,7 @@
 // with every float in fp64, under plain schedules) and, when asked, with ONNX Runtime's.
 //
 // The rule: rmse(burnish, fp64) <= 2 * rmse(onnxruntime, fp64) + 1e-6 * rms(fp64) for every output. Without ONNX Runtime
-// the peer's error is taken as 2e-6 * rms(fp64), what fp32 networks of some dozen layers show.
+// what is allowed is 3e-5 * rms(fp64): a check of sanity, which outputs that are small differences of large numbers need.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -165,7 +165,7 @@ int verify_command(const VerifyArgs& args) {
   for (size_t i = 0; i < outputs.size(); ++i) {
     const Array mine = output_of(session, outputs[i]), truth = output_of(exact, wide_outputs[i]);
     const double size = rms(truth), error = rmse(mine, truth);
-    double allowed = 5e-6 * size, shown = allowed;
+    double allowed = 3e-5 * size, shown = allowed;
     if (auto it = peer.find(outputs[i].name); it != peer.end()) {
       require(it->second.size() == truth.size(), "output '{}' has {} elements here and {} in ONNX Runtime",
               outputs[i].name, truth.size(), it->second.size());

@@ -110,10 +110,7 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
     TileChoice c = choose_tile(s, r, m);
     const Stage stage = s.group()[r.out];
     const bool inner = i + 1 < links->size();
-    if (inner) {
-      if (r.broadcast) c.vectors = 1, c.rows = std::min<int64_t>(14, stage.axes[*r.tile].extent);
-      s.pack(stage.name, blocked(stage, r, lanes));
-    }
+    if (inner) s.pack(stage.name, blocked(stage, r, lanes));
     parts.push_back({make_tile(s, r, c, true), r, c, stage});
     if (s.failure()) return std::nullopt;
   }
@@ -153,10 +150,11 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
   return s;
 }
 
+// What lies between the stages, of one thread.
 int64_t scratch_bytes(const Function& f) {
   int64_t sum = 0;
   for (const Buffer& b : f.buffers) {
-    if (b.scope == Scope::Thread || b.scope == Scope::Stack) sum += b.size * size_of(b.dtype);
+    if (b.scope != Scope::Param && b.scope != Scope::Register) sum += b.size * size_of(b.dtype);
   }
   return sum;
 }

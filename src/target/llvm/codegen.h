@@ -233,6 +233,7 @@ class Codegen {
   std::vector<Level> levels_;
   std::vector<Scope_> scopes_;
   std::map<Key, Memo> memo_;
+  int64_t statements_ = 0;    // emitted so far
   size_t branches_ = 0;       // conditions open: code here may not run
   bool in_parallel_ = false;  // or on thread 0 alone
   int natural_lanes_ = 4;     // of a vector of the function's widest float

@@ -25,6 +25,25 @@ namespace {
 
 // ---- no reduction: lanes along the innermost axis, threads over the outermost loops
 
+// Where conditions on the axis alone change: concat selects its operands by ranges of an axis.
+std::vector<int64_t> cuts_of(const Stage& stage, uint32_t axis) {
+  std::vector<int64_t> cuts;
+  visit(stage.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Select) return;
+    const auto conditions = as_nonnegative(x.children()[0]);
+    if (!conditions) return;
+    for (const Index& i : *conditions) {
+      if (!i.is_affine() || i.a.terms.size() != 1 || i.a.terms[0].var != stage.axes[axis].var) continue;
+      const int64_t k = i.a.terms[0].k;
+      const int64_t cut = k == 1 ? -i.a.c : k == -1 ? i.a.c + 1 : 0;
+      if (cut > 0 && cut < stage.axes[axis].extent) cuts.push_back(cut);
+    }
+  });
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  return cuts;
+}
+
 void schedule_elementwise(Schedule& s, const std::string& name, const Machine& m, bool vectors) {
   const StageGroup& g = s.group();
   const Stage stage = g[*g.named(name)];
@@ -33,6 +52,9 @@ void schedule_elementwise(Schedule& s, const std::string& name, const Machine& m
   s.reorder(name, loops);
   if (loops.empty()) return;
   if (vectors && stage.axes[order.back()].extent > 1) {
+    if (auto cuts = cuts_of(stage, order.back()); !cuts.empty() && cuts.size() <= 16) {
+      s.partition(name, loops.back(), std::move(cuts));
+    }
     auto [outer, inner] = s.split(name, loops.back(), lanes_of(m, stage.dtype), Tail::Tail);
     s.vectorize(name, inner);
     loops.back() = outer;

@@ -65,6 +65,9 @@ void Codegen::on_thread_0(const std::function<void()>& body) {
 void Codegen::emit_store(const Stmt& s) {
   check(s->buffer < f_.buffers.size(), "{}: store to buffer {}, but there are {}", where(), s->buffer,
         f_.buffers.size());
+  constexpr int64_t most_statements = 1 << 17;
+  check(++statements_ <= most_statements, "{}: unrolled loops expand to more than {} statements; unroll less", where(),
+        most_statements);
   done_.clear();
   count_uses(s->value);
   store(s->buffer, s->index, gen(s->value));

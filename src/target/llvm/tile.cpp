@@ -154,9 +154,9 @@ TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
     for (int64_t p = 0; p < panels; ++p) {
       const double v = std::min<double>(static_cast<double>(nv), units - static_cast<double>(p * nv));
       const double fma = static_cast<double>(rows) * v;
-      const double loads = static_cast<double>(rows) * (nv == 1 ? 0.55 : 0.5) + v;
-      cycles += static_cast<double>(tiles) * std::max({fma * (nv == 1 ? 1.02 : 1.0), 4.0, loads}) +
-                static_cast<double>(tiles) * 0.05 * v;
+      // As many loads as FMAs start in a cycle: a broadcast a row and a vector of weights; short tiles wait for FMAs.
+      const double loads = static_cast<double>(rows) + v;
+      cycles += static_cast<double>(tiles) * (std::max({fma, 8.0, loads}) + 0.05 * v);
     }
     if (cycles < best_cost - 1e-9) {
       best_cost = cycles;
