@@ -2,13 +2,17 @@
 // place of use, with loop variables that are already segments, so there is no second pass and no
 // symbolic simplifier. Three facts keep it short: every index is affine (or covers a whole axis),
 // every region is a clipped box, and the only prover is interval evaluation over the ranges of the
-// open loops, sharpened by their clips (expr/interval.h).
+// open loops, sharpened by their clips (expr/interval.h). In the order of reading:
 //
-//   prepare.cpp  who reads what; checks of the whole schedule       attach.cpp   allocations and
-//   producers of a loop infer.cpp    regions at a loop                                  roll.cpp
-//   rings: what earlier iterations left walk.cpp     a stage's loops, segment by segment halo.cpp
-//   fills outside the domain segments.cpp tails, partitions, fused loops storage.cpp  buffers and
-//   addresses statement.cpp  the innermost stores and their expressions
+//   prepare.cpp    who reads what; checks of the whole schedule
+//   attach.cpp     the root; allocations and producers of a loop; barriers
+//   infer.cpp      regions at a loop
+//   roll.cpp       rings: what earlier iterations left
+//   walk.cpp       a stage's loops, segment by segment
+//   segments.cpp   tails, partitions, fused loops
+//   halo.cpp       fills outside the domain
+//   statement.cpp  the innermost stores and their expressions
+//   storage.cpp    buffers and addresses
 #pragma once
 
 #include <functional>
