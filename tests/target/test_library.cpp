@@ -108,6 +108,21 @@ TEST(Library, ImportsNothingAndCarriesItsNotes) {
   }
 }
 
+TEST(Library, BuildsForOtherMachines) {
+  for (const char* target : {"llvm:cpu=cortex-a76,triple=aarch64-unknown-linux-gnu", "llvm:cpu=apple-m1,triple=aarch64-unknown-linux-gnu",
+                             "llvm:cpu=generic,triple=aarch64-unknown-linux-gnu"}) {
+    std::string bytes = make_target(target, 2)->build(two_steps(), "{}");  // fails to link where something is imported
+    auto layout = artifact::read_layout(std::as_bytes(std::span(bytes)));
+    ASSERT_EQ(layout.error, nullptr) << target;
+    EXPECT_EQ(layout.header.machine, 183) << target;
+  }
+}
+
+TEST(Library, RefusesToExpandWithoutBound) {
+  Function f = parse_function(R"(func f(O: out f32[1000000]) { unroll for i in 0..1000000 { O[i] = 1.0 } })");
+  EXPECT_THROW(make_target("native", 1)->build(program_of(f), "{}"), InternalError);
+}
+
 TEST(Library, LargeWeightsCostLittleTime) {
   Program p = two_steps();
   auto data = std::make_shared<std::vector<std::byte>>(size_t{100} << 20, std::byte{7});
