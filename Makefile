@@ -14,11 +14,12 @@ setup:
 # The command at build/bin/burnish, `import burnish` in build/venv.
 build: setup
 	@[[ -f build/release/build.ninja ]] || cmake --preset release
-	@cmake --build build/release -j $(JOBS)
+	@cmake --build build/release -j $(JOBS) --target product
 	@mkdir -p build/bin
-	@[[ ! -e build/release/src/driver/burnish ]] || ln -sfn ../release/src/driver/burnish build/bin/burnish
+	@ln -sfn ../release/src/driver/burnish build/bin/burnish
 
 test: build
+	@cmake --build build/release -j $(JOBS)
 	@tools/test.sh release
 
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer.
