@@ -48,9 +48,9 @@ for name in "${pictures[@]}"; do
     printf 'compiled in %.1f s: %s, %s bytes\n' "$(echo "$(date +%s.%N) $begin" | awk '{print $1 - $2}')" "$library" \
       "$(stat -c %s "$library")"
   fi
-  "$out/cpp/centerface" "$library" "$out/$name.png" "$drawn" >"$out/faces-$name.txt"
+  "$out/cpp/centerface" "$library" "$out/$name.png" --draw "$drawn" --raw "$out/raw-$name.bin" >"$out/faces-$name.txt"
   "$python" tools/demo_report.py --library "$library" --picture "$out/$name.png" --shape "1x3x$size" \
-    --cpp-faces "$out/faces-$name.txt" || status=1
+    --cpp-faces "$out/faces-$name.txt" --cpp-raw "$out/raw-$name.bin" || status=1
   echo "drawn into $drawn"
 done
 exit "$status"

@@ -1,9 +1,9 @@
 // Finds faces in a picture: OpenCV reads and prepares it, Burnish runs the network, decode.cpp makes boxes of its maps.
 //
-//   centerface model.so picture.png [faces.png] [threads]
+//   centerface MODEL.so PICTURE [--draw FACES.png] [--raw OUTPUTS] [--threads N]
 //
-// Prints one line a face: score, box, landmarks, in pixels of the picture; then the milliseconds of one run.
-// The same lines on every run: the last line alone, on stderr, has times.
+// Prints one line a face: score, box, landmarks, in pixels of the picture; the milliseconds of one run go to stderr.
+// --raw writes the network's outputs as they are, one after the other: what another program's can be compared with.
 #include <burnish/burnish.hpp>
 
 #include <opencv2/dnn.hpp>
@@ -15,25 +15,46 @@
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <fstream>
 #include <string>
 
 #include "decode.h"
 
 namespace {
 
-int detect(const std::string& library, const std::string& picture, const std::string& drawing, unsigned threads) {
-  const burnish::Model model = burnish::Model::load(library);
+struct Options {
+  std::string library, picture, drawing, raw;
+  unsigned threads = 0;
+};
+
+bool parse(int argc, char** argv, Options& options) {
+  int plain = 0;
+  for (int i = 1; i < argc; ++i) {
+    const std::string word = argv[i];
+    const bool named = word.rfind("--", 0) == 0;
+    if (named && i + 1 == argc) return false;
+    if (word == "--draw") options.drawing = argv[++i];
+    else if (word == "--raw") options.raw = argv[++i];
+    else if (word == "--threads") options.threads = static_cast<unsigned>(std::strtoul(argv[++i], nullptr, 10));
+    else if (named || plain == 2) return false;
+    else (plain++ == 0 ? options.library : options.picture) = word;
+  }
+  return plain == 2;
+}
+
+int detect(const Options& options) {
+  const burnish::Model model = burnish::Model::load(options.library);
   if (model.inputs().size() != 1 || model.outputs().size() != 4) {
-    std::fprintf(stderr, "%s has not the one input and four outputs of CenterFace\n", library.c_str());
+    std::fprintf(stderr, "%s has not the one input and four outputs of CenterFace\n", options.library.c_str());
     return 1;
   }
   const burnish::TensorInfo input = model.inputs()[0];
   const int height = static_cast<int>(input.shape[2]), width = static_cast<int>(input.shape[3]);
-  burnish::Session session = model.session({.threads = threads});
+  burnish::Session session = model.session({.threads = options.threads});
 
-  cv::Mat image = cv::imread(picture, cv::IMREAD_COLOR);
+  cv::Mat image = cv::imread(options.picture, cv::IMREAD_COLOR);
   if (image.empty()) {
-    std::fprintf(stderr, "cannot read %s as a picture\n", picture.c_str());
+    std::fprintf(stderr, "cannot read %s as a picture\n", options.picture.c_str());
     return 1;
   }
   // The picture is shrunk to fit, never enlarged, and stands in the upper left corner of the network's input.
@@ -60,9 +81,19 @@ int detect(const std::string& library, const std::string& picture, const std::st
       cv::circle(image, cv::Point2f(back(p.x), back(p.y)), 2, {0, 0, 255}, cv::FILLED);
     }
   }
-  if (!drawing.empty() && !cv::imwrite(drawing, image)) {
-    std::fprintf(stderr, "cannot write %s\n", drawing.c_str());
+  if (!options.drawing.empty() && !cv::imwrite(options.drawing, image)) {
+    std::fprintf(stderr, "cannot write %s\n", options.drawing.c_str());
     return 1;
+  }
+  if (!options.raw.empty()) {
+    std::ofstream file(options.raw, std::ios::binary);
+    for (const auto& output : {heatmap, scale, offset, landmarks}) {
+      file.write(reinterpret_cast<const char*>(output.data()), static_cast<std::streamsize>(4 * output.size()));
+    }
+    if (!file.flush()) {
+      std::fprintf(stderr, "cannot write %s\n", options.raw.c_str());
+      return 1;
+    }
   }
 
   double best = 1e9;
@@ -78,12 +109,13 @@ int detect(const std::string& library, const std::string& picture, const std::st
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 3 || argc > 5) {
-    std::fprintf(stderr, "usage: centerface model.so picture.png [faces.png] [threads]\n");
+  Options options;
+  if (!parse(argc, argv, options)) {
+    std::fprintf(stderr, "usage: centerface MODEL.so PICTURE [--draw FACES.png] [--raw OUTPUTS] [--threads N]\n");
     return 2;
   }
   try {
-    return detect(argv[1], argv[2], argc > 3 ? argv[3] : "", argc > 4 ? std::strtoul(argv[4], nullptr, 10) : 0);
+    return detect(options);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "%s\n", error.what());
     return 1;
