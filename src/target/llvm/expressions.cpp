@@ -1,5 +1,7 @@
 // Expressions. A value that is the same in all lanes stays a scalar until it meets one that is not, so that its
 // broadcast folds into the instruction.
+#include <llvm/IR/IntrinsicInst.h>
+
 #include "target/llvm/codegen.h"
 #include "target/llvm/integers.h"
 
@@ -41,13 +43,22 @@ llvm::Value* Codegen::splat(llvm::Value* v) {
   llvm::Value*& known = splats_[{v, lanes_}];
   if (known) return known;
   llvm::IRBuilderBase::InsertPointGuard back(builder_);
-  // The low lanes of a wider broadcast cost nothing: 24 = 16 + 8 channels share one.
-  if (auto wide = splats_.find({v, natural_lanes_}); wide != splats_.end() && wide->second && lanes_ < natural_lanes_) {
-    auto* i = llvm::cast<llvm::Instruction>(wide->second);
-    b().SetInsertPoint(i->getNextNode() ? i->getNextNode() : i);
+  // The low lanes of a wider broadcast cost nothing: 24 = 16 + 8 channels share one. The fence, which is no instruction,
+  // keeps LLVM from reading the element a second time for the narrow half.
+  auto wide = splats_.find({v, natural_lanes_});
+  if (lanes_ < natural_lanes_ && wide != splats_.end() && v->getType()->isFloatingPointTy()) {
+    auto* all = llvm::cast<llvm::Instruction>(wide->second);
+    auto* fence = llvm::dyn_cast<llvm::IntrinsicInst>(all);
+    if (!fence) {
+      b().SetInsertPoint(all->getNextNode());
+      fence = llvm::cast<llvm::IntrinsicInst>(b().CreateArithmeticFence(all, all->getType()));
+      all->replaceUsesWithIf(fence, [&](llvm::Use& u) { return u.getUser() != fence; });
+      wide->second = fence;
+    }
+    b().SetInsertPoint(fence->getNextNode());
     llvm::SmallVector<int, 16> low;
     for (int l = 0; l < lanes_; ++l) low.push_back(l);
-    if (i->getNextNode()) return known = b().CreateShuffleVector(i, low);
+    return known = b().CreateShuffleVector(fence, low);
   }
   if (auto* i = llvm::dyn_cast<llvm::Instruction>(v)) {
     if (llvm::isa<llvm::PHINode>(i)) {
