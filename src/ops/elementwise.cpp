@@ -267,8 +267,10 @@ std::vector<StageId> compute_pow(ComputeContext& c) {
       return *whole == 1 ? x : *whole == 2 ? square : *whole == 3 ? square * x : square * square;
     }
     Expr y = operand(c, 1, a);
-    if (is_int(t) && is_float(y.dtype())) {
-      return cast(t, binary(BinaryOp::Pow, cast(DType::F64, x), cast(DType::F64, y)));
+    if (is_int(t) && is_float(y.dtype())) {  // whole exponents exactly: 728.9999 would be cut to 728
+      Expr real = cast(t, binary(BinaryOp::Pow, cast(DType::F64, x), cast(DType::F64, y)));
+      Expr whole = binary(BinaryOp::Eq, unary(UnaryOp::Trunc, y), y);
+      return select(whole, binary(BinaryOp::Pow, x, cast(t, y)), real);
     }
     return binary(BinaryOp::Pow, x, cast(t, y));
   })};
