@@ -155,8 +155,9 @@ std::string Schedule::cache_write(std::string_view stage) {
 void Schedule::merge_epilogue(std::string_view stage) {
   record(*this, failure_, step::MergeEpilogue{str(stage)});
 }
-std::string Schedule::rfactor(std::string_view stage, std::string_view axis, int64_t factor) {
-  record(*this, failure_, step::RFactor{str(stage), str(axis), factor});
+std::string Schedule::rfactor(std::string_view stage, std::string_view axis, int64_t factor,
+                              bool lanes) {
+  record(*this, failure_, step::RFactor{str(stage), str(axis), factor, lanes});
   return str(stage) + ".rf";
 }
 void Schedule::set_scope(std::string_view stage, Scope scope) {

@@ -71,6 +71,7 @@ struct MergeEpilogue {
 struct RFactor {
   std::string stage, axis;
   int64_t factor;
+  bool lanes = false;  // keeps the inner part, `factor` neighbours that a vector may run along
 };
 struct SetScope {
   std::string stage;
@@ -140,7 +141,8 @@ class Schedule {
   std::string cache_read(std::string_view stage);
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
-  std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor);
+  std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor,
+                      bool lanes = false);
   void set_scope(std::string_view stage, Scope scope);
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);

@@ -54,7 +54,7 @@ std::string text(const step::MergeEpilogue& x) {
   return fmt::format("merge_epilogue({})", x.stage);
 }
 std::string text(const step::RFactor& x) {
-  return fmt::format("rfactor({}, {}, {})", x.stage, x.axis, x.factor);
+  return fmt::format("rfactor({}, {}, {}{})", x.stage, x.axis, x.factor, x.lanes ? ", lanes" : "");
 }
 std::string text(const step::SetScope& x) {
   return fmt::format("set_scope({}, {})", x.stage, name_of(x.scope));
@@ -199,6 +199,11 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "rfactor") {
       step::RFactor x{stage, a.name(), 0};
       x.factor = a.number();
+      if (a.left()) {
+        const std::string kind = a.name();
+        require(kind == "lanes", "{}: '{}' should be lanes", line, kind);
+        x.lanes = true;
+      }
       return x;
     }
     if (name == "set_scope") return step::SetScope{stage, scope_named(line, a.name())};

@@ -2,6 +2,7 @@
 // and keep the stages in topological order; loads follow their stage to its new number.
 #include <algorithm>
 #include <map>
+#include <optional>
 
 #include "schedule/steps.h"
 #include "schedule/substitute.h"
@@ -235,49 +236,73 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   return Done{};
 }
 
+// One part of a reduction over raxes[axis], which becomes `position`; `kept` is an axis of the part, `reduced` a
+// reduce axis; either may be missing.
+Stage part_of(Stages s, StageId id, const std::string& axis, const Aff& position, const std::optional<Axis>& kept,
+              const std::optional<Axis>& reduced) {
+  Stage part;
+  const std::vector<Axis> raxes = s.group[id].raxes;
+  std::map<VarId, Aff> becomes;
+  part.dtype = s.group[id].dtype;
+  part.op = s.group[id].op;
+  part.axes = fresh_axes(s.group, s.group[id].axes, becomes);
+  if (kept) part.axes.push_back(*kept);
+  if (reduced) part.raxes.push_back(*reduced);
+  std::vector<Axis> others;
+  for (const Axis& a : raxes)
+    if (a.name != axis) others.push_back(a);
+  for (Axis& a : fresh_axes(s.group, others, becomes)) part.raxes.push_back(a);
+  for (const Axis& a : raxes)
+    if (a.name == axis) becomes[a.var] = position;
+  part.body = renamed(s.group[id].body, becomes);
+  if (s.group[id].init && !kept) part.init = renamed(s.group[id].init, becomes);
+  return part;
+}
+
 Result<> apply(Stages s, const step::RFactor& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
-  Stage part;
-  part.name = x.stage + ".rf";
-  if (auto ok = check_free(s.group, part.name); !ok) return ok;
+  const std::string part_name = x.stage + ".rf", rest_name = x.stage + ".rest";
+  for (const std::string& name : {part_name, rest_name})
+    if (auto ok = check_free(s.group, name); !ok) return ok;
   if (!s.nests[*id].untouched(s.group[*id]))
     return refuse("rfactor {} before changing its loops", x.stage);
-  const std::vector<Axis> raxes = s.group[*id].raxes;
+  const std::vector<Axis>& raxes = s.group[*id].raxes;
   auto axis =
       std::find_if(raxes.begin(), raxes.end(), [&](const Axis& a) { return a.name == x.axis; });
   if (axis == raxes.end()) return refuse("{} is not a reduce axis of {}", x.axis, x.stage);
   if (x.factor < 1) return refuse("{}.{} factored by {}", x.stage, x.axis, x.factor);
-  int64_t factor = std::min(x.factor, axis->extent), blocks = ceil_div(axis->extent, factor);
-  for (const Axis& a : s.group[*id].axes)
-    if (a.name == x.axis + "o") return refuse("{} has an axis {} already", x.stage, a.name);
-  std::map<VarId, Aff> becomes;
-  part.dtype = s.group[*id].dtype;
-  part.op = s.group[*id].op;
-  part.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
+  const int64_t extent = axis->extent, factor = std::min(x.factor, extent);
+  // Lanes: whole blocks only, what is left over is a stage of its own. Else the last block is short.
+  const int64_t blocks = x.lanes ? extent / factor : ceil_div(extent, factor);
+  const int64_t rest = x.lanes ? extent % factor : 0;
   Axis outer{x.axis + "o", s.group.fresh(x.axis + "o"), blocks};
   Axis inner{x.axis + "i", s.group.fresh(x.axis + "i"), factor};
-  part.axes.push_back(outer);
-  part.raxes.push_back(inner);
-  std::vector<Axis> others;
-  for (const Axis& a : raxes)
-    if (a.name != x.axis) others.push_back(a);
-  for (Axis& a : fresh_axes(s.group, others, becomes)) part.raxes.push_back(a);
-  Aff position = Aff::of(outer.var, factor) + Aff::of(inner.var);
-  becomes[axis->var] = position;
-  part.body = renamed(s.group[*id].body, becomes);
-  if (axis->extent % factor) {
-    Index inside(Aff(axis->extent - 1) - position);
+  Axis& kept = x.lanes ? inner : outer;
+  for (const Axis& a : s.group[*id].axes)
+    if (a.name == kept.name) return refuse("{} has an axis {} already", x.stage, a.name);
+  const Aff position = Aff::of(outer.var, factor) + Aff::of(inner.var);
+  Stage part = part_of(s, *id, x.axis, position, kept, x.lanes ? outer : inner);
+  part.name = part_name;
+  if (!x.lanes && extent % factor) {
+    Index inside(Aff(extent - 1) - position);
     part.body =
         select(all_nonnegative(std::span(&inside, 1)), part.body, neutral(part.op, part.dtype));
   }
   StageId at = *id;
+  if (rest) {
+    Axis left{x.axis + "r", s.group.fresh(x.axis + "r"), rest};
+    Stage over = part_of(s, at, x.axis, Aff::of(left.var) + Aff(blocks * factor), std::nullopt, left);
+    over.name = rest_name;
+    insert_stage(s, at++, std::move(over));
+  }
   insert_stage(s, at, std::move(part));
   Stage& whole = s.group[at + 1];
-  outer.var = s.group.fresh(outer.name);
-  whole.raxes = {outer};
+  Axis over{kept.name, s.group.fresh(kept.name), kept.extent};
+  whole.raxes = {over};
+  if (rest) whole.init = load(whole.dtype, at - 1, at_axes(whole.axes));
   std::vector<Index> indices = at_axes(whole.axes);
-  indices.push_back(Index(Aff::of(outer.var)));
+  indices.push_back(Index(Aff::of(over.var)));
   whole.body = load(whole.dtype, at, std::move(indices));
   Nest fresh = plain_nest(whole);
   s.nests[at + 1].loops = std::move(fresh.loops);

@@ -79,34 +79,76 @@ void schedule_elementwise(Schedule& s, const std::string& name, const Machine& m
   }
 }
 
-// ---- several reductions over common rows: softmax, norms. Everything lives inside one row.
+// ---- reductions over rows: softmax, norms, means along the contiguous axis. Everything lives inside one row.
 
-void schedule_rows(Schedule& s, StageId out, const Machine& m) {
+// Do all loads of the reduction that move along its only reduce axis run along the contiguous one?
+bool reduces_contiguous(const StageGroup& g, const Stage& stage) {
+  if (!stage.is_reduction() || stage.raxes.size() != 1) return false;
+  const VarId k = stage.raxes[0].var;
+  bool contiguous = true;
+  visit(stage.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load) return;
+    const Stage& from = g[x.from()];
+    if (from.axes.empty()) return;
+    const uint32_t inner = physical_order(from).back();
+    for (uint32_t i = 0; i < x.indices().size(); ++i) {
+      if (!moves(x.indices()[i], k)) continue;
+      contiguous &= i == inner && x.indices()[i].is_affine() && x.indices()[i].a.slope(k) == 1;
+    }
+  });
+  return contiguous;
+}
+
+void vectorize_row(Schedule& s, const std::string& name, size_t common, const Machine& m) {
+  const Stage stage = s.group()[*s.group().named(name)];
+  const uint32_t inner = physical_order(stage).back();
+  if (inner < common || stage.is_reduction() || stage.axes[inner].extent < 2) return;
+  auto [outer, lanes] = s.split(name, stage.axes[inner].name, lanes_of(m, stage.dtype), Tail::Tail);
+  s.vectorize(name, lanes);
+}
+
+void schedule_rows(Schedule& s, StageId out, const Machine& m, bool vectors) {
   const StageGroup& g = s.group();
   const std::string o = g[out].name;
   const Stage stage = g[out];
-  // Axes of the output that every other stage has too, by position of its loads, outermost first.
+  // Axes of the output that every other stage has too, by position, outermost first.
   size_t common = stage.axes.size();
+  std::vector<std::string> others;
   for (StageId p = 0; p < g.stages.size(); ++p) {
     if (!g[p].is_compute() || p == out) continue;
     size_t same = 0;
     while (same < common && same < g[p].axes.size() && g[p].axes[same].extent == stage.axes[same].extent) ++same;
-    common = std::min(common, same);
+    common = same;
+    others.push_back(g[p].name);
   }
   if (common == 0) return;
-  std::vector<std::string> others;
-  for (StageId p = 0; p < g.stages.size(); ++p) {
-    if (g[p].is_compute() && p != out) others.push_back(g[p].name);
+  const std::string row = stage.axes[common - 1].name;
+  std::vector<std::string> all = others;
+  all.push_back(o);
+  for (const std::string& name : all) {
+    const Stage reduction = g[*g.named(name)];
+    if (!vectors || !reduces_contiguous(g, reduction)) continue;
+    const Axis k = reduction.raxes[0];
+    const int64_t lanes = lanes_of(m, reduction.dtype);
+    if (lanes < 2 || k.extent < 2 * lanes) continue;
+    const std::string part = s.rfactor(name, k.name, lanes, true);
+    if (s.failure()) return;
+    s.reorder(part, {k.name + "o", k.name + "i"});
+    s.vectorize(part, k.name + "i");
+    others.push_back(part);
+    if (g.named(name + ".rest")) others.push_back(name + ".rest");
   }
-  std::string row = stage.axes[common - 1].name;
   for (const std::string& p : others) s.compute_at(p, o, row);
-  int64_t rows = 1;
-  size_t first = common;
-  for (size_t a = 0; a < common; ++a) {
-    rows *= stage.axes[a].extent;
-    if (stage.axes[a].extent > 1 && first == common) first = a;
+  if (vectors) {
+    for (const std::string& p : all) vectorize_row(s, p, common, m);
   }
-  if (first < common && m.threads > 1 && points(stage.axes) > 4096) s.parallel(o, stage.axes[first].name);
+  for (size_t a = 0; a < common; ++a) {
+    if (stage.axes[a].extent == 1) continue;
+    int64_t work = points(stage.axes);
+    for (const Stage& p : g.stages) work = std::max(work, p.is_compute() ? points(p.axes) * points(p.raxes) : 0);
+    if (m.threads > 1 && work > 16384) s.parallel(o, stage.axes[a].name);
+    break;
+  }
 }
 
 bool lowers(const Schedule& s) { return !s.failure() && lower(s).ok(); }
@@ -139,6 +181,11 @@ Schedule default_schedule(const StageGroup& g, const Machine& m) {
         if (c.parallel_panels || c.panels_outside) {
           c.parallel_panels = c.panels_outside = false;
         } else if (c.lanes > 1) {
+          if (reduces_contiguous(base.group(), base.group()[roles->acc])) {
+            Schedule rows = base;
+            schedule_rows(rows, out, m, true);
+            if (lowers(rows)) return rows;
+          }
           c.lanes = 1;  // no contiguous lanes: scalars
           c.vectors = 4;
         } else {
@@ -146,9 +193,10 @@ Schedule default_schedule(const StageGroup& g, const Machine& m) {
         }
       }
     }
-    if (computed.size() > 1) {
+    for (bool vectors : {true, false}) {
+      if (computed.size() < 2) break;
       Schedule s = base;
-      schedule_rows(s, out, m);
+      schedule_rows(s, out, m, vectors);
       if (lowers(s)) return s;
     }
   }
