@@ -105,7 +105,7 @@ Case softmax(int64_t N, int64_t J, Rows rows) {
       if (rows != Rows::Lanes) continue;
       s.reorder(at.back(), {"jo", "ji"});
       s.vectorize(at.back(), "ji");
-      if (J % 16) at.push_back(std::string(t) + ".rest");
+      if (J > 16 && J % 16) at.push_back(std::string(t) + ".rest");
     }
   }
   for (auto& t : at) s.compute_at(t, "Y", "i");
