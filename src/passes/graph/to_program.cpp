@@ -2,7 +2,7 @@
 //
 // Views (nodes that need no code, memory.h) put several values into one storage. A storage that holds an input or a
 // constant of the network is that tensor; one that holds an output is the output, so its producer writes there
-// directly; all others lie in the arena, which plan_arena lays out.
+// directly; all others lie in the arena, one after another until plan_arena lays it out.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -69,10 +69,22 @@ class ProgramBuilder {
         check(is_view(g_, n), "node {} (from {}) is neither a group nor a view", n.op->name, n.source);
       }
     }
+    lay_out_arena();
     return std::move(p_);
   }
 
  private:
+  // Each tensor for itself: the program is correct before plan_arena, and without it.
+  void lay_out_arena() {
+    constexpr int64_t alignment = 64, most = int64_t{1} << 50;
+    for (ProgramTensor& t : p_.tensors) {
+      if (t.kind != TensorKind::Arena) continue;
+      require(t.size < most / 8 && p_.arena_bytes < most, "tensor {} of {} elements is too large", t.name, t.size);
+      t.offset = p_.arena_bytes;
+      p_.arena_bytes += (t.size * size_of(t.dtype) + alignment - 1) / alignment * alignment;
+    }
+  }
+
   uint32_t add_tensor(ValueId v, TensorKind kind) {
     const TensorType& t = g_.type(v);
     tensor_of_[v] = static_cast<uint32_t>(p_.tensors.size());
