@@ -86,7 +86,14 @@ Program parse_program(std::string_view text);
 // types agree, register buffers are indexed by unrolled and vectorized loops only, vector loops are
 // innermost with constant bounds, parallel loops are not nested, a parallel loop's iterations write
 // disjoint places (the variable's slope against the extent) or private buffers.
+// Of a step whose arguments overlap in the arena also: it reads only what it has not written over,
+// which is so where may_overwrite holds and both arguments start at the same byte.
 void verify(const Function& f);
 void verify(const Program& p);
+
+// Whether parameter `output` may have the memory of parameter `input` (both by position): elements
+// of the input are read only by the statement that writes the same place of the output, and no
+// place is written twice (a function writes its outputs whole).
+bool may_overwrite(const Function& f, size_t input, size_t output);
 
 }  // namespace burnish

@@ -119,7 +119,8 @@ class ProgramVerifier {
     for (size_t i = 0; i < s.args.size(); ++i) {
       argument(f.buffers[f.params[i]], s.args[i], s.offsets.empty() ? 0 : s.offsets[i], f.name);
     }
-    // Reads come before writes, in all of the step's arguments: it may write over what it reads.
+    // Reads come before writes, in all of the step's arguments: it may write over what it reads
+    // where in_place allows it.
     for (size_t i = 0; i < s.args.size(); ++i) {
       const ProgramTensor& t = p_.tensors[s.args[i]];
       if (f.buffers[f.params[i]].written || t.size == 0) continue;
@@ -128,6 +129,7 @@ class ProgramVerifier {
       check(state_[s.args[i]] == State::Written, "{} reads {}, which no step has written", f.name,
             t.name);
     }
+    overlapping(s, f);
     for (size_t i = 0; i < s.args.size(); ++i) {
       if (!f.buffers[f.params[i]].written) continue;
       for (size_t t = 0; t < p_.tensors.size(); ++t) {
@@ -137,6 +139,36 @@ class ProgramVerifier {
     }
     for (size_t i = 0; i < s.args.size(); ++i) {
       if (f.buffers[f.params[i]].written) state_[s.args[i]] = State::Written;
+    }
+  }
+
+  // Arguments of which one is written share no byte, but for an output in the place of an input.
+  void overlapping(const Step& s, const Function& f) const {
+    struct Bytes {
+      int64_t first, last;
+    };
+    std::vector<Bytes> at;
+    for (size_t i = 0; i < s.args.size(); ++i) {
+      const ProgramTensor& t = p_.tensors[s.args[i]];
+      const Buffer& b = f.buffers[f.params[i]];
+      int64_t first = t.offset + (s.offsets.empty() ? 0 : s.offsets[i]);
+      at.push_back({first, first + b.size * size_of(b.dtype)});
+    }
+    auto in_one_memory = [&](uint32_t a, uint32_t b) {
+      return a == b || (p_.tensors[a].kind == TensorKind::Arena &&
+                        p_.tensors[b].kind == TensorKind::Arena);
+    };
+    for (size_t w = 0; w < at.size(); ++w) {
+      if (!f.buffers[f.params[w]].written) continue;
+      for (size_t i = 0; i < at.size(); ++i) {
+        if (i == w || !in_one_memory(s.args[w], s.args[i])) continue;
+        if (at[w].first >= at[i].last || at[i].first >= at[w].last) continue;
+        check(!f.buffers[f.params[i]].written, "{} writes {} and {}, which overlap", f.name,
+              p_.tensors[s.args[i]].name, p_.tensors[s.args[w]].name);
+        check(at[w].first == at[i].first && may_overwrite(f, i, w),
+              "{} writes {} over {}, which it still reads", f.name, p_.tensors[s.args[w]].name,
+              p_.tensors[s.args[i]].name);
+      }
     }
   }
 
