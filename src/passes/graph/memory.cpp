@@ -75,4 +75,38 @@ bool is_view(const Graph& g, const Node& n) {
   return false;
 }
 
+std::optional<Slices> slices_of(const Graph& g, const Node& group, std::string_view op) {
+  if (group.bodies.size() != 1 || group.bodies[0].nodes.size() != 1) return std::nullopt;
+  const Graph& body = group.bodies[0];
+  const Node& n = body.nodes[0];
+  if (n.op->name != op || n.inputs != body.inputs || n.outputs != body.outputs) return std::nullopt;
+  const bool joins = op == "concat";
+  const std::vector<ValueId>& one = joins ? group.outputs : group.inputs;
+  if (one.size() != 1) return std::nullopt;
+  Slices out{one[0], joins ? group.inputs : group.outputs, {}};
+
+  const TensorType& whole = g.type(out.whole);
+  const auto rank = static_cast<int64_t>(whole.shape.size());
+  int64_t axis = n.attrs.i("axis");
+  if (axis < 0) axis += rank;
+  if (axis < 0 || axis >= rank || !is_dense(whole)) return std::nullopt;
+  int64_t stride = 0;
+  for (const PhysicalDim& d : physical(whole.layout, whole.shape)) {
+    if (d.dim.axis == static_cast<uint32_t>(axis) && d.dim.div == 1 && d.dim.mod == 0) stride = d.stride;
+    if (stride != 0) break;
+    if (d.extent > 1) return std::nullopt;
+  }
+  if (stride == 0) return std::nullopt;
+  int64_t start = 0;
+  for (ValueId v : out.parts) {
+    const TensorType& part = g.type(v);
+    if (part.dtype != whole.dtype || !is_dense(part) || !same_memory(part.shape, part.layout, whole.layout)) {
+      return std::nullopt;
+    }
+    out.offsets.push_back(start * stride);
+    start += part.shape[static_cast<size_t>(axis)];
+  }
+  return out;
+}
+
 }  // namespace burnish

@@ -1,6 +1,10 @@
 // How tensors lie in memory: which layouts are the same bytes, and which nodes only rename a tensor.
 #pragma once
 
+#include <optional>
+#include <string_view>
+#include <vector>
+
 #include "graph/graph.h"
 #include "graph/op.h"
 
@@ -19,5 +23,15 @@ bool is_reshape(const OpDef& op);
 
 // The node's output is its first input under another type: no code is needed.
 bool is_view(const Graph& g, const Node& n);
+
+// A group of one concat whose operands are its output cut along the outermost axis of more than one element, or of one
+// split whose outputs are its input so cut: each part is one piece of the whole's memory. No code is needed where the
+// parts' producers write there, or readers read there.
+struct Slices {
+  ValueId whole;
+  std::vector<ValueId> parts;
+  std::vector<int64_t> offsets;  // elements
+};
+std::optional<Slices> slices_of(const Graph& g, const Node& group, std::string_view op);  // "concat" or "split"
 
 }  // namespace burnish

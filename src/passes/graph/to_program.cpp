@@ -1,12 +1,15 @@
 // Groups become functions and steps; values become tensors.
 //
-// Views (nodes that need no code, memory.h) put several values into one storage. A storage that holds an input or a
-// constant of the network is that tensor; one that holds an output is the output, so its producer writes there
+// Views (nodes that need no code, memory.h) put several values into one storage; parts of a concat or split along the
+// outermost axis lie within the whole's, so that producers write their slices and readers read theirs. A storage that
+// holds an input or a constant of the network is that tensor; one that holds an output is the output, so its producer
+// writes there
 // directly; all others lie in the arena, one after another until plan_arena lays it out.
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <numeric>
+#include <iterator>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -29,27 +32,79 @@ ValueId add_copy(Graph& g, ValueId v, const std::string& name) {
   return g.nodes[n].outputs[0];
 }
 
-// The storage of every value: the number of the value that stands for it.
-std::vector<ValueId> storages(const Graph& g) {
-  std::vector<ValueId> root(g.values.size());
-  std::iota(root.begin(), root.end(), ValueId{0});
-  for (const Node& n : g.nodes) {
-    if (n.bodies.empty() && is_view(g, n)) root[n.outputs[0]] = root[n.inputs[0]];
+// Where a value lies: in the storage of `root`, the value that stands for it, from this element on.
+struct Place {
+  ValueId root;
+  int64_t offset = 0;
+};
+
+struct Storages {
+  std::vector<Place> of;          // by value
+  std::vector<bool> needs_code;   // by node
+  bool holds_whole(const Graph& g, ValueId v) const {
+    return element_count(g.type(v).shape) == element_count(g.type(of[v].root).shape);
   }
-  return root;
+};
+
+// Whether the producers of a concat's operands can write into it: each a storage of its own, made by a group, and not
+// an output, which is a tensor by itself.
+bool can_join(const Graph& g, const Storages& s, const Slices& slices, const std::vector<bool>& is_output) {
+  std::set<ValueId> roots;
+  for (ValueId v : slices.parts) {
+    const ValueId root = s.of[v].root;
+    if (g.values[root].producer == ~NodeId{0} || is_output[root] || !s.holds_whole(g, v) ||
+        !is_dense(g.type(root)) || !roots.insert(root).second) {
+      return false;
+    }
+  }
+  return true;
+}
+
+Storages storages(const Graph& g) {
+  Storages s{.of = {}, .needs_code = std::vector<bool>(g.nodes.size(), true)};
+  for (ValueId v = 0; v < g.values.size(); ++v) s.of.push_back({v});
+  for (size_t i = 0; i < g.nodes.size(); ++i) {
+    const Node& n = g.nodes[i];
+    if (n.bodies.empty() && is_view(g, n)) {
+      s.of[n.outputs[0]] = s.of[n.inputs[0]];
+      s.needs_code[i] = false;
+    } else if (auto split = slices_of(g, n, "split"); split && !g.values[s.of[split->whole].root].is_constant()) {
+      const Place whole = s.of[split->whole];
+      for (size_t k = 0; k < split->parts.size(); ++k) {
+        s.of[split->parts[k]] = {whole.root, whole.offset + split->offsets[k]};
+      }
+      s.needs_code[i] = false;
+    }
+  }
+  std::vector<bool> is_output(g.values.size(), false);
+  for (ValueId v : g.outputs) is_output[s.of[v].root] = true;
+  for (size_t i = 0; i < g.nodes.size(); ++i) {
+    auto concat = slices_of(g, g.nodes[i], "concat");
+    if (!concat || !can_join(g, s, *concat, is_output)) continue;
+    const Place whole = s.of[concat->whole];
+    for (size_t k = 0; k < concat->parts.size(); ++k) {
+      const ValueId part = s.of[concat->parts[k]].root;
+      for (Place& p : s.of) {
+        if (p.root == part) p = {whole.root, whole.offset + concat->offsets[k] + p.offset};
+      }
+    }
+    s.needs_code[i] = false;
+  }
+  return s;
 }
 
 // Every output gets a storage of its own that is neither an input's nor a constant's.
 Graph with_separate_outputs(const Graph& g) {
   Graph out = g;
-  const std::vector<ValueId> root = storages(g);
+  const Storages s = storages(g);
   std::vector<bool> taken(g.values.size(), false);
   for (ValueId v = 0; v < g.values.size(); ++v) {
     if (g.values[v].producer == ~NodeId{0}) taken[v] = true;
   }
   for (ValueId& v : out.outputs) {
-    if (taken[root[v]] || !is_dense(g.type(root[v]))) v = add_copy(out, v, g.values[v].name);
-    else taken[root[v]] = true;
+    const ValueId root = s.of[v].root;
+    if (taken[root] || !is_dense(g.type(root)) || !s.holds_whole(g, v)) v = add_copy(out, v, g.values[v].name);
+    else taken[root] = true;
   }
   return out;
 }
@@ -57,17 +112,16 @@ Graph with_separate_outputs(const Graph& g) {
 class ProgramBuilder {
  public:
   ProgramBuilder(const Graph& g, const Target& target)
-      : g_(g), root_(storages(g)), tensor_of_(g.values.size(), ~uint32_t{0}), kernels_(target, p_.functions) {}
+      : g_(g), storages_(storages(g)), tensor_of_(g.values.size(), ~uint32_t{0}), kernels_(target, p_.functions) {}
 
   Program build() {
     for (ValueId v : g_.inputs) p_.inputs.push_back(add_tensor(v, TensorKind::Input));
     for (ValueId v : g_.outputs) p_.outputs.push_back(add_output(v));
-    for (const Node& n : g_.nodes) {
-      if (!n.bodies.empty()) {
-        add_step(n);
-      } else {
-        check(is_view(g_, n), "node {} (from {}) is neither a group nor a view", n.op->name, n.source);
-      }
+    for (size_t i = 0; i < g_.nodes.size(); ++i) {
+      const Node& n = g_.nodes[i];
+      if (!storages_.needs_code[i]) continue;
+      check(!n.bodies.empty(), "node {} (from {}) is neither a group nor a view", n.op->name, n.source);
+      add_step(n);
     }
     lay_out_arena();
     return std::move(p_);
@@ -99,14 +153,14 @@ class ProgramBuilder {
 
   // The storage's root may have another shape (a view of it is the output).
   uint32_t add_output(ValueId v) {
-    const uint32_t t = add_tensor(root_[v], TensorKind::Output);
+    const uint32_t t = add_tensor(storages_.of[v].root, TensorKind::Output);
     p_.tensors[t].name = g_.values[v].name;
     p_.tensors[t].shape = g_.type(v).shape;
     return t;
   }
 
   uint32_t tensor(ValueId v) {
-    const ValueId root = root_[v];
+    const ValueId root = storages_.of[v].root;
     if (tensor_of_[root] == ~uint32_t{0}) {
       if (g_.values[root].is_constant()) return constant_tensor(root, {});
       add_tensor(root, TensorKind::Arena);
@@ -131,25 +185,36 @@ class ProgramBuilder {
     return it->second;
   }
 
+  static void add_argument(Step& step, uint32_t tensor, int64_t bytes) {
+    step.args.push_back(tensor);
+    step.offsets.push_back(bytes);
+  }
+  void add_argument(Step& step, ValueId v) {
+    add_argument(step, tensor(v), storages_.of[v].offset * size_of(g_.type(v).dtype));
+  }
+
   void add_step(const Node& n) {
     const KernelStages stages = kernel_stages(g_, n);
     const Kernel& kernel = kernels_.kernel(stages.group, n.source);
     Step step{.function = kernel.function, .schedule = kernel.schedule};
     for (size_t i = 0; i < stages.operand_of.size(); ++i) {
       const ValueId v = n.inputs[stages.operand_of[i]];
-      step.args.push_back(g_.values[v].is_constant() ? constant_tensor(v, kernel.packed[i]) : tensor(v));
+      if (g_.values[v].is_constant()) add_argument(step, constant_tensor(v, kernel.packed[i]), 0);
+      else add_argument(step, v);
     }
-    for (ValueId v : n.outputs) step.args.push_back(tensor(v));
+    for (ValueId v : n.outputs) add_argument(step, v);
+    if (std::ranges::count(step.offsets, 0) == std::ssize(step.offsets)) step.offsets.clear();
     for (const std::string& s : split_text(n.source, '+')) {
       if (!s.empty()) step.sources.push_back(s);
     }
     step.macs = macs_of(g_, n);
-    for (uint32_t t : step.args) step.bytes += p_.tensors[t].size * size_of(p_.tensors[t].dtype);
+    const Function& f = p_.functions[step.function];
+    for (BufferId b : f.params) step.bytes += f.buffers[b].size * size_of(f.buffers[b].dtype);
     p_.steps.push_back(std::move(step));
   }
 
   const Graph& g_;
-  std::vector<ValueId> root_;
+  Storages storages_;
   std::vector<uint32_t> tensor_of_;  // by root value
   std::map<std::string, uint32_t> constants_;
   Program p_;

@@ -3,7 +3,7 @@
 // A step whose function shares memory of its own between threads (Scope::Shared) keeps the barriers around it: that
 // memory is reused by the next function.
 #include <algorithm>
-#include <set>
+#include <vector>
 
 #include "passes/loop/passes.h"
 
@@ -11,18 +11,29 @@ namespace burnish {
 
 namespace {
 
+struct Bytes {
+  uint32_t tensor;
+  int64_t first, last;
+};
+
+bool meet(const std::vector<Bytes>& a, const std::vector<Bytes>& b) {
+  return std::ranges::any_of(a, [&](const Bytes& x) {
+    return std::ranges::any_of(
+        b, [&](const Bytes& y) { return x.tensor == y.tensor && x.first < y.last && y.first < x.last; });
+  });
+}
+
 struct Touched {
-  std::set<uint32_t> read, written;
+  std::vector<Bytes> read, written;
 
   void add(const Function& f, const Step& s) {
     for (size_t i = 0; i < s.args.size(); ++i) {
-      (f.buffers[f.params[i]].written ? written : read).insert(s.args[i]);
+      const Buffer& b = f.buffers[f.params[i]];
+      const int64_t first = s.offsets.empty() ? 0 : s.offsets[i];
+      (b.written ? written : read).push_back({s.args[i], first, first + b.size * size_of(b.dtype)});
     }
   }
   bool conflicts(const Touched& o) const {
-    auto meet = [](const std::set<uint32_t>& a, const std::set<uint32_t>& b) {
-      return std::any_of(a.begin(), a.end(), [&](uint32_t t) { return b.contains(t); });
-    };
     return meet(written, o.read) || meet(written, o.written) || meet(read, o.written);
   }
 };
@@ -48,8 +59,8 @@ Program drop_barriers(const Program& p, const Context&) {
       barrier = barrier && (alone || previous_alone || since.conflicts(now));
       if (barrier) since = {};
     }
-    since.read.merge(now.read);
-    since.written.merge(now.written);
+    since.read.insert(since.read.end(), now.read.begin(), now.read.end());
+    since.written.insert(since.written.end(), now.written.begin(), now.written.end());
     previous_alone = alone;
   }
   return out;
