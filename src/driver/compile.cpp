@@ -26,6 +26,7 @@ struct CompiledModel::State {
   Graph graph;      // fused groups
   Program program;
   std::string metadata;
+  std::string missing;              // why the program is not complete: no code can be made from it
   mutable std::string library;  // built when it is first asked for
   std::vector<std::pair<std::string, double>> times;
 };
@@ -61,6 +62,18 @@ auto timed(const char* what, std::vector<PassTime>& times, F f) {
   return result;
 }
 
+bool disables(const CompileOptions& o, std::string_view pass) {
+  return std::find(o.disable_passes.begin(), o.disable_passes.end(), pass) != o.disable_passes.end();
+}
+
+// Why no code can be made from what these options leave of the pipeline; empty when it can.
+std::string missing_passes(const CompileOptions& o) {
+  constexpr std::string_view last = "place_weights";
+  if (!o.stop_after.empty() && o.stop_after != last) return "the passes after '" + o.stop_after + "' were not run";
+  if (disables(o, last)) return "'place_weights' is disabled, and kernels would read the weights of others";
+  return "";
+}
+
 const Step& step_named(const Program& p, std::string_view name) {
   std::vector<std::string> known;
   for (const Step& s : p.steps) {
@@ -92,15 +105,18 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
   context.options.verify |= options.verify_passes;
   context.times = &times;
 
+  const bool has_program = options.stop_after.empty() || !is_graph_pass(options.stop_after);
+  require(!has_program || !disables(options, "fuse"),
+          "programs are made of the groups of 'fuse', which is disabled: stop after a graph pass instead");
   Graph graph = timed("import", times, [&] { return import_model(model, import_options(options)); });
   if (options.every_value) graph = with_every_output(std::move(graph));
   if (options.reference) graph = to_double(graph, context);
   state->graph = optimize_graph(graph, context);
-  const bool has_program = options.stop_after.empty() || !is_graph_pass(options.stop_after);
+  state->missing = missing_passes(options);
   if (has_program) {
     state->program = lower_graph(state->graph, context);
     state->metadata = metadata_of(state->program, *state->target);
-    if (options.stop_after.empty() && options.library) {
+    if (state->missing.empty() && options.library) {
       state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
     }
   }
@@ -111,6 +127,7 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
 }
 
 const std::string& CompiledModel::library() const {
+  require(state_->missing.empty(), "there is no code to write: {}", state_->missing);
   if (state_->library.empty()) state_->library = state_->target->build(state_->program, state_->metadata);
   return state_->library;
 }
@@ -122,10 +139,12 @@ void CompiledModel::export_to(const std::filesystem::path& path) const { write_f
 std::string CompiledModel::emit(std::string_view kind) const {
   if (kind == "graph") return to_text(state_->graph);
   if (kind == "loops") return to_text(state_->program);
+  if (kind == "so") return library();
+  require(state_->missing.empty() || (kind != "llvm" && kind != "asm" && kind != "obj"), "there is no code to write: {}",
+          state_->missing);
   if (kind == "llvm") return state_->target->emit(state_->program, EmitKind::LlvmIr);
   if (kind == "asm") return state_->target->emit(state_->program, EmitKind::Assembly);
   if (kind == "obj") return state_->target->emit(state_->program, EmitKind::Object);
-  if (kind == "so") return library();
   fail_user("cannot emit '{}': choose graph, loops, llvm, asm, obj or so", kind);
 }
 
