@@ -60,9 +60,13 @@ void add_bench(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("bench", "time a model");
   auto args = std::make_shared<BenchArgs>();
   add_model_options(*command, args->model, false);
-  command->add_option("--input", args->inputs, "as in `burnish run`; random numbers where nothing is given");
-  command->add_option("--warmup", args->warmup, "seconds that are not counted")->capture_default_str();
-  command->add_option("--duration", args->duration, "seconds that are counted")->capture_default_str();
+  add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
+  command->add_option("--warmup", args->warmup, "seconds that are not counted")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
+  command->add_option("--duration", args->duration, "seconds that are counted")
+      ->check(CLI::Range(0.0, 86400.0))
+      ->capture_default_str();
   command->add_flag("--json", args->json, "one JSON object instead of text");
   command->callback([args, &status] {
     bench_command(*args);

@@ -4,13 +4,22 @@
 #include <burnish/burnish.hpp>
 #include <burnish/compiler.h>
 
+#include <fmt/core.h>
+
 #include <CLI/CLI.hpp>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "driver/cli/npy.h"
 
 namespace burnish::cli {
+
+// A mistake in the command line itself: exit status 2.
+template <class... Args>
+void require_usage(bool good, fmt::format_string<Args...> text, Args&&... args) {
+  if (!good) throw CLI::ValidationError(fmt::format(text, std::forward<Args>(args)...));
+}
 
 enum ExitCode { ok = 0, failure = 1, usage = 2, unsupported = 3, mismatch = 4 };
 
@@ -22,6 +31,7 @@ struct ModelArgs {
   int threads = 0;
 };
 void add_model_options(CLI::App& command, ModelArgs& args, bool compiles);
+void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help);
 CompileOptions compile_options(const ModelArgs& args);
 
 // A compiled library as it is, or a model file compiled in memory.
@@ -37,7 +47,8 @@ void set_input(Session& session, const std::string& name, const Array& a);
 Array output_of(Session& session, const TensorInfo& info);
 DType dtype_of(burnish_dtype t);
 
-// Multiply-adds per second of f32 that `threads` threads reach in registers: measured, about 0.1 s.
+// Multiply-adds per second of f32 that `threads` threads reach in registers, no more of them than there are CPUs:
+// measured, about 0.1 s.
 double measured_peak(unsigned threads);
 
 // Each adds its subcommand; `status` is what the process returns.

@@ -26,7 +26,7 @@ struct CompileArgs {
 bool is_text(const std::string& kind) { return kind != "so" && kind != "obj"; }
 
 void compile_command(const CompileArgs& args) {
-  require(!args.output.empty() || is_text(args.emit), "where to? give -o FILE for {}", args.emit);
+  require_usage(!args.output.empty() || is_text(args.emit), "where to? give -o FILE for {}", args.emit);
   CompileOptions options = compile_options(args.model);
   if (!args.dump.empty()) {
     options.dump_passes = {args.dump[0]};
@@ -36,6 +36,7 @@ void compile_command(const CompileArgs& args) {
   options.stop_after = args.stop_after;
   options.verify_passes = args.verify_passes;
   options.time_passes = args.time_passes;
+  options.library = args.emit == "so";
   const auto start = std::chrono::steady_clock::now();
   const CompiledModel model = compile(args.model.path, options);
   const std::string text = model.emit(args.emit);
@@ -62,7 +63,7 @@ void add_compile(CLI::App& app, int& status) {
       ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "so"}))
       ->capture_default_str();
   command->add_option("--dump", args->dump, "PASS|all DIR: text before and after a pass, into a folder")->expected(2);
-  command->add_option("--disable", args->disable, "passes to leave out");
+  command->add_option("--disable", args->disable, "a pass to leave out (may be repeated)")->allow_extra_args(false);
   command->add_option("--stop-after", args->stop_after, "the last graph pass to run (with --emit graph)");
   command->add_flag("--verify", args->verify_passes, "check the representation after every pass");
   command->add_flag("--time-passes", args->time_passes, "print the time of every pass");

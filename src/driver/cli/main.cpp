@@ -2,6 +2,7 @@
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <new>
@@ -33,10 +34,14 @@ int run(int argc, char** argv) {
   add_lower(app, status);
   try {
     app.parse(argc, argv);
+  } catch (const CLI::RequiredError& e) {
+    if (!app.get_subcommands().empty() || argc < 2 || *argv[1] == '-') return app.exit(e), usage;
+    std::fprintf(stderr, "burnish: there is no command '%s'; see burnish --help\n", argv[1]);
+    return usage;
   } catch (const CLI::ParseError& e) {
     return app.exit(e) == 0 ? ok : usage;
   }
-  if (std::fflush(stdout) != 0) {
+  if (std::fflush(stdout) != 0 || std::ferror(stdout)) {
     std::fprintf(stderr, "burnish: cannot write the results\n");
     return failure;
   }
@@ -49,6 +54,7 @@ int run(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   using namespace burnish;
+  std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is an error of write(), which cleans up
   try {
     return cli::run(argc, argv);
   } catch (const Unsupported& e) {

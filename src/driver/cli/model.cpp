@@ -20,14 +20,14 @@ namespace {
 
 std::pair<std::string, std::vector<int64_t>> parse_shape(const std::string& text) {
   const auto at = text.rfind('=');
-  require(at != std::string::npos && at > 0, "--shape {}: write it as name=1x3x544x960", text);
+  require_usage(at != std::string::npos && at > 0, "--shape {}: write it as name=1x3x544x960", text);
   std::vector<int64_t> shape;
   const std::string dims = text.substr(at + 1);
   for (const std::string& part : split_text(dims, 'x')) {
     int64_t d = 0;
     auto [end, error] = std::from_chars(part.data(), part.data() + part.size(), d);
-    require(error == std::errc() && end == part.data() + part.size() && d > 0,
-            "--shape {}: '{}' is not a size", text, part);
+    require_usage(error == std::errc() && end == part.data() + part.size() && d > 0,
+                  "--shape {}: '{}' is not a size", text, part);
     shape.push_back(d);
   }
   return {text.substr(0, at), shape};
@@ -36,7 +36,7 @@ std::pair<std::string, std::vector<int64_t>> parse_shape(const std::string& text
 uint64_t parse_seed(std::string_view text) {
   uint64_t seed = 0;
   auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), seed);
-  require(error == std::errc() && end == text.data() + text.size(), "'{}' is not a seed", text);
+  require_usage(error == std::errc() && end == text.data() + text.size(), "--input: '{}' is not a seed", text);
   return seed;
 }
 
@@ -56,11 +56,11 @@ Array array_of(const TensorInfo& info, const std::string& value) {
   if (value.starts_with("@")) return read_npy(value.substr(1));
   if (value == "random") return random_array(info, 0);
   if (value.starts_with("random:")) return random_array(info, parse_seed(std::string_view(value).substr(7)));
-  // picture[:options]; options contain '=' or are "bgr", so that a colon in a path does no harm.
+  // picture[:options]; options contain '=' or begin with "bgr", so that a colon in a path does no harm.
   const auto colon = value.rfind(':');
   if (colon != std::string::npos) {
     const std::string tail = value.substr(colon + 1);
-    if (tail.find('=') != std::string::npos || tail == "bgr") {
+    if (tail.find('=') != std::string::npos || tail == "bgr" || tail.starts_with("bgr,")) {
       return picture_array(info, value.substr(0, colon), parse_picture_options(tail));
     }
   }
@@ -72,14 +72,22 @@ Array array_of(const TensorInfo& info, const std::string& value) {
 void add_model_options(CLI::App& command, ModelArgs& args, bool compiles) {
   command.add_option("model", args.path, compiles ? "a model file (ONNX)" : "a compiled library, or a model file")
       ->required();
-  command.add_option("--shape", args.shapes, "shape of an input: name=1x3x544x960 (may be repeated)");
-  command.add_option("--target", args.target, "native, or llvm:cpu=NAME")->capture_default_str();
+  command.add_option("--shape", args.shapes, "shape of an input: name=1x3x544x960 (may be repeated)")
+      ->allow_extra_args(false);  // one value a flag: the model may follow
+  command.add_option("--target", args.target, "native, or llvm:cpu=NAME[,triple=TRIPLE,+feature,-feature]")->capture_default_str();
   command.add_option("--threads", args.threads, "threads; 0: all CPUs")->check(CLI::Range(0, 1024));
+}
+
+void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help) {
+  command.add_option("--input", inputs, help)->allow_extra_args(false);
 }
 
 CompileOptions compile_options(const ModelArgs& args) {
   CompileOptions o;
-  for (const std::string& s : args.shapes) o.shapes.insert(parse_shape(s));
+  for (const std::string& s : args.shapes) {
+    const auto [name, shape] = parse_shape(s);
+    require_usage(o.shapes.emplace(name, shape).second, "--shape is given twice for '{}'", name);
+  }
   o.target = args.target;
   o.threads = args.threads;
   return o;
@@ -94,7 +102,7 @@ bool is_library(const std::string& path) {
 
 Model open_model(const ModelArgs& args) {
   if (is_library(args.path)) {
-    require(args.shapes.empty(), "{} is compiled already: --shape belongs to `burnish compile`", args.path);
+    require_usage(args.shapes.empty(), "{} is compiled already: --shape belongs to `burnish compile`", args.path);
     return Model::load(args.path);
   }
   const auto start = std::chrono::steady_clock::now();
@@ -151,14 +159,17 @@ void set_inputs(Session& session, const Model& model, const std::vector<std::str
   std::vector<std::string> names;
   for (const TensorInfo& i : inputs) names.push_back(i.name);
   for (const std::string& spec : specs) {
-    const auto at = spec.find('=');
-    require(at != std::string::npos && at > 0,
-            "--input {}: write name=@file.npy, name=random or name=picture.png; the inputs are {}", spec,
-            join(names, ", "));
+    auto at = spec.find('=');
+    require_usage(at != std::string::npos && at > 0,
+                  "--input {}: write name=@file.npy, name=random or name=picture.png; the inputs are {}", spec,
+                  join(names, ", "));
+    for (const std::string& known : names) {  // a name may contain '=' itself
+      if (spec.size() > known.size() && spec.starts_with(known) && spec[known.size()] == '=') at = known.size();
+    }
     const std::string name = spec.substr(0, at);
     require(std::find(names.begin(), names.end(), name) != names.end(), "there is no input '{}'; the inputs are {}",
             name, join(names, ", "));
-    values[name] = spec.substr(at + 1);
+    require_usage(values.emplace(name, spec.substr(at + 1)).second, "--input is given twice for '{}'", name);
   }
   for (const TensorInfo& info : inputs) {
     auto it = values.find(info.name);

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <zlib.h>
 
+#include <cmath>
 #include <cstring>
 #include <map>
 
@@ -30,6 +31,28 @@ std::string_view field(std::string_view header, std::string_view key, char open,
 }
 
 template <class T>
+T read(const Array& a, int64_t i) {
+  T value;
+  std::memcpy(&value, a.bytes.data() + static_cast<size_t>(i) * sizeof(T), sizeof(T));
+  return value;
+}
+
+float bfloat_value(uint16_t bits) {
+  const uint32_t wide = uint32_t{bits} << 16;
+  float value;
+  std::memcpy(&value, &wide, sizeof value);
+  return value;
+}
+
+double half_value(uint16_t bits) {
+  const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+  double value = exponent == 31 ? (fraction ? NAN : INFINITY)
+                 : exponent == 0 ? std::ldexp(fraction, -24)
+                                 : std::ldexp(1024 + fraction, exponent - 25);
+  return bits >> 15 ? -value : value;
+}
+
+template <class T>
 void put(std::string& out, T value) {
   out.append(reinterpret_cast<const char*>(&value), sizeof value);
 }
@@ -40,6 +63,34 @@ int64_t Array::size() const {
   int64_t n = 1;
   for (int64_t d : shape) n *= d;
   return n;
+}
+
+double element(const Array& a, int64_t i) {
+  switch (a.dtype) {
+    case DType::Bool: return read<uint8_t>(a, i) != 0;
+    case DType::I8: return read<int8_t>(a, i);
+    case DType::U8: return read<uint8_t>(a, i);
+    case DType::I16: return read<int16_t>(a, i);
+    case DType::U16: return read<uint16_t>(a, i);
+    case DType::I32: return read<int32_t>(a, i);
+    case DType::U32: return read<uint32_t>(a, i);
+    case DType::I64: return static_cast<double>(read<int64_t>(a, i));
+    case DType::U64: return static_cast<double>(read<uint64_t>(a, i));
+    case DType::F16: return half_value(read<uint16_t>(a, i));
+    case DType::BF16: return bfloat_value(read<uint16_t>(a, i));
+    case DType::F32: return read<float>(a, i);
+    case DType::F64: return read<double>(a, i);
+  }
+  fail_unsupported("{} has no numbers", name_of(a.dtype));
+}
+
+Array bfloat_as_float(const Array& a) {
+  Array w{DType::F32, a.shape, std::vector<std::byte>(static_cast<size_t>(a.size()) * sizeof(float))};
+  for (int64_t i = 0; i < a.size(); ++i) {
+    const float v = bfloat_value(read<uint16_t>(a, i));
+    std::memcpy(w.bytes.data() + i * 4, &v, 4);
+  }
+  return w;
 }
 
 Array read_npy(const std::filesystem::path& path) {

@@ -19,6 +19,10 @@ struct Array {
   int64_t size() const;
 };
 
+// Element i as a number; bool is 0 or 1.
+double element(const Array& a, int64_t i);
+Array bfloat_as_float(const Array& a);
+
 // UserError: not a .npy file, truncated, Fortran order, or a dtype that Burnish has not.
 Array read_npy(const std::filesystem::path& path);
 std::string npy_text(DType t, const std::vector<int64_t>& shape, const void* data);

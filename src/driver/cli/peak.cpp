@@ -7,6 +7,8 @@
 
 #include "driver/cli/commands.h"
 
+#include <sched.h>
+
 namespace burnish::cli {
 
 namespace {
@@ -47,6 +49,9 @@ double best_rate() {
 }  // namespace
 
 double measured_peak(unsigned threads) {
+  // Threads that take turns on a CPU would each be measured in their own turn, and counted as if at once.
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) threads = std::min<unsigned>(threads, std::max(1, CPU_COUNT(&cpus)));
   std::vector<double> rates(threads);
   std::vector<std::thread> others;
   for (unsigned t = 1; t < threads; ++t) others.emplace_back([&rates, t] { rates[t] = best_rate(); });

@@ -2,6 +2,7 @@
 
 #include <jpeglib.h>
 #include <png.h>
+#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
@@ -40,7 +41,8 @@ Picture read_png(const std::string& bytes, const std::string& name) {
 struct JpegErrors {
   jpeg_error_mgr manager;
   std::jmp_buf escape;
-  char text[JMSG_LENGTH_MAX];
+  char text[JMSG_LENGTH_MAX] = "";
+  bool too_large = false;
 };
 
 // libjpeg reports errors by longjmp: nothing here owns memory but `p`, which outlives the jump.
@@ -52,7 +54,9 @@ bool decode_jpeg(const std::string& bytes, Picture& p, JpegErrors& errors) {
     c->err->format_message(c, e->text);
     std::longjmp(e->escape, 1);
   };
-  errors.manager.output_message = [](j_common_ptr) {};
+  errors.manager.output_message = [](j_common_ptr c) {  // a warning: the picture is damaged, but readable
+    c->err->format_message(c, reinterpret_cast<JpegErrors*>(c->err)->text);
+  };
   jpeg_create_decompress(&info);
   if (setjmp(errors.escape)) {
     jpeg_destroy_decompress(&info);
@@ -60,6 +64,13 @@ bool decode_jpeg(const std::string& bytes, Picture& p, JpegErrors& errors) {
   }
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
   jpeg_read_header(&info, TRUE);
+  errors.too_large = int64_t{info.image_width} * info.image_height > most_pixels;
+  if (errors.too_large) {
+    p.height = static_cast<int>(info.image_height);
+    p.width = static_cast<int>(info.image_width);
+    jpeg_destroy_decompress(&info);
+    return false;
+  }
   info.out_color_space = JCS_RGB;
   jpeg_start_decompress(&info);
   p.height = static_cast<int>(info.output_height);
@@ -92,7 +103,10 @@ Picture read_picture(const std::filesystem::path& path) {
   require(bytes.starts_with("\xff\xd8"), "{} is neither PNG nor JPEG", path.string());
   Picture p;
   JpegErrors errors;
-  require(decode_jpeg(bytes, p, errors), "cannot read {} as JPEG: {}", path.string(), errors.text);
+  const bool decoded = decode_jpeg(bytes, p, errors);
+  require(!errors.too_large, "{} has {}x{} pixels, more than can be read", path.string(), p.width, p.height);
+  require(decoded, "cannot read {} as JPEG: {}", path.string(), errors.text);
+  if (*errors.text) spdlog::warn("{} is damaged: {}", path.string(), errors.text);
   return p;
 }
 

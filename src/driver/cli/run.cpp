@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
+#include <set>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -26,20 +27,12 @@ std::string summary(const Array& a) {
   double low = INFINITY, high = -INFINITY, sum = 0;
   const int64_t n = a.size();
   for (int64_t i = 0; i < n; ++i) {
-    double v = 0;
-    if (a.dtype == DType::F32) {
-      v = reinterpret_cast<const float*>(a.bytes.data())[i];
-    } else if (a.dtype == DType::F64) {
-      v = reinterpret_cast<const double*>(a.bytes.data())[i];
-    } else if (a.dtype == DType::I64) {
-      v = static_cast<double>(reinterpret_cast<const int64_t*>(a.bytes.data())[i]);
-    } else {
-      return "";
-    }
+    const double v = element(a, i);
     low = std::min(low, v);
     high = std::max(high, v);
     sum += v;
   }
+  if (std::isnan(sum)) low = high = sum;  // comparisons pass over NaN: say that there are some
   return n ? fmt::format(" min {:.6g} mean {:.6g} max {:.6g}", low, sum / static_cast<double>(n), high) : "";
 }
 
@@ -52,11 +45,17 @@ void run_command(const RunArgs& args) {
   for (const TensorInfo& info : model.outputs()) {
     const Array a = output_of(session, info);
     fmt::print("{} {} {}{}\n", info.name, burnish_dtype_name(info.dtype), shape_text(info.shape), summary(a));
-    if (!args.output.empty()) files.emplace_back(info.name, npy_text(a.dtype, a.shape, a.bytes.data()));
+    if (args.output.empty()) continue;
+    const Array saved = a.dtype == DType::BF16 ? bfloat_as_float(a) : a;  // NumPy has no bf16
+    files.emplace_back(info.name, npy_text(saved.dtype, saved.shape, saved.bytes.data()));
   }
   if (args.output.empty()) return;
+  // A name is no path: '/' becomes '_', and names that are then equal are numbered.
+  std::set<std::string> taken;
   for (auto& [name, data] : files) {
     std::replace(name.begin(), name.end(), '/', '_');
+    const std::string plain = name;
+    for (int k = 1; !taken.insert(name).second; ++k) name = fmt::format("{}.{}", plain, k);
     name += ".npy";
   }
   if (args.output.ends_with(".npz")) {
@@ -75,9 +74,9 @@ void add_run(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("run", "run a model once");
   auto args = std::make_shared<RunArgs>();
   add_model_options(*command, args->model, false);
-  command->add_option("--input", args->inputs,
-                      "name=@file.npy, name=random[:seed], or name=picture.png[:mean=..,scale=..,bgr]: RGB 0-255, "
-                      "value = (byte - mean) * scale (may be repeated)");
+  add_input_option(*command, args->inputs,
+                   "name=@file.npy, name=random[:seed], or name=picture.png[:mean=..,scale=..,bgr]: RGB 0-255, "
+                   "value = (byte - mean) * scale (may be repeated)");
   command->add_option("--output", args->output, "a folder for .npy files, or one .npz file");
   command->callback([args, &status] {
     run_command(*args);
