@@ -1,6 +1,7 @@
 // burnish lower MODEL --task NAME: a fused group as formulas, schedule and loops.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -30,7 +31,7 @@ void lower_command(const LowerArgs& args) {
   if (!args.pass.empty()) {
     std::vector<std::filesystem::path> files;
     for (const auto& f : std::filesystem::directory_iterator(folder.path)) files.push_back(f.path());
-    std::sort(files.begin(), files.end());
+    std::sort(files.rbegin(), files.rend());  // "before" comes before "after"
     for (const auto& f : files) fmt::print("# {}\n{}\n", f.stem().string(), read_file(f));
   }
   if (args.task.empty()) {
