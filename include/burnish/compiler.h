@@ -13,6 +13,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -35,6 +36,9 @@ struct CompileOptions {
   bool every_value = false;
   /// Build the library at once; else when it is first asked for.
   bool library = true;
+
+  /// Called as the work goes on: what is being done, and the share of the time that is behind, from 0 to 1.
+  std::function<void(std::string_view stage, double done)> progress;
 
   // Working on the compiler itself (HACKING.md).
   std::vector<std::string> disable_passes;

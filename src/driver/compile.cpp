@@ -105,21 +105,30 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
   context.options.verify |= options.verify_passes;
   context.times = &times;
 
+  // Shares of the time as networks of some dozen layers show them: nearly all goes into machine code.
+  const auto report = [&](std::string_view stage, double done) {
+    if (options.progress) options.progress(stage, done);
+  };
   const bool has_program = options.stop_after.empty() || !is_graph_pass(options.stop_after);
   require(!has_program || !disables(options, "fuse"),
           "programs are made of the groups of 'fuse', which is disabled: stop after a graph pass instead");
+  report("import", 0);
   Graph graph = timed("import", times, [&] { return import_model(model, import_options(options)); });
   if (options.every_value) graph = with_every_output(std::move(graph));
   if (options.reference) graph = to_double(graph, context);
+  report("optimize", 0.05);
   state->graph = optimize_graph(graph, context);
   state->missing = missing_passes(options);
   if (has_program) {
+    report("lower", 0.1);
     state->program = lower_graph(state->graph, context);
     state->metadata = metadata_of(state->program, *state->target);
     if (state->missing.empty() && options.library) {
+      report("build", 0.2);
       state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
     }
   }
+  report("done", 1);
   if (options.time_passes) {
     for (const PassTime& t : times) state->times.emplace_back(t.pass, t.seconds);
   }

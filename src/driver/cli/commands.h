@@ -33,6 +33,8 @@ struct ModelArgs {
 void add_model_options(CLI::App& command, ModelArgs& args, bool compiles);
 void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help);
 CompileOptions compile_options(const ModelArgs& args);
+// A progress bar on stderr while compiling, where that is a terminal.
+void show_progress(CompileOptions& options);
 
 // A compiled library as it is, or a model file compiled in memory.
 Model open_model(const ModelArgs& args);

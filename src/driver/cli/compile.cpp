@@ -37,6 +37,7 @@ void compile_command(const CompileArgs& args) {
   options.verify_passes = args.verify_passes;
   options.time_passes = args.time_passes;
   options.library = args.emit == "so";
+  show_progress(options);
   const auto start = std::chrono::steady_clock::now();
   const CompiledModel model = compile(args.model.path, options);
   const std::string text = model.emit(args.emit);

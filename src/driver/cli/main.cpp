@@ -1,6 +1,7 @@
 // burnish: compiles networks to native libraries, runs, times and checks them.
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <csignal>
 #include <cstdio>
@@ -55,15 +56,19 @@ int run(int argc, char** argv) {
 int main(int argc, char** argv) {
   using namespace burnish;
   std::signal(SIGXFSZ, SIG_IGN);  // a file over the limit is an error of write(), which cleans up
+  const auto report = [](const char* text) {
+    if (::isatty(STDERR_FILENO)) std::fputs("\r\033[K", stderr);  // a progress bar may stand there
+    std::fprintf(stderr, "burnish: %s\n", text);
+  };
   try {
     return cli::run(argc, argv);
   } catch (const Unsupported& e) {
-    std::fprintf(stderr, "burnish: %s\n", e.what());
+    report(e.what());
     return cli::unsupported;
   } catch (const std::bad_alloc&) {
-    std::fprintf(stderr, "burnish: out of memory\n");
+    report("out of memory");
   } catch (const std::exception& e) {
-    std::fprintf(stderr, "burnish: %s\n", e.what());
+    report(e.what());
   }
   return cli::failure;
 }

@@ -1,9 +1,11 @@
 // Models and their inputs, as the commands take them.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
+#include <unistd.h>
 
 #include <charconv>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <map>
@@ -93,6 +95,20 @@ CompileOptions compile_options(const ModelArgs& args) {
   return o;
 }
 
+void show_progress(CompileOptions& options) {
+  if (!::isatty(STDERR_FILENO)) return;
+  options.progress = [](std::string_view stage, double done) {
+    constexpr int width = 24;
+    const int filled = static_cast<int>(done * width);
+    std::fprintf(stderr, "\r\033[K");
+    if (done < 1) {
+      std::fprintf(stderr, "[%s%s] %.*s", std::string(filled, '#').c_str(), std::string(width - filled, '.').c_str(),
+                   static_cast<int>(stage.size()), stage.data());
+    }
+    std::fflush(stderr);
+  };
+}
+
 bool is_library(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
   char magic[4] = {};
@@ -106,7 +122,9 @@ Model open_model(const ModelArgs& args) {
     return Model::load(args.path);
   }
   const auto start = std::chrono::steady_clock::now();
-  const CompiledModel compiled = compile(args.path, compile_options(args));
+  CompileOptions options = compile_options(args);
+  show_progress(options);
+  const CompiledModel compiled = compile(args.path, options);
   const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
   spdlog::info("compiled {} in {:.1f} s", args.path, seconds.count());
   return Model::load(compiled.library().data(), compiled.library().size());
