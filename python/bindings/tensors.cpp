@@ -110,8 +110,13 @@ Feed feed_of(const char* name, nb::handle value) {
   nb::object source = prepared(value, bfloat16);
   Feed feed;
   if (!nb::try_cast(source, feed.array)) {
+    std::string got = nb::cast<std::string>(nb::str(value.type().attr("__name__")));
+    if (nb::hasattr(value, "dtype")) {
+      const nb::object dtype = value.attr("dtype");
+      got += " of " + std::string(nb::str(nb::handle(dtype)).c_str());
+    }
     throw UserError("input " + std::string(name) + ": expected a numpy array or an array with __dlpack__ in main "
-                    "memory, got " + nb::cast<std::string>(nb::str(value.type().attr("__name__"))));
+                    "memory, in this machine's byte order, got " + got);
   }
   feed.dtype = bfloat16 ? BURNISH_BF16 : dtype_of(name, feed.array.dtype());
   for (size_t i = 0; i < feed.array.ndim(); ++i) {

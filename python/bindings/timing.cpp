@@ -44,10 +44,19 @@ struct TimeEvaluator {
   double min_repeat_ms;
 };
 
+// Ten times a second, out of the measured time, signals are looked at: Ctrl-C ends a measurement.
 double seconds_of(burnish_session* session, uint64_t number) {
   using Clock = std::chrono::steady_clock;
-  const auto begin = Clock::now();
-  for (uint64_t i = 0; i < number; ++i) check(burnish_session_run(session));
+  auto begin = Clock::now(), looked = begin;
+  for (uint64_t i = 0; i < number; ++i) {
+    check(burnish_session_run(session));
+    const auto now = Clock::now();
+    if (now - looked < std::chrono::milliseconds(100)) continue;
+    nb::gil_scoped_acquire held;
+    if (PyErr_CheckSignals() != 0) throw nb::python_error();
+    looked = Clock::now();
+    begin += looked - now;
+  }
   return std::chrono::duration<double>(Clock::now() - begin).count();
 }
 

@@ -1,6 +1,7 @@
 """burnish.InferenceSession over libraries made by hand."""
 
 import gc
+import signal
 import threading
 import time
 
@@ -247,3 +248,23 @@ def test_time_evaluator_lengthens_short_repeats(build):
 def test_time_evaluator_checks_its_arguments(session, arguments):
     with pytest.raises(burnish.UserError, match="time_evaluator"):
         session.time_evaluator(**arguments)
+
+
+def test_a_measurement_can_be_interrupted(build):
+    library = build([("x", "f32", (1,))], [("y", "f32", (1,))],
+                    "volatile double a = 1; for (int i = 0; i < 1000000; ++i) a *= 1.0000001; "
+                    "((float*)tensors[1])[0] = (float)a;")
+    session = burnish.InferenceSession(library, threads=1)
+    timer = threading.Timer(0.3, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    begin = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        session.time_evaluator(number=100_000)()
+    assert time.monotonic() - begin < 20
+    session.time_evaluator(number=1, repeat=1)()  # the session is as good as before
+
+
+def test_an_array_in_foreign_byte_order_is_named(affine):
+    session = burnish.InferenceSession(affine)
+    with pytest.raises(burnish.UserError, match=r"byte order, got ndarray of >f4"):
+        session.run(None, {"x": np.zeros((2, 3), ">f4"), "n": np.zeros(4, np.int64)})
