@@ -6,7 +6,7 @@ ARGS ?=
 PYTHON := build/venv/bin/python
 
 .DEFAULT_GOAL := build
-.PHONY: build test demo asan bench format check-format tidy clean setup
+.PHONY: build test models demo asan bench format check-format tidy clean setup
 
 setup:
 	@tools/setup.sh
@@ -18,12 +18,17 @@ build: setup
 	@mkdir -p build/bin
 	@ln -sfn ../release/src/driver/burnish build/bin/burnish
 
-test: build
+test: build models
 	@cmake --build build/release -j $(JOBS)
 	@tools/test.sh release
 
+# Without a network the tests of whole networks are skipped.
+models: setup
+	@$(PYTHON) tools/fetch_models.py || true
+	@$(PYTHON) tools/make_models.py
+
 # The C++ tests under AddressSanitizer and UndefinedBehaviorSanitizer.
-asan: setup
+asan: setup models
 	@[[ -f build/asan/build.ninja ]] || cmake --preset asan
 	@cmake --build build/asan -j $(JOBS)
 	@tools/test.sh asan
