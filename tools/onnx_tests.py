@@ -4,7 +4,8 @@
     tools/onnx_tests.py                       all of them; prints what does not pass, by reason
     tools/onnx_tests.py --only 'conv|pool'    those whose names match
     tools/onnx_tests.py --write               also writes docs/onnx-tests.md
-    tools/onnx_tests.py --check               fails when one that docs/onnx-tests.md does not list does not pass
+    tools/onnx_tests.py --check               fails when one that docs/onnx-tests.md does not list does not pass, or any
+                                              crashes; a float16 result beside the expected one is no news
 
 A skipped test counts as one that does not pass. Each worker is a process: a crash or a hang is one test's result.
 """
@@ -185,6 +186,12 @@ def shortened(reason):
     return reason if len(reason) <= 160 else reason[:157] + "..."
 
 
+def is_rounding(name, reason):
+    """The neighbour of the expected float16: sums are rounded once here and step by step there, in another order."""
+    largest = re.search(r"Max relative difference among violations: (\S+)", reason)
+    return bool(re.search("fp16|float16", name) and reason.startswith("wrong") and largest and float(largest[1]) < 2**-9)
+
+
 def listed_failures():
     return set(re.findall(r"^- `(.*)`$", DOCUMENT.read_text(), flags=re.M))
 
@@ -206,7 +213,8 @@ def main():
     if options.write:
         write_document(results)
     if options.check:
-        news = {name: reason for name, reason in failing.items() if name not in listed_failures()}
+        listed = listed_failures()
+        news = {name: reason for name, reason in failing.items() if name not in listed and not is_rounding(name, reason)}
         crashes = {name: reason for name, reason in failing.items() if reason.startswith(("CRASH", "TIMEOUT"))}
         for name, reason in {**news, **crashes}.items():
             print(f"{name}: {reason}")
