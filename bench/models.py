@@ -13,7 +13,8 @@ FOLDER = ROOT / "build/models"
 # File, and the shape that each input is bound to.
 MODELS = {
     "centerface": ("centerface.onnx", {"input.1": (1, 3, 544, 960)}),
-    "nudenet": ("nudenet_320n.onnx", {"images": (1, 3, 320, 320)}),
+    "nudenet_320": ("nudenet_320n.onnx", {"images": (1, 3, 320, 320)}),
+    "nudenet_640": ("nudenet_320n.onnx", {"images": (1, 3, 640, 640)}),
     "ppocr_det": ("ppocr_det.onnx", {"x": (1, 3, 640, 640)}),
     "ppocr_rec": ("ppocr_rec.onnx", {"x": (1, 3, 48, 320)}),
     "ppocr_cls": ("ppocr_cls.onnx", {"x": (1, 3, 48, 192)}),
