@@ -10,6 +10,7 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "base/hold_signals.h"
 
 namespace burnish {
 
@@ -99,6 +100,7 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
     require(written, "cannot write {}: {}", path.string(), std::strerror(errno));
     return;
   }
+  const HoldSignals held;
   std::string temporary = path.string() + ".XXXXXX";
   File file{::mkostemp(temporary.data(), O_CLOEXEC)};
   require(file.fd >= 0, "cannot write {}: {}", path.string(), std::strerror(errno));

@@ -16,6 +16,7 @@
 #include <shared_mutex>
 
 #include "base/error.h"
+#include "base/hold_signals.h"
 #include "base/text.h"
 
 LLD_HAS_DRIVER(elf)
@@ -55,6 +56,7 @@ class TemporaryFolder {
   std::string file(std::string_view name) const { return (path_ / name).string(); }
 
  private:
+  HoldSignals held_;
   std::filesystem::path path_;
 };
 
