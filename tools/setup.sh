@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 packages=(
   g++ cmake ninja-build ccache
   llvm-19-dev liblld-19-dev lld-19 zlib1g-dev libzstd-dev
-  libprotobuf-dev protobuf-compiler
+  libprotobuf-dev protobuf-compiler libsqlite3-dev libxgboost-dev
   libgtest-dev libfmt-dev libspdlog-dev libcli11-dev nlohmann-json3-dev libpng-dev libjpeg-dev
   python3-venv python3-dev
   libopencv-dnn-dev libopencv-imgproc-dev libopencv-imgcodecs-dev

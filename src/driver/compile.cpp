@@ -8,9 +8,9 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "driver/metadata.h"
+#include "target/metadata.h"
 #include "driver/plain_target.h"
-#include "driver/version.h"
+#include "base/version.h"
 #include "graph/op.h"
 #include "import/import.h"
 #include "passes/graph/passes.h"

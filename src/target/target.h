@@ -10,6 +10,7 @@
 
 #include "loop/program.h"
 #include "schedule/schedule.h"
+#include "target/space.h"
 
 namespace burnish {
 
@@ -46,6 +47,8 @@ class Target {
 
   // A good schedule without tuning: always lowers. `threads` is machine().threads.
   virtual Schedule default_schedule(const StageGroup& g) const = 0;
+  // What may be tried instead. Null where there is nothing to choose.
+  virtual std::unique_ptr<Space> space(const StageGroup&) const { return nullptr; }
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the pass fuse_chains.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
 

@@ -1,4 +1,4 @@
-#include "driver/metadata.h"
+#include "target/metadata.h"
 
 #include <burnish/abi.h>
 #include <fmt/format.h>
@@ -6,7 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
-#include "driver/version.h"
+#include "base/version.h"
 
 namespace burnish {
 

@@ -1,0 +1,60 @@
+// From candidates to times. One interface for worker processes on this machine, for recorded times, and later for
+// other machines.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "search/task.h"
+
+namespace burnish::search {
+
+struct Candidate {
+  const Task* task;
+  std::string trace;    // a schedule of task->group, as text
+  bool check = false;   // compare the answer whatever the time
+  double check_below = 0;  // seconds: compare also when the median is below (it would become the best)
+};
+
+struct Outcome {
+  Status status = Status::Lost;
+  std::string message;
+  Timing timing;
+  bool checked = false;
+  double build_seconds = 0, measure_seconds = 0, probe_seconds = 0;
+};
+
+class Measurer {
+ public:
+  virtual ~Measurer() = default;
+  // One outcome a candidate, in order. Never throws for what a candidate does; UserError when measuring is impossible
+  // at all (no worker program, no memory).
+  virtual std::vector<Outcome> measure(std::span<const Candidate> candidates) = 0;
+};
+
+struct MeasureOptions {
+  int builders = 0;              // processes that compile; 0: as many as CPUs
+  double build_timeout = 10;     // seconds
+  double run_timeout = 5;        // seconds, of a candidate's whole measurement
+  uint64_t memory_bytes = uint64_t{4} << 30;  // address space that a worker may add to its own
+  double min_time = 0.005;       // seconds of counted runs a candidate
+  int min_repeats = 3;
+  bool cold_weights = true;      // constants come from memory, as they do in a model larger than the caches
+  std::string worker;            // the program; empty: found beside this one (BURNISH_WORKER overrides)
+};
+
+// Measures in worker processes: some that compile, one that runs, never both at a time.
+std::unique_ptr<Measurer> local_measurer(std::shared_ptr<const Target> target, const MeasureOptions& options);
+
+// Whole libraries against each other: runs `libraries` in turns for `seconds`, with random inputs from `seed`, in a
+// worker process. Seconds of every step (by library, then step: medians) and of whole runs (all of them, in order).
+struct Comparison {
+  std::vector<std::vector<double>> steps;
+  std::vector<std::vector<double>> runs;
+};
+Result<Comparison> compare_libraries(const std::vector<std::string>& paths, int threads, double seconds, bool steps,
+                                     const MeasureOptions& options);
+
+}  // namespace burnish::search
