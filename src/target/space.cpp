@@ -2,7 +2,11 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <charconv>
+
 #include "base/error.h"
+#include "base/text.h"
 
 namespace burnish {
 
@@ -37,6 +41,25 @@ std::string text_of(const Space& s, const Point& p) {
     text += fmt::format("{}{}={}", i ? " " : "", knobs[i].name, knobs[i].values.at(p[i]));
   }
   return text;
+}
+
+std::optional<Point> parse_point(const Space& s, std::string_view text) {
+  const std::vector<Knob>& knobs = s.knobs();
+  const std::vector<std::string> words = text.empty() ? std::vector<std::string>{} : split_text(text, ' ');
+  if (words.size() != knobs.size()) return std::nullopt;
+  Point p;
+  for (size_t i = 0; i < knobs.size(); ++i) {
+    const std::string_view word = words[i];
+    if (!word.starts_with(knobs[i].name) || !word.substr(knobs[i].name.size()).starts_with('=')) return std::nullopt;
+    const std::string_view digits = word.substr(knobs[i].name.size() + 1);
+    int64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
+    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
+    const auto at = std::ranges::find(knobs[i].values, value);
+    if (at == knobs[i].values.end()) return std::nullopt;
+    p.push_back(static_cast<uint16_t>(at - knobs[i].values.begin()));
+  }
+  return p;
 }
 
 }  // namespace burnish

@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "schedule/schedule.h"
@@ -38,5 +40,7 @@ int64_t size_of(const Space& s);
 Point point_at(const Space& s, int64_t n);
 // "rows=6 vectors=2 order=1"
 std::string text_of(const Space& s, const Point& p);
+// The point that text_of wrote; nothing when the space has no such knobs or values (it may be of another version).
+std::optional<Point> parse_point(const Space& s, std::string_view text);
 
 }  // namespace burnish

@@ -1,0 +1,420 @@
+#include "search/search.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <limits>
+#include <map>
+#include <random>
+#include <set>
+
+#include "base/error.h"
+#include "search/candidates.h"
+#include "search/tuner.h"
+
+namespace burnish::search {
+
+namespace {
+
+constexpr double infinity = std::numeric_limits<double>::infinity();
+constexpr size_t most_base_samples = 3000;  // of other tasks' records: more make training slow and teach little
+
+double speed(const Trial& t) { return t.status == Status::Ok ? t.timing.median : infinity; }
+
+// One task with its explorer and what is known of its points.
+class TaskSearch {
+ public:
+  TaskSearch(const Task& task, const Target& target, uint32_t group, const SearchOptions& o)
+      : candidates(task, target.machine()), group_(group) {
+    state.task = &task;
+    state.progress.weight = task.weight;
+    state.progress.points = task.space ? size_of(*task.space) : 0;
+    if (task.space) {
+      tuner = make_tuner(o.tuner, task.space, o.seed ^ hash_seed(task.hash));
+      state_key = fmt::format("{}|{}|{}|{}", task.hash, target.text(), o.tuner, o.seed);
+    } else {
+      exhaust("there is one schedule");
+    }
+  }
+
+  const Task& task() const { return *state.task; }
+  double default_draft() const { return task().space ? task().space->draft_us(task().space->default_point()) : 1; }
+
+  void exhaust(std::string why) {
+    state.progress.exhausted = true;
+    state.stopped = std::move(why);
+  }
+
+  // Counts a trial, whoever asked for it.
+  void learn(const Trial& t, const std::string& knobs, const Features& features) {
+    if (!features.empty()) {
+      samples.push_back({features, t.status == Status::Ok ? t.timing.median : infinity, group_});
+    }
+    if (t.status != Status::Ok) {
+      ++state.failed;
+      return;
+    }
+    auto& times = measured[t.trace];
+    times.seconds.push_back(t.timing.median);
+    times.knobs = knobs;
+    if (state.best_trace.empty() || t.timing.median < state.progress.best_seconds) {
+      state.progress.best_seconds = t.timing.median;
+      state.best_knobs = knobs;
+      state.best_trace = t.trace;
+    }
+  }
+
+  struct Times {
+    std::vector<double> seconds;
+    std::string knobs;
+    double median() const {
+      std::vector<double> sorted = seconds;
+      std::sort(sorted.begin(), sorted.end());
+      return (sorted[(sorted.size() - 1) / 2] + sorted[sorted.size() / 2]) / 2;
+    }
+  };
+
+  TaskState state;
+  Candidates candidates;
+  std::unique_ptr<Tuner> tuner;
+  std::string state_key;
+  std::vector<Sample> samples;
+  std::map<std::string, Times> measured;  // by trace
+  Trial fallback;                         // the default schedule
+
+ private:
+  static uint64_t hash_seed(const std::string& hash) { return std::stoull(hash, nullptr, 16); }
+  uint32_t group_;
+};
+
+class Searcher {
+ public:
+  Searcher(std::span<const Task> tasks, const Target& target, Measurer& measurer, CostModel* model, Database* db,
+           const SearchOptions& options, const Observer& observer)
+      : target_(target), measurer_(measurer), model_(model), db_(db), options_(options), observer_(observer),
+        random_(options.seed) {
+    for (const Task& t : tasks) {
+      tasks_.push_back(std::make_unique<TaskSearch>(t, target, static_cast<uint32_t>(tasks_.size()), options_));
+    }
+  }
+
+  SearchResult run() {
+    start_ = std::chrono::steady_clock::now();
+    SearchResult result;
+    measure_defaults();
+    load_records();
+    train(true);
+    result.stopped = explore();
+    race();
+    for (const auto& t : tasks_) {
+      result.tasks.push_back(t->state);
+      result.defaults.push_back(t->fallback);
+      result.finalists.push_back(finalists(*t));
+    }
+    result.trials = trials_;
+    result.seconds = elapsed();
+    return result;
+  }
+
+ private:
+  double elapsed() const {
+    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  }
+
+  // Schedules that the target takes without tuning: what everything is compared with.
+  void measure_defaults() {
+    std::vector<Candidate> all;
+    for (const auto& t : tasks_) {
+      t->fallback.trace = target_.default_schedule(t->task().group).to_text();
+      all.push_back({.task = &t->task(), .trace = t->fallback.trace, .check = true});
+    }
+    const std::vector<Outcome> outcomes = measurer_.measure(all);
+    for (size_t i = 0; i < tasks_.size(); ++i) {
+      TaskSearch& t = *tasks_[i];
+      fill(t.fallback, outcomes[i]);
+      if (t.fallback.status == Status::Ok) {
+        t.state.progress.default_seconds = t.fallback.timing.median;
+      } else {
+        t.exhaust(fmt::format("the default schedule: {}: {}", name_of(t.fallback.status), t.fallback.message));
+      }
+      const auto features = features_of_trace(t.task().group, t.fallback.trace, target_.machine(), t.default_draft());
+      t.learn(t.fallback, "default", features ? *features : Features{});
+      if (db_) db_->add({record(t, t.fallback, "default", "default")}, "", "");
+    }
+  }
+
+  // What earlier searches found: of these tasks it is told to the explorers; of others it teaches the model.
+  void load_records() {
+    if (!db_) return;
+    std::map<std::string, TaskSearch*> by_hash;
+    for (const auto& t : tasks_) by_hash[t->task().hash] = t.get();
+    std::map<std::string, StageGroup> groups;
+    std::map<std::string, uint32_t> numbers;
+    for (const Record& r : db_->records({.target = target_.text()})) {
+      if (r.trial.status == Status::Illegal || r.trial.status == Status::Lost || r.tuner == "default") continue;
+      if (auto it = by_hash.find(r.workload_hash); it != by_hash.end()) {
+        if (it->second->task().workload == r.workload) recall(*it->second, r);
+        continue;
+      }
+      if (!model_ || base_samples_.size() >= most_base_samples) continue;
+      auto [group, fresh] = groups.try_emplace(r.workload_hash);
+      if (fresh) group->second = parse_stages(r.workload);
+      auto features = features_of_trace(group->second, r.trial.trace, target_.machine(), 0);
+      if (!features) continue;
+      const auto number = static_cast<uint32_t>(tasks_.size() + numbers.size());
+      base_samples_.push_back({std::move(*features), speed(r.trial), numbers.try_emplace(r.workload_hash, number).first->second});
+    }
+    if (!options_.resume) return;
+    for (const auto& t : tasks_) {
+      if (!t->tuner) continue;
+      if (const std::string state = db_->state(t->state_key); !state.empty()) t->tuner->restore(state);
+    }
+  }
+
+  void recall(TaskSearch& t, const Record& r) {
+    Trial trial = r.trial;
+    Features features;
+    if (t.task().space) {
+      if (const auto p = parse_point(*t.task().space, r.knobs)) {
+        const auto& entry = t.candidates.at(*p);
+        if (entry.trace == trial.trace) {  // else the space has changed its meaning since
+          trial.point = *p;
+          features = entry.features;
+          t.tuner->tell({&trial, 1});
+        }
+      }
+    }
+    if (features.empty()) {
+      auto f = features_of_trace(t.task().group, trial.trace, target_.machine(), t.default_draft());
+      if (!f) return;
+      features = std::move(*f);
+    }
+    t.learn(trial, r.knobs, features);
+  }
+
+  void train(bool first) {
+    if (!model_) return;
+    std::vector<Sample> all = base_samples_;
+    for (const auto& t : tasks_) all.insert(all.end(), t->samples.begin(), t->samples.end());
+    // Anew when there is a fifth more to learn from.
+    const size_t least = first ? 64 : trained_on_ + std::max<size_t>(32, trained_on_ / 5);
+    if (all.size() < least) return;
+    model_->train(all);
+    trained_on_ = all.size();
+  }
+
+  Oracle oracle_of(TaskSearch& t) {
+    Oracle o;
+    o.space = t.task().space.get();
+    o.legal = [&t](const Point& p) { return !t.candidates.at(p).trace.empty(); };
+    o.score = [this, &t](std::span<const Point> points) {
+      std::vector<double> scores(points.size(), -infinity);
+      const bool learned = model_ && model_->trained() && options_.tuner == "xgb";
+      if (!learned) {
+        for (size_t i = 0; i < points.size(); ++i) scores[i] = -t.candidates.draft_us(points[i]);
+        return scores;
+      }
+      t.candidates.prepare(points);
+      std::vector<Features> features;
+      std::vector<size_t> legal;
+      for (size_t i = 0; i < points.size(); ++i) {
+        const auto& entry = t.candidates.at(points[i]);
+        if (entry.trace.empty()) continue;
+        features.push_back(entry.features);
+        legal.push_back(i);
+      }
+      const std::vector<float> predicted = model_->predict(features);
+      for (size_t i = 0; i < legal.size(); ++i) scores[legal[i]] = predicted[i];
+      return scores;
+    };
+    return o;
+  }
+
+  // Why it ended.
+  std::string explore() {
+    for (;;) {
+      if (options_.trials > 0 && trials_ >= options_.trials) return "all trials are made";
+      if (elapsed() >= options_.seconds) return "the time is over";
+      std::vector<Progress> progress;
+      for (const auto& t : tasks_) progress.push_back(t->state.progress);
+      const auto next = next_task(progress, options_.least_gain);
+      if (!next) return "no task is expected to gain more";
+      round(*tasks_[*next]);
+      if (!tell_observer(*next)) return "stopped";
+    }
+  }
+
+  void round(TaskSearch& t) {
+    size_t n = options_.batch;
+    if (options_.trials > 0) n = std::min<size_t>(n, static_cast<size_t>(options_.trials - trials_));
+    const std::vector<Point> points = t.tuner->ask(n, oracle_of(t));
+    if (points.size() < n) t.exhaust("every point is tried");
+    if (points.empty()) return;
+    std::vector<Candidate> candidates;
+    std::vector<Trial> trials(points.size());
+    std::vector<size_t> measured;
+    for (size_t i = 0; i < points.size(); ++i) {
+      const auto& entry = t.candidates.at(points[i]);
+      trials[i].point = points[i];
+      trials[i].trace = entry.trace;
+      if (entry.trace.empty()) {
+        trials[i].status = Status::Illegal;
+        trials[i].message = entry.refusal;
+        continue;
+      }
+      const bool check = std::generate_canonical<double, 32>(random_) < options_.checked_share;
+      candidates.push_back({.task = &t.task(), .trace = entry.trace, .check = check,
+                            .check_below = t.state.progress.best_seconds});
+      measured.push_back(i);
+    }
+    const std::vector<Outcome> outcomes = measurer_.measure(candidates);
+    for (size_t k = 0; k < measured.size(); ++k) fill(trials[measured[k]], outcomes[k]);
+    commit(t, trials);
+    train(false);
+  }
+
+  void commit(TaskSearch& t, std::span<const Trial> trials) {
+    std::vector<Record> records;
+    for (const Trial& trial : trials) {
+      const std::string knobs = text_of(*t.task().space, trial.point);
+      t.learn(trial, knobs, trial.status == Status::Illegal ? Features{} : t.candidates.at(trial.point).features);
+      records.push_back(record(t, trial, knobs, options_.tuner));
+    }
+    t.tuner->tell(trials);
+    trials_ += static_cast<int64_t>(trials.size());
+    t.state.progress.trials += static_cast<int64_t>(trials.size());
+    t.state.progress.history.push_back(t.state.progress.best_seconds);
+    if (db_) db_->add(records, t.state_key, t.tuner->state());
+  }
+
+  // The fastest of every task once more, in turns with the default: one good time among many may have been luck.
+  void race() {
+    constexpr size_t most = 4;
+    constexpr int rounds = 2;
+    double total = 0;
+    for (const auto& t : tasks_) total += t->task().weight * t->state.progress.best_seconds;
+    std::vector<Candidate> entrants;
+    std::vector<TaskSearch*> of;
+    for (const auto& t : tasks_) {
+      if (t->measured.size() < 2 || t->task().weight * t->state.progress.default_seconds < 0.001 * total) continue;
+      std::vector<std::pair<double, std::string>> order;
+      for (const auto& [trace, times] : t->measured) order.emplace_back(times.median(), trace);
+      std::sort(order.begin(), order.end());
+      order.resize(std::min(order.size(), most));
+      for (const auto& [seconds, trace] : order) {
+        if (trace == t->fallback.trace) continue;
+        entrants.push_back({.task = &t->task(), .trace = trace, .check = true});
+        of.push_back(t.get());
+      }
+      entrants.push_back({.task = &t->task(), .trace = t->fallback.trace});
+      of.push_back(t.get());
+    }
+    std::vector<size_t> order(entrants.size());
+    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
+    std::vector<Candidate> all;
+    std::vector<size_t> which;
+    for (int r = 0; r < rounds; ++r) {
+      for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random_() % i]);
+      for (size_t i : order) {
+        all.push_back(entrants[i]);
+        which.push_back(i);
+      }
+    }
+    const std::vector<Outcome> outcomes = measurer_.measure(all);
+    std::vector<std::pair<TaskSearch*, Record>> records;
+    for (size_t k = 0; k < all.size(); ++k) {
+      TaskSearch& t = *of[which[k]];
+      Trial trial{.trace = all[k].trace};
+      fill(trial, outcomes[k]);
+      auto& times = t.measured[trial.trace];
+      if (trial.status == Status::Ok) {
+        times.seconds.push_back(trial.timing.median);
+      } else if (trial.status != Status::Lost) {
+        times.seconds.push_back(infinity);
+        wrong_.insert(trial.trace);
+      }
+      if (db_) db_->add({record(t, trial, times.knobs, "race")}, "", "");
+    }
+    for (const auto& t : tasks_) {
+      if (auto it = t->measured.find(t->fallback.trace); it != t->measured.end()) {
+        t->state.progress.default_seconds = it->second.median();
+      }
+    }
+  }
+
+  std::vector<Finalist> finalists(const TaskSearch& t) const {
+    std::vector<Finalist> all;
+    for (const auto& [trace, times] : t.measured) {
+      if (trace == t.fallback.trace || wrong_.contains(trace)) continue;
+      const double seconds = times.median();
+      if (seconds < t.state.progress.default_seconds) all.push_back({trace, times.knobs, seconds});
+    }
+    std::ranges::sort(all, {}, [](const Finalist& f) { return f.seconds; });
+    if (all.size() > 8) all.resize(8);
+    return all;
+  }
+
+  static void fill(Trial& t, const Outcome& o) {
+    t.status = o.status;
+    t.message = o.message;
+    t.timing = o.timing;
+    t.checked = o.checked;
+    t.build_seconds = o.build_seconds;
+    t.measure_seconds = o.measure_seconds;
+    t.probe_seconds = o.probe_seconds;
+  }
+
+  Record record(const TaskSearch& t, const Trial& trial, const std::string& knobs, const std::string& tuner) const {
+    return {.workload = t.task().workload,
+            .workload_hash = t.task().hash,
+            .target = target_.text(),
+            .threads = target_.machine().threads,
+            .compiler = options_.compiler,
+            .machine = options_.machine,
+            .tuner = tuner,
+            .seed = options_.seed,
+            .knobs = knobs,
+            .trial = trial,
+            .when = static_cast<int64_t>(std::time(nullptr))};
+  }
+
+  bool tell_observer(size_t current) {
+    if (!observer_) return true;
+    std::vector<TaskState> states;
+    Snapshot s{.current = current, .trials = trials_, .elapsed = elapsed(), .limit = options_.seconds};
+    for (const auto& t : tasks_) {
+      states.push_back(t->state);
+      s.default_seconds += t->task().weight * t->state.progress.default_seconds;
+      s.best_seconds += t->task().weight * t->state.progress.best_seconds;
+    }
+    s.tasks = states;
+    return observer_(s);
+  }
+
+  const Target& target_;
+  Measurer& measurer_;
+  CostModel* model_;
+  Database* db_;
+  const SearchOptions& options_;
+  const Observer& observer_;
+  std::mt19937_64 random_;
+  std::vector<std::unique_ptr<TaskSearch>> tasks_;
+  std::vector<Sample> base_samples_;
+  std::set<std::string> wrong_;  // traces that failed in the race
+  size_t trained_on_ = 0;
+  int64_t trials_ = 0;
+  std::chrono::steady_clock::time_point start_;
+};
+
+}  // namespace
+
+SearchResult search(std::span<const Task> tasks, const Target& target, Measurer& measurer, CostModel* model,
+                    Database* db, const SearchOptions& options, const Observer& observer) {
+  require(options.batch > 0, "a batch of no candidates measures nothing");
+  return Searcher(tasks, target, measurer, model, db, options, observer).run();
+}
+
+}  // namespace burnish::search

@@ -1,0 +1,71 @@
+// The search itself: rounds of asking, measuring, recording and learning over the tasks of a model.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "search/cost_model.h"
+#include "search/measurer.h"
+#include "search/records.h"
+#include "search/scheduler.h"
+#include "search/task.h"
+
+namespace burnish::search {
+
+struct SearchOptions {
+  double seconds = 60;         // for rounds; measuring the default schedules counts
+  int64_t trials = 0;          // 0: as many as the time allows
+  std::string tuner = "xgb";
+  uint64_t seed = 0;
+  size_t batch = 16;           // candidates a round
+  double least_gain = 0.0005;  // stop when no round is expected to save more than this share of the model's time
+  double checked_share = 0.05; // of the candidates that are not the best: their answers are compared as well
+  bool resume = false;         // go on from the explorers' saved states
+  std::string compiler, machine;  // for the records
+};
+
+struct TaskState {
+  const Task* task = nullptr;
+  Progress progress;
+  int64_t failed = 0;           // trials without a time
+  std::string best_knobs, best_trace;
+  std::string stopped;          // why nothing more is tried here; empty: something may be
+};
+
+struct Snapshot {
+  std::span<const TaskState> tasks;
+  size_t current = 0;           // the task of the round that has just ended
+  int64_t trials = 0;
+  double elapsed = 0, limit = 0;              // seconds
+  double default_seconds = 0, best_seconds = 0;  // of a run of the model: sums over its tasks
+};
+// Called after every round; false ends the search.
+using Observer = std::function<bool(const Snapshot&)>;
+
+struct Finalist {
+  std::string trace, knobs;
+  double seconds;
+};
+
+struct SearchResult {
+  std::vector<TaskState> tasks;
+  std::vector<std::vector<Finalist>> finalists;  // by task: fastest first, correct, faster than the default
+  std::vector<Trial> defaults;                   // by task
+  int64_t trials = 0;
+  double seconds = 0;
+  std::string stopped;                           // why it ended
+  std::string model_note;                        // why there is no learned model; empty: there is one
+};
+
+// Searches all tasks. `db` may be null (nothing is kept), `model` too (the draft orders candidates).
+SearchResult search(std::span<const Task> tasks, const Target& target, Measurer& measurer, CostModel* model,
+                    Database* db, const SearchOptions& options, const Observer& observer = {});
+
+// The times of earlier records, in the order in which they were taken, for the same candidates asked again: a search
+// with the same seed then does the same. Candidates that were never measured are Lost.
+std::unique_ptr<Measurer> recorded_measurer(std::vector<Record> records);
+
+}  // namespace burnish::search
