@@ -5,7 +5,7 @@
 #include <cstring>
 
 #include "base/error.h"
-#include "te/half.h"
+#include "expr/half.h"
 
 namespace burnish::te {
 namespace {

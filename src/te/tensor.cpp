@@ -2,8 +2,8 @@
 #include <cstring>
 
 #include "base/error.h"
+#include "expr/half.h"
 #include "te/evaluate.h"
-#include "te/half.h"
 
 namespace burnish {
 namespace {

@@ -6,9 +6,9 @@
 #include <random>
 
 #include "base/error.h"
+#include "expr/half.h"
 #include "te/builder.h"
 #include "te/evaluate.h"
-#include "te/half.h"
 
 namespace burnish {
 namespace {
@@ -243,9 +243,9 @@ TEST(Half, EveryPatternReadsAndWritesBack) {
     float f = float_of_half(bits);
     bool nan = (bits & 0x7c00) == 0x7c00 && (bits & 0x3ff);
     ASSERT_EQ(std::isnan(f), nan) << h;
-    if (!nan) ASSERT_EQ(half_of_float(f), bits) << h;
+    if (!nan) { ASSERT_EQ(half_of_float(f), bits) << h; }
     float g = float_of_bfloat(bits);
-    if (!std::isnan(g)) ASSERT_EQ(bfloat_of_float(g), bits) << h;
+    if (!std::isnan(g)) { ASSERT_EQ(bfloat_of_float(g), bits) << h; }
   }
 }
 
