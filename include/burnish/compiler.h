@@ -28,8 +28,10 @@ struct CompileOptions {
   std::map<std::string, std::vector<std::int64_t>> shapes;
   /// "native", or "llvm:cpu=NAME" with LLVM's name of a CPU (x86-64, x86-64-v3, znver4).
   std::string target = "native";
-  /// Threads that the code is laid out for; any number may run it. 0: all CPUs this process may use.
+  /// Threads that the code is laid out for, up to 1024; any number may run it. 0: all CPUs this process may use.
   int threads = 0;
+  /// Database of `burnish tune`: its verified schedules for this target are used. Empty: default schedules.
+  std::filesystem::path records;
   /// The reference: all floats in fp64, plain schedules. Inputs and outputs are then f64.
   bool reference = false;
   /// Every tensor of the model becomes an output, under its name in the file: for comparing layer by layer.
@@ -39,6 +41,8 @@ struct CompileOptions {
 
   /// Called as the work goes on: what is being done, and the share of the time that is behind, from 0 to 1.
   std::function<void(std::string_view stage, double done)> progress;
+  /// Messages write shapes={"x": (1, 3)} instead of --shape x=1x3.
+  bool python_messages = false;
 
   // Working on the compiler itself (HACKING.md).
   std::vector<std::string> disable_passes;
@@ -53,16 +57,21 @@ struct CompileOptions {
 struct ModelSummary {
   struct Port {
     std::string name, dtype;
-    std::vector<std::int64_t> shape;
+    std::vector<std::int64_t> shape;  ///< -1 where a size is open
+    std::vector<std::string> dims;    ///< the same as text; open sizes by their names, or "?"
+    bool has_shape = true;            ///< else the model leaves even the number of sizes open
   };
   struct Count {
     std::string name;
     std::int64_t count;
   };
   std::vector<Port> inputs, outputs;
+  /// Inputs have sizes that neither the model nor options.shapes gives. Ports are then as the model declares them,
+  /// and operators are its own nodes under their own names (Conv); else they are what the import made of them (conv).
+  bool open = false;
   std::vector<Count> operators;  ///< by number, most frequent first
   std::int64_t parameters = 0;   ///< elements of all constants
-  std::int64_t macs = 0;         ///< multiply-adds of one run
+  std::int64_t macs = 0;         ///< multiply-adds of one run; unknown, 0, when sizes are open
 };
 
 /// A fused group of the model: what is scheduled, tuned and timed as one kernel.
@@ -96,6 +105,8 @@ class CompiledModel {
   TaskText task(std::string_view name) const;
   /// Seconds a pass, in order, when asked for.
   const std::vector<std::pair<std::string, double>>& pass_times() const;
+  /// What the user should know of the compilation, a sentence each: records that do not apply.
+  const std::vector<std::string>& notes() const;
 
  private:
   struct State;
@@ -107,7 +118,8 @@ class CompiledModel {
 /// Compiles a model file (ONNX).
 CompiledModel compile(const std::filesystem::path& model, const CompileOptions& options = {});
 
-/// Reads a model and says what it is made of. Unsupported lists all operators that cannot be compiled.
+/// Reads a model and says what it is made of. Unsupported lists all operators that cannot be compiled, whether sizes are
+/// open or not; unsupported attributes are found once sizes are known.
 ModelSummary inspect(const std::filesystem::path& model, const CompileOptions& options = {});
 
 /// The version of Burnish: "0.1.0".

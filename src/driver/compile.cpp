@@ -2,22 +2,23 @@
 #include <burnish/compiler.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <map>
-#include <thread>
+#include <optional>
 
 #include "base/error.h"
 #include "base/text.h"
 #include "target/metadata.h"
-#include "driver/plain_target.h"
+#include "driver/found_schedules.h"
+#include "driver/options.h"
+#include "driver/scheduled_target.h"
 #include "base/version.h"
 #include "graph/op.h"
 #include "import/import.h"
 #include "passes/graph/passes.h"
 #include "passes/pipeline.h"
 #include "target/target.h"
-
-#include <sched.h>
 
 namespace burnish {
 
@@ -29,21 +30,10 @@ struct CompiledModel::State {
   std::string missing;              // why the program is not complete: no code can be made from it
   mutable std::string library;  // built when it is first asked for
   std::vector<std::pair<std::string, double>> times;
+  std::vector<std::string> notes;
 };
 
 namespace {
-
-int available_cpus() {
-  cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
-  return std::max(1u, std::thread::hardware_concurrency());
-}
-
-ImportOptions import_options(const CompileOptions& o) {
-  ImportOptions i;
-  for (const auto& [name, shape] : o.shapes) i.shapes[name] = shape;
-  return i;
-}
 
 Graph with_every_output(Graph g) {
   for (const Node& n : g.nodes) {
@@ -84,6 +74,32 @@ const Step& step_named(const Program& p, std::string_view name) {
   fail_user("there is no task '{}'; the tasks are {}", name, join(known, ", "));
 }
 
+std::vector<ModelSummary::Count> by_number(const std::map<std::string, int64_t>& counts) {
+  std::vector<ModelSummary::Count> list;
+  for (const auto& [name, count] : counts) list.push_back({name, count});
+  std::stable_sort(list.begin(), list.end(), [](auto& a, auto& b) { return a.count > b.count; });
+  return list;
+}
+
+ModelSummary summary_of(const ModelOutline& outline) {
+  ModelSummary s;
+  s.open = true;
+  auto port = [](const DeclaredTensor& t) {
+    ModelSummary::Port p{t.name, t.dtype, {}, t.dims, t.has_shape};
+    for (const std::string& d : t.dims) {
+      int64_t size = -1;
+      const auto [end, error] = std::from_chars(d.data(), d.data() + d.size(), size);
+      p.shape.push_back(error == std::errc() && end == d.data() + d.size() ? size : -1);
+    }
+    return p;
+  };
+  for (const DeclaredTensor& t : outline.inputs) s.inputs.push_back(port(t));
+  for (const DeclaredTensor& t : outline.outputs) s.outputs.push_back(port(t));
+  s.operators = by_number(outline.operators);
+  s.parameters = outline.parameters;
+  return s;
+}
+
 }  // namespace
 
 CompiledModel::CompiledModel(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -93,8 +109,14 @@ CompiledModel::~CompiledModel() = default;
 
 CompiledModel compile(const std::filesystem::path& model, const CompileOptions& options) {
   auto state = std::make_unique<CompiledModel::State>();
-  state->target = make_target(options.target, options.threads > 0 ? options.threads : available_cpus());
-  if (options.reference) state->target = with_plain_schedules(state->target);
+  state->target = target_of(options);
+  std::optional<FoundSchedules> found;
+  if (options.reference) {
+    state->target = with_schedules(state->target, plain_schedules());
+  } else if (!options.records.empty()) {
+    found = found_schedules(options.records, state->target);
+    state->target = with_schedules(state->target, found->scheduler);
+  }
   std::vector<PassTime> times;
   Context context;
   context.target = state->target.get();
@@ -128,6 +150,7 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
       state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
     }
   }
+  if (found) state->notes = *found->notes;
   report("done", 1);
   if (options.time_passes) {
     for (const PassTime& t : times) state->times.emplace_back(t.pass, t.seconds);
@@ -143,6 +166,7 @@ const std::string& CompiledModel::library() const {
 
 const std::string& CompiledModel::metadata() const { return state_->metadata; }
 const std::vector<std::pair<std::string, double>>& CompiledModel::pass_times() const { return state_->times; }
+const std::vector<std::string>& CompiledModel::notes() const { return state_->notes; }
 void CompiledModel::export_to(const std::filesystem::path& path) const { write_file(path, library()); }
 
 std::string CompiledModel::emit(std::string_view kind) const {
@@ -186,10 +210,14 @@ TaskText CompiledModel::task(std::string_view name) const {
 }
 
 ModelSummary inspect(const std::filesystem::path& model, const CompileOptions& options) {
-  const Graph g = import_model(model, import_options(options));
+  const ImportOptions import = import_options(options);
+  if (const auto outline = outline_of_open_model(model, import)) return summary_of(*outline);
+  const Graph g = import_model(model, import);
   ModelSummary s;
   auto port = [&](ValueId v) {
-    return ModelSummary::Port{g.values[v].name, std::string(name_of(g.type(v).dtype)), g.type(v).shape};
+    ModelSummary::Port p{g.values[v].name, std::string(name_of(g.type(v).dtype)), g.type(v).shape, {}};
+    for (int64_t d : p.shape) p.dims.push_back(std::to_string(d));
+    return p;
   };
   for (ValueId v : g.inputs) s.inputs.push_back(port(v));
   for (ValueId v : g.outputs) s.outputs.push_back(port(v));
@@ -201,8 +229,7 @@ ModelSummary inspect(const std::filesystem::path& model, const CompileOptions& o
     ++counts[std::string(n.op->name)];
     s.macs += macs_of(g, n);
   }
-  for (const auto& [name, count] : counts) s.operators.push_back({name, count});
-  std::stable_sort(s.operators.begin(), s.operators.end(), [](auto& a, auto& b) { return a.count > b.count; });
+  s.operators = by_number(counts);
   return s;
 }
 

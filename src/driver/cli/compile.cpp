@@ -2,8 +2,14 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cerrno>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
+#include <filesystem>
 #include <iterator>
 
 #include "base/error.h"
@@ -23,6 +29,18 @@ struct CompileArgs {
   bool time_passes = false, verify_passes = false;
 };
 
+// What would make writing fail is found before a compilation of minutes.
+void require_writable(const std::filesystem::path& path) {
+  struct stat info {};
+  const bool exists = ::stat(path.c_str(), &info) == 0;
+  require(!(exists && S_ISDIR(info.st_mode)) && path.has_filename(), "cannot write {}: it is a folder; name a file in it",
+          path.string());
+  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const bool replaced = !exists || S_ISREG(info.st_mode);  // a device or pipe is written to
+  require(::access(replaced ? folder.c_str() : path.c_str(), W_OK) == 0, "cannot write {}: {}{}", path.string(),
+          replaced ? folder.string() + ": " : "", std::strerror(errno));
+}
+
 bool is_text(const std::string& kind) { return kind != "so" && kind != "obj"; }
 
 void compile_command(const CompileArgs& args) {
@@ -37,6 +55,7 @@ void compile_command(const CompileArgs& args) {
   options.verify_passes = args.verify_passes;
   options.time_passes = args.time_passes;
   options.library = args.emit == "so";
+  if (!args.output.empty() && args.output != "-") require_writable(args.output);
   show_progress(options);
   const auto start = std::chrono::steady_clock::now();
   const CompiledModel model = compile(args.model.path, options);

@@ -6,9 +6,9 @@
 #include <filesystem>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
-#include "driver/cli/temporary.h"
 
 namespace burnish::cli {
 
@@ -31,7 +31,11 @@ void lower_command(const LowerArgs& args) {
   if (!args.pass.empty()) {
     std::vector<std::filesystem::path> files;
     for (const auto& f : std::filesystem::directory_iterator(folder.path)) files.push_back(f.path());
-    std::sort(files.rbegin(), files.rend());  // "before" comes before "after"
+    const auto order = [](const std::filesystem::path& f) {  // 03-fuse.before.txt: by place, "before" first
+      const std::string name = f.filename().string();
+      return std::pair(name.substr(0, name.find('.')), name.find(".after.") != std::string::npos);
+    };
+    std::ranges::sort(files, {}, order);
     for (const auto& f : files) fmt::print("# {}\n{}\n", f.stem().string(), read_file(f));
   }
   if (args.task.empty()) {

@@ -1,23 +1,18 @@
 #include "driver/cli/picture.h"
 
-#include <jpeglib.h>
 #include <png.h>
-#include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <charconv>
 #include <cmath>
-#include <csetjmp>
-#include <cstdio>
 
 #include "base/error.h"
 #include "base/text.h"
+#include "driver/cli/jpeg.h"
 
 namespace burnish::cli {
 
 namespace {
-
-constexpr int64_t most_pixels = int64_t{1} << 28;
 
 Picture read_png(const std::string& bytes, const std::string& name) {
   png_image image{};
@@ -38,51 +33,29 @@ Picture read_png(const std::string& bytes, const std::string& name) {
   return p;
 }
 
-struct JpegErrors {
-  jpeg_error_mgr manager;
-  std::jmp_buf escape;
-  char text[JMSG_LENGTH_MAX] = "";
-  bool too_large = false;
+// One axis of a resized picture: the pixels that one of its pixels is made of.
+struct Taps {
+  size_t first = 0;
+  std::vector<float> weights;  // sum to 1
 };
 
-// libjpeg reports errors by longjmp: nothing here owns memory but `p`, which outlives the jump.
-bool decode_jpeg(const std::string& bytes, Picture& p, JpegErrors& errors) {
-  jpeg_decompress_struct info;
-  info.err = jpeg_std_error(&errors.manager);
-  errors.manager.error_exit = [](j_common_ptr c) {
-    auto* e = reinterpret_cast<JpegErrors*>(c->err);
-    c->err->format_message(c, e->text);
-    std::longjmp(e->escape, 1);
-  };
-  errors.manager.output_message = [](j_common_ptr c) {  // a warning: the picture is damaged, but readable
-    c->err->format_message(c, reinterpret_cast<JpegErrors*>(c->err)->text);
-  };
-  jpeg_create_decompress(&info);
-  if (setjmp(errors.escape)) {
-    jpeg_destroy_decompress(&info);
-    return false;
+// A triangle around the pixel's centre, as wide as the step between centres, one pixel at least: where the picture
+// grows, linear interpolation. What lies beyond the border has no weight.
+std::vector<Taps> taps_of(int from, int to) {
+  std::vector<Taps> taps(to);
+  const double step = static_cast<double>(from) / to, radius = std::max(step, 1.0);
+  for (int i = 0; i < to; ++i) {
+    const double centre = (i + 0.5) * step - 0.5;
+    const int first = std::max(static_cast<int>(std::floor(centre - radius)) + 1, 0);
+    const int last = std::min(static_cast<int>(std::ceil(centre + radius)) - 1, from - 1);
+    double sum = 0;
+    for (int k = first; k <= last; ++k) sum += 1 - std::abs(k - centre) / radius;
+    taps[i].first = static_cast<size_t>(first);
+    for (int k = first; k <= last; ++k) {
+      taps[i].weights.push_back(static_cast<float>((1 - std::abs(k - centre) / radius) / sum));
+    }
   }
-  jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-  jpeg_read_header(&info, TRUE);
-  errors.too_large = int64_t{info.image_width} * info.image_height > most_pixels;
-  if (errors.too_large) {
-    p.height = static_cast<int>(info.image_height);
-    p.width = static_cast<int>(info.image_width);
-    jpeg_destroy_decompress(&info);
-    return false;
-  }
-  info.out_color_space = JCS_RGB;
-  jpeg_start_decompress(&info);
-  p.height = static_cast<int>(info.output_height);
-  p.width = static_cast<int>(info.output_width);
-  p.rgb.resize(size_t{3} * info.output_height * info.output_width);
-  while (info.output_scanline < info.output_height) {
-    JSAMPROW row = p.rgb.data() + size_t{3} * info.output_width * info.output_scanline;
-    jpeg_read_scanlines(&info, &row, 1);
-  }
-  jpeg_finish_decompress(&info);
-  jpeg_destroy_decompress(&info);
-  return true;
+  return taps;
 }
 
 void parse_numbers(std::string_view text, float (&out)[3]) {
@@ -101,13 +74,7 @@ Picture read_picture(const std::filesystem::path& path) {
   const std::string bytes = read_file(path, uint64_t{1} << 30);
   if (bytes.starts_with("\x89PNG")) return read_png(bytes, path.string());
   require(bytes.starts_with("\xff\xd8"), "{} is neither PNG nor JPEG", path.string());
-  Picture p;
-  JpegErrors errors;
-  const bool decoded = decode_jpeg(bytes, p, errors);
-  require(!errors.too_large, "{} has {}x{} pixels, more than can be read", path.string(), p.width, p.height);
-  require(decoded, "cannot read {} as JPEG: {}", path.string(), errors.text);
-  if (*errors.text) spdlog::warn("{} is damaged: {}", path.string(), errors.text);
-  return p;
+  return read_jpeg(bytes, path.string());
 }
 
 PictureOptions parse_picture_options(std::string_view text) {
@@ -126,24 +93,26 @@ PictureOptions parse_picture_options(std::string_view text) {
   return o;
 }
 
+// A picture that grows is interpolated between pixel centres; one that shrinks is averaged, so that every pixel counts.
 std::vector<float> to_planes(const Picture& p, int height, int width, const PictureOptions& options) {
   std::vector<float> out(size_t{3} * height * width);
-  const float step_y = static_cast<float>(p.height) / static_cast<float>(height);
-  const float step_x = static_cast<float>(p.width) / static_cast<float>(width);
+  const std::vector<Taps> rows = taps_of(p.height, height), columns = taps_of(p.width, width);
+  std::vector<float> row(size_t{3} * p.width);
   for (int y = 0; y < height; ++y) {
-    const float fy = std::clamp((static_cast<float>(y) + 0.5f) * step_y - 0.5f, 0.f, static_cast<float>(p.height - 1));
-    const int y0 = static_cast<int>(fy), y1 = std::min(y0 + 1, p.height - 1);
+    std::fill(row.begin(), row.end(), 0.f);
+    for (size_t k = 0; k < rows[y].weights.size(); ++k) {
+      const uint8_t* from = p.rgb.data() + (rows[y].first + k) * row.size();
+      const float w = rows[y].weights[k];
+      for (size_t i = 0; i < row.size(); ++i) row[i] += w * static_cast<float>(from[i]);
+    }
     for (int x = 0; x < width; ++x) {
-      const float fx = std::clamp((static_cast<float>(x) + 0.5f) * step_x - 0.5f, 0.f, static_cast<float>(p.width - 1));
-      const int x0 = static_cast<int>(fx), x1 = std::min(x0 + 1, p.width - 1);
-      const float wy = fy - static_cast<float>(y0), wx = fx - static_cast<float>(x0);
       for (int c = 0; c < 3; ++c) {
-        auto at = [&](int yy, int xx) { return static_cast<float>(p.rgb[(size_t(yy) * p.width + xx) * 3 + c]); };
-        const float top = at(y0, x0) + (at(y0, x1) - at(y0, x0)) * wx;
-        const float bottom = at(y1, x0) + (at(y1, x1) - at(y1, x0)) * wx;
+        float value = 0;
+        for (size_t k = 0; k < columns[x].weights.size(); ++k) {
+          value += columns[x].weights[k] * row[(columns[x].first + k) * 3 + c];
+        }
         const int plane = options.bgr ? 2 - c : c;
-        out[(size_t(plane) * height + y) * width + x] =
-            (top + (bottom - top) * wy - options.mean[plane]) * options.scale[plane];
+        out[(size_t(plane) * height + y) * width + x] = (value - options.mean[plane]) * options.scale[plane];
       }
     }
   }

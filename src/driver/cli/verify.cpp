@@ -13,9 +13,9 @@
 #include <map>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
-#include "driver/cli/temporary.h"
 
 namespace burnish::cli {
 

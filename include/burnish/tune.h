@@ -1,0 +1,80 @@
+/// Searching for faster code on this machine, as a library.
+///
+///   burnish::TuneOptions options;
+///   options.model.shapes["input.1"] = {1, 3, 544, 960};
+///   options.seconds = 60;
+///   options.records = "tune.db";
+///   burnish::TuneResult result = burnish::tune("centerface.onnx", options);
+///   options.model.records = "tune.db";
+///   burnish::compile("centerface.onnx", options.model).export_to("centerface.so");
+///
+/// Errors are the exceptions of burnish/error.h.
+#ifndef BURNISH_TUNE_H
+#define BURNISH_TUNE_H
+
+#include <burnish/compiler.h>
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <string>
+#include <vector>
+
+namespace burnish {
+
+/// One task as a search sees it. Times are seconds of one run of its kernel.
+struct TunedTask {
+  std::string name;                 ///< of the kernel
+  std::vector<std::string> sources; ///< nodes of the model
+  double weight = 1;                ///< how often a run of the model executes it
+  std::int64_t macs = 0, bytes = 0; ///< of one run
+  std::int64_t points = 0;          ///< in its space
+  std::int64_t trials = 0, failed = 0;
+  double default_seconds = 0, best_seconds = 0;  ///< alone, on otherwise idle CPUs
+  std::vector<double> history;      ///< best so far after every round
+  std::string knobs;                ///< of the best: "rows=6 vectors=2"
+  std::string stopped;              ///< why nothing more is tried; empty: something may be
+  bool used = false;                ///< its schedule won inside the model
+  double model_default_seconds = 0, model_tuned_seconds = 0;  ///< inside the model; 0: was not compared
+};
+
+struct TuneProgress {
+  std::string phase;                ///< "search", "compare"
+  const std::vector<TunedTask>* tasks = nullptr;
+  std::size_t current = 0;          ///< the task of the last round
+  std::int64_t trials = 0;
+  double elapsed = 0, limit = 0;    ///< seconds
+  double default_seconds = 0, best_seconds = 0;  ///< of a run of the model, estimated: sums over tasks
+};
+
+struct TuneOptions {
+  CompileOptions model;             ///< shapes, target, threads; its `records` is not used
+  double seconds = 60;              ///< for everything, the last comparison included; 0: no limit but `trials`
+  std::int64_t trials = 0;          ///< 0: as many as the time allows
+  std::filesystem::path records;    ///< the database; made when missing
+  std::string tuner = "xgb";        ///< xgb, anneal, genetic, random, grid
+  std::string tasks;                ///< regular expression (ECMAScript) on names and sources; empty: all
+  std::uint64_t seed = 0;
+  bool resume = false;              ///< go on where a search with the same tuner and seed ended
+  std::filesystem::path report;     ///< an HTML file to write; empty: none
+  /// Called after every round, on the calling thread; false ends the search (what was found is kept and compared).
+  std::function<bool(const TuneProgress&)> progress;
+};
+
+struct TuneResult {
+  std::vector<TunedTask> tasks;     ///< heaviest first
+  std::int64_t trials = 0;
+  double seconds = 0, search_seconds = 0;        ///< in all; until the last comparison
+  std::string stopped;              ///< why the search ended
+  std::vector<std::string> notes;   ///< for people: no XGBoost, tasks left out
+  /// The whole model, as measured in turns: medians of a run, and the half width of a 95% interval of their ratio.
+  double default_seconds = 0, tuned_seconds = 0;
+  double speedup = 1, speedup_noise = 0;
+};
+
+/// Searches for faster schedules and records what it finds. Schedules are used (by compile with `records`) only when
+/// they won inside the whole model, and none at all unless the model as a whole became faster.
+TuneResult tune(const std::filesystem::path& model, const TuneOptions& options);
+
+}  // namespace burnish
+#endif

@@ -1,0 +1,224 @@
+// Search over a model: tasks out of it, the search, the race inside the model, what is kept.
+#include <burnish/tune.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <ctime>
+#include <fstream>
+#include <limits>
+#include <optional>
+#include <regex>
+
+#include "base/error.h"
+#include "base/version.h"
+#include "driver/model_race.h"
+#include "driver/model_tasks.h"
+#include "driver/tune_report.h"
+#include "search/search.h"
+#include "search/tuner.h"
+
+namespace burnish {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::string machine_text(const Machine& m) {
+  std::string name = m.cpu, line;
+  std::ifstream info("/proc/cpuinfo");
+  while (std::getline(info, line)) {
+    if (!line.starts_with("model name")) continue;
+    name = line.substr(line.find(':') + 2);
+    break;
+  }
+  return fmt::format("{} ({}), caches {}/{}/{} KB, vectors of {} bytes", name, m.cpu, m.l1_bytes >> 10,
+                     m.l2_bytes >> 10, m.l3_bytes >> 10, m.vector_bytes);
+}
+
+std::vector<bool> selected(const std::vector<search::Task>& tasks, const std::string& pattern) {
+  std::vector<bool> all(tasks.size(), true);
+  if (pattern.empty()) return all;
+  std::regex expression;
+  try {
+    expression.assign(pattern);
+  } catch (const std::regex_error& e) {
+    fail_user("'{}' is no regular expression: {}", pattern, e.what());
+  }
+  bool any = false;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const auto& sources = tasks[i].sources;
+    all[i] = std::regex_search(tasks[i].name, expression) ||
+             std::ranges::any_of(sources, [&](const std::string& s) { return std::regex_search(s, expression); });
+    any |= all[i];
+  }
+  std::vector<std::string> names;
+  for (const search::Task& t : tasks) names.push_back(t.name);
+  require(any, "no task matches '{}'; the tasks are {}", pattern, fmt::join(names, ", "));
+  return all;
+}
+
+TunedTask tuned_task(const search::TaskState& s) {
+  const search::Task& t = *s.task;
+  return {.name = t.name,
+          .sources = t.sources,
+          .weight = t.weight,
+          .macs = t.macs,
+          .bytes = t.bytes,
+          .points = s.progress.points,
+          .trials = s.progress.trials,
+          .failed = s.failed,
+          .default_seconds = s.progress.default_seconds,
+          .best_seconds = s.progress.best_seconds,
+          .history = s.progress.history,
+          .knobs = s.best_knobs,
+          .stopped = s.stopped};
+}
+
+class TuneJob {
+ public:
+  TuneJob(const std::filesystem::path& model, const TuneOptions& o)
+      : options_(o), model_name_(model.filename().string()), start_(Clock::now()) {
+    check_options();
+    // Before the model is read, so that a mistake in the path costs no time.
+    if (!o.records.empty()) db_.emplace(o.records, search::Database::Mode::ReadWrite);
+    model_ = model_tasks(model, o.model);
+    chosen_ = selected(model_.tasks, o.tasks);
+    for (size_t i = 0; i < chosen_.size(); ++i) {
+      if (!chosen_[i]) continue;
+      number_.push_back(i);
+      tasks_.push_back(model_.tasks[i]);
+    }
+    measure_.cold_weights = model_.weights_bytes + model_.arena_bytes > model_.target->machine().l2_bytes;
+  }
+
+  TuneResult run() {
+    TuneResult result;
+    std::unique_ptr<search::CostModel> learned;
+    if (options_.tuner == "xgb") {
+      auto xgboost = search::make_xgboost(options_.seed);
+      if (xgboost) learned = std::move(*xgboost);
+      else result.notes.push_back("no learned model, the draft alone orders candidates: " + xgboost.reason());
+    }
+    const auto measurer = search::local_measurer(model_.target, measure_);
+    const search::SearchResult found =
+        search::search(tasks_, *model_.target, *measurer, learned.get(), db_ ? &*db_ : nullptr, search_options(),
+                       [&](const search::Snapshot& s) { return tell(s); });
+    result.trials = found.trials;
+    result.search_seconds = since(start_);
+    result.stopped = found.stopped;
+    tell_phase("compare", found);
+    compare(found, result);
+    result.seconds = since(start_);
+    std::ranges::stable_sort(result.tasks, std::greater{},
+                             [](const TunedTask& t) { return t.weight * t.default_seconds; });
+    if (!options_.report.empty()) write_report(options_.report, model_name_, *model_.target, result, db_ ? &*db_ : nullptr);
+    return result;
+  }
+
+ private:
+  void check_options() const {
+    require(options_.seconds >= 0 && std::isfinite(options_.seconds), "the time is {} seconds: give 0 or more",
+            options_.seconds);
+    require(options_.trials >= 0, "{} trials: give 0 or more", options_.trials);
+    require(options_.seconds > 0 || options_.trials > 0, "a search without an end: give a time or a number of trials");
+    const auto known = search::tuner_names();
+    require(std::ranges::find(known, options_.tuner) != known.end(), "there is no tuner '{}'; the tuners are {}",
+            options_.tuner, fmt::join(known, ", "));
+    require(!options_.resume || !options_.records.empty(), "resuming needs the records of the search: give its database");
+  }
+
+  // The last comparison needs its share of the time: some libraries are built, then runs are counted.
+  double comparison_seconds() const { return std::clamp(options_.seconds * 0.08, 2.0, 20.0); }
+
+  search::SearchOptions search_options() const {
+    search::SearchOptions s;
+    const double reserve = comparison_seconds() + 0.06 * options_.seconds;
+    s.seconds = options_.seconds > 0 ? std::max(1.0, options_.seconds - reserve - since(start_))
+                                     : std::numeric_limits<double>::infinity();
+    s.trials = options_.trials;
+    s.tuner = options_.tuner;
+    s.seed = options_.seed;
+    s.resume = options_.resume;
+    s.compiler = fmt::format("burnish {}", version_text);
+    s.machine = machine_text(model_.target->machine());
+    return s;
+  }
+
+  bool tell(const search::Snapshot& s) {
+    if (!options_.progress) return true;
+    std::vector<TunedTask> tasks;
+    for (const search::TaskState& t : s.tasks) tasks.push_back(tuned_task(t));
+    return options_.progress({.phase = "search",
+                              .tasks = &tasks,
+                              .current = s.current,
+                              .trials = s.trials,
+                              .elapsed = since(start_),
+                              .limit = options_.seconds,
+                              .default_seconds = s.default_seconds,
+                              .best_seconds = s.best_seconds});
+  }
+
+  void tell_phase(const char* phase, const search::SearchResult& found) {
+    if (!options_.progress) return;
+    std::vector<TunedTask> tasks;
+    for (const search::TaskState& t : found.tasks) tasks.push_back(tuned_task(t));
+    options_.progress({.phase = phase, .tasks = &tasks, .trials = found.trials, .elapsed = since(start_),
+                       .limit = options_.seconds});
+  }
+
+  void compare(const search::SearchResult& found, TuneResult& result) {
+    std::vector<std::vector<search::Finalist>> finalists(model_.tasks.size());
+    for (size_t i = 0; i < number_.size(); ++i) finalists[number_[i]] = found.finalists[i];
+    const ModelRace race = race_in_model(model_, finalists, comparison_seconds(), measure_);
+    result.default_seconds = race.default_seconds;
+    result.tuned_seconds = race.tuned_seconds;
+    result.speedup = race.speedup;
+    result.speedup_noise = race.noise;
+    if (!race.note.empty()) result.notes.push_back(race.note);
+    for (size_t i = 0; i < number_.size(); ++i) {
+      const ModelRace::Entry& e = race.tasks[number_[i]];
+      TunedTask t = tuned_task(found.tasks[i]);
+      t.used = !e.trace.empty();
+      t.model_default_seconds = e.default_seconds;
+      t.model_tuned_seconds = t.used ? e.tuned_seconds : e.default_seconds;
+      if (t.used) t.knobs = e.knobs;
+      keep(tasks_[i], e);
+      result.tasks.push_back(std::move(t));
+    }
+  }
+
+  void keep(const search::Task& task, const ModelRace::Entry& e) {
+    if (!db_) return;
+    if (e.trace.empty()) {
+      db_->remove_winner(task.hash, model_.target->text());
+      return;
+    }
+    db_->add_winner({.workload_hash = task.hash,
+                     .target = model_.target->text(),
+                     .trace = e.trace,
+                     .default_seconds = e.default_seconds,
+                     .tuned_seconds = e.tuned_seconds,
+                     .model = model_name_,
+                     .when = static_cast<int64_t>(std::time(nullptr))});
+  }
+
+  const TuneOptions& options_;
+  std::string model_name_;
+  Clock::time_point start_;
+  std::optional<search::Database> db_;
+  ModelTasks model_;
+  std::vector<bool> chosen_;
+  std::vector<size_t> number_;        // in the model, of every task that is searched
+  std::vector<search::Task> tasks_;
+  search::MeasureOptions measure_;
+};
+
+}  // namespace
+
+TuneResult tune(const std::filesystem::path& model, const TuneOptions& options) { return TuneJob(model, options).run(); }
+
+}  // namespace burnish
