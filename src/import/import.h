@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,8 @@ struct ImportOptions {
   uint64_t max_made_bytes = uint64_t{1}
                             << 30;  // of constants that follow from shapes, all together
   uint64_t max_nodes = 1'000'000;   // after functions and loops are inlined
+  // Messages write shapes={"x": (1, 3)} instead of --shape x=1x3.
+  bool python = false;
 };
 
 // An operator, attribute or type that Burnish has no way to express.
@@ -36,7 +39,7 @@ struct UnsupportedOp {
 
 // The graph of a model file, shapes inferred for the given input shapes, constants of shape
 // arithmetic folded. UserError names file, node and reason; Unsupported lists all gaps of the model
-// at once.
+// at once, and goes first: a model with gaps and with errors is reported for its gaps.
 Graph import_model(const std::filesystem::path& file, const ImportOptions& options = {});
 
 // The same from memory. `name` stands for the file in messages. External data lies in `folder`;
@@ -44,17 +47,34 @@ Graph import_model(const std::filesystem::path& file, const ImportOptions& optio
 Graph import_model(std::string_view bytes, std::string_view name,
                    const std::filesystem::path& folder, const ImportOptions& options = {});
 
-// An input as the model declares it, before any shape is given.
-struct DeclaredInput {
+// An input or output as the model declares it.
+struct DeclaredTensor {
   std::string name;
   std::string dtype;  // f32, or the file format's name for a type that Burnish lacks
   bool has_shape = false;
   std::vector<std::string> dims;  // "3", "height", or "?" for a size without a name
 };
 
+// What a file says about a model whose sizes are open.
+struct ModelOutline {
+  std::vector<DeclaredTensor> inputs, outputs;  // inputs with the sizes that options.shapes gives
+  std::map<std::string, int64_t> operators;     // nodes by the file format's names (Conv), those of
+                                                // subgraphs included, constants not
+  int64_t parameters = 0;                       // elements of all constants
+};
+
+// The outline when import_model would ask for sizes; nothing when it would not, and can tell more.
+// Unsupported lists every operator that Burnish lacks; attributes are understood by import_model
+// alone. UserError as import_model.
+std::optional<ModelOutline> outline_of_open_model(const std::filesystem::path& file,
+                                                  const ImportOptions& options = {});
+std::optional<ModelOutline> outline_of_open_model(std::string_view bytes, std::string_view name,
+                                                  const std::filesystem::path& folder,
+                                                  const ImportOptions& options = {});
+
 // The inputs that a user of the model gives, in its order.
-std::vector<DeclaredInput> declared_inputs(const std::filesystem::path& file,
-                                           const ImportOptions& options = {});
+std::vector<DeclaredTensor> declared_inputs(const std::filesystem::path& file,
+                                            const ImportOptions& options = {});
 
 // All gaps of a model at once; empty when import_model would succeed. UserError as import_model.
 std::vector<UnsupportedOp> find_unsupported(const std::filesystem::path& file,

@@ -62,7 +62,7 @@ struct Imported {
 };
 
 Imported import_for(const fs::path& model, const std::vector<TensorPtr>& inputs) {
-  const std::vector<DeclaredInput> declared = declared_inputs(model);
+  const std::vector<DeclaredTensor> declared = declared_inputs(model);
   require(declared.size() >= inputs.size(), "{} inputs for {} declared ones", inputs.size(),
           declared.size());
   for (bool fixed : {false, true}) {

@@ -69,9 +69,19 @@ TEST(Hostile, NoOnnxAtAll) {
   expect_failure("", {"m.onnx", "is empty"});
   expect_failure("\x7f"
                  "ELF and more",
-                 {"m.onnx is no ONNX model"});
+                 {"m.onnx is a compiled library", "give the model"});
+  expect_failure("I am a letter, no network\n", {"m.onnx is no ONNX model"});
   expect_failure(std::string(1000, '\0'), {"m.onnx is no ONNX model"});
   expect_failure(Message().number(1, 8).text(), {"holds no graph"});
+}
+
+// Each fault by its own name: what is cut off has to be copied anew, what is damaged not.
+TEST(Hostile, TruncatedOrDamaged) {
+  const std::string whole = model(relu_parts());
+  expect_failure(whole.substr(0, whole.size() - 5), {"m.onnx is truncated", "inside a message"});
+  expect_failure(Message().number(1, 8).message(7, Message().length(1, 1000)).text(),
+                 {"m.onnx is damaged"});
+  expect_failure(Message().number(1, 8).bytes(7, "\x0b\x0b").text(), {"m.onnx is damaged"});
 }
 
 TEST(Hostile, EveryTruncation) {
@@ -331,6 +341,31 @@ TEST(Hostile, AllGapsAtOnce) {
                            "'turbo'", "4 of its nodes"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " is not in: " << message;
   }
+}
+
+TEST(Hostile, GapsGoBeforeErrors) {
+  GraphParts p = relu_parts();
+  p.initializers = {tensor("w", kFloat, {3, 3}, raw(std::vector<float>(9)))};
+  p.nodes = {node("Magic", {"x"}, {"a"}, {}, "m1"), node("Relu", {"x"}, {"d"}, {int_attribute("turbo", 1)}, "r"),
+             node("MatMul", {"x", "w"}, {"b"}, {}, "misfit"), node("Trick", {"b"}, {"c"}, {}, "m2"),
+             node("Call", {"c"}, {"y"}, {}, "call", "local")};
+  Message f;
+  f.bytes(1, "Call").bytes(4, "a").bytes(5, "b").message(7, node("Inner", {"a"}, {"b"}, {}, "m3"));
+  f.message(9, opset("", 17)).bytes(10, "local");
+  const std::string message = failure(model(p, 17, {f}));
+  for (const char* part : {"unsupported", "4 of its nodes", "Magic (1x)", "m1", "Trick (1x)", "m2", "Inner (1x)",
+                           "Call/m3", "'turbo'"}) {
+    EXPECT_NE(message.find(part), std::string::npos) << part << " is not in: " << message;
+  }
+  // Without them the error stands.
+  p.nodes = {node("MatMul", {"x", "w"}, {"y"}, {}, "misfit")};
+  EXPECT_EQ(failure(model(p)).find("unsupported"), std::string::npos);
+  expect_failure(model(p), {"misfit"});
+  // An input that no array can be.
+  p = relu_parts();
+  p.inputs.push_back(value_info("s", kString, {2}));
+  p.nodes.push_back(node("Magic", {"x"}, {"z"}, {}, "m1"));
+  expect_failure(model(p), {"unsupported", "input 's'", "STRING", "Magic (1x)"});
 }
 
 }  // namespace

@@ -72,6 +72,13 @@ TEST(Inputs, WrongGivenShapes) {
   EXPECT_TRUE(contains(failure(pass_through({1, 3}), {.shapes = {{"x", {1, -5}}}}), "-5"));
 }
 
+TEST(Inputs, MessagesForPython) {
+  const std::string message = failure(pass_through({"N", 3, "height", "?"}), {.python = true});
+  EXPECT_TRUE(contains(message, "shapes={\"x\": (1, 3, 320, 320)}")) << message;
+  EXPECT_TRUE(contains(failure(pass_through({"N", "n"}), {.shapes = {{"x", {1, -5}}}, .python = true}),
+                       "shapes gives input 'x' the negative size -5"));
+}
+
 TEST(Inputs, WeightsListedAsInputsAreConstants) {
   const std::string m =
       model({.nodes = {node("Add", {"x", "w"}, {"y"})},

@@ -14,6 +14,7 @@ namespace burnish::onnx {
 namespace {
 
 constexpr int max_call_depth = 64;
+constexpr const char* unknown_operator = "unknown operator";
 // Evaluating at import serves arithmetic on shapes; larger constants are folded by a pass.
 constexpr int64_t max_evaluated_elements = 65536, max_evaluated_work = int64_t{1} << 24;
 constexpr int64_t max_total_work = int64_t{1} << 30;
@@ -35,6 +36,30 @@ int64_t opset_of(const Scope& scope, std::string_view domain) {
   return it == scope.opsets.end() ? 0 : it->second;
 }
 
+std::string source_of(const onnx_pb::NodeProto& node, int position) {
+  return node.name().empty() ? fmt::format("{}#{}", node.op_type(), position) : node.name();
+}
+
+void add_elements(const onnx_pb::TensorProto& t, ModelOutline& out) {
+  const int64_t n = element_count(Shape(t.dims().begin(), t.dims().end()));
+  require(!__builtin_add_overflow(out.parameters, n, &out.parameters),
+          "the constants together have more elements than 64 bits can count");
+}
+
+// Nodes and constants as the file has them: functions are not inlined, and of branches each counts.
+void count_contents(const onnx_pb::GraphProto& graph, ModelOutline& out) {
+  for (const auto& t : graph.initializer()) add_elements(t, out);
+  for (const auto& node : graph.node()) {
+    const std::string op = op_text(node);
+    if (op != "Constant") ++out.operators[op];
+    for (const auto& a : node.attribute()) {
+      if (op == "Constant" && a.has_t()) add_elements(a.t(), out);
+      if (a.has_g()) count_contents(a.g(), out);
+      for (const auto& g : a.graphs()) count_contents(g, out);
+    }
+  }
+}
+
 // The reason of an exception without the contexts that were added to it.
 std::string without_context(std::string text) {
   if (const auto at = text.find(" (while "); at != std::string::npos) text.resize(at);
@@ -54,27 +79,51 @@ const Bound* Scope::find(const std::string& name) const {
 
 Graph Importer::run(onnx_pb::ModelProto& model) {
   Scope scope;
+  begin(model, scope);
+  for (auto& [name, type] : bound_inputs(model.graph(), options_)) {
+    scope.names.emplace(name, Bound{.value = graph_.add_input(name, std::move(type))});
+  }
+  bind_all_constants(model, scope);
+  convert_nodes(nodes_of(model.graph()), scope);
+  set_outputs(model.graph(), scope);
+  return gaps_.empty() ? without_dead_code(graph_) : std::move(graph_);
+}
+
+// The walk of run() with inputs that nothing is known of: what depends on them is only looked at,
+// the rest (weights, names, order) is checked as ever.
+std::optional<ModelOutline> Importer::outline(onnx_pb::ModelProto& model) {
+  Scope scope;
+  begin(model, scope);
+  auto inputs = open_inputs(model.graph(), options_);
+  if (!inputs) return std::nullopt;
+  ModelOutline out{.inputs = std::move(*inputs), .outputs = declared_outputs(model.graph())};
+  count_contents(model.graph(), out);
+  for (const DeclaredTensor& input : out.inputs) {
+    scope.names.emplace(input.name, Bound{.poisoned = true});
+  }
+  bind_all_constants(model, scope);
+  convert_nodes(nodes_of(model.graph()), scope);
+  set_outputs(model.graph(), scope);
+  return out;
+}
+
+void Importer::begin(const onnx_pb::ModelProto& model, Scope& scope) {
   read_opsets(model, scope);
   for (const auto& f : model.functions()) {
     const bool fresh =
         functions_.emplace(function_key(f.domain(), f.name(), f.overload()), &f).second;
     require(fresh, "two functions are named '{}'", f.name());
   }
-
   graph_.name = model.graph().name();
-  for (auto& [name, type] : bound_inputs(model.graph(), options_)) {
-    scope.names.emplace(name, Bound{.value = graph_.add_input(name, std::move(type))});
-  }
+}
+
+void Importer::bind_all_constants(onnx_pb::ModelProto& model, Scope& scope) {
   for (const auto& [name, value] : options_.constants) {
     scope.names.emplace(name, Bound{.value = graph_.add_constant(name, value)});
   }
   bind_constants(model.graph(), scope);
   for (auto& t : *model.mutable_graph()->mutable_initializer())
     t.clear_raw_data();  // now held by the graph
-
-  convert_nodes(nodes_of(model.graph()), scope);
-  set_outputs(model.graph(), scope);
-  return gaps_.empty() ? without_dead_code(graph_) : std::move(graph_);
 }
 
 void Importer::read_opsets(const onnx_pb::ModelProto& model, Scope& scope) const {
@@ -176,9 +225,7 @@ void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope&
           "the model has more than {} nodes once its functions are inlined", options_.max_nodes);
   const ErrorContext context(
       fmt::format("importing node {}", scope.prefix + node_label(node, position)));
-  const std::string source =
-      scope.prefix +
-      (node.name().empty() ? fmt::format("{}#{}", node.op_type(), position) : node.name());
+  const std::string source = scope.prefix + source_of(node, position);
 
   std::vector<ValueId> inputs;
   bool poisoned = false;
@@ -190,7 +237,7 @@ void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope&
 
   std::vector<ValueId> values;
   if (poisoned) {
-    scan_for_gaps(node, source, scope);
+    scan_for_gaps(node, source, scope.depth);
   } else {
     try {
       if (const onnx_pb::FunctionProto* f = function_of(node)) {
@@ -198,7 +245,7 @@ void Importer::convert_node(const onnx_pb::NodeProto& node, int position, Scope&
       } else if (const OnnxOp* op = find_onnx_op(node.domain(), node.op_type())) {
         values = call_operator(*op, node, source, std::move(inputs), scope);
       } else {
-        throw Gap{"unknown operator"};
+        throw Gap{unknown_operator};
       }
     } catch (const Gap& gap) {
       if (!gap.reason.empty()) add_gap(node, gap.reason, source);
@@ -386,15 +433,34 @@ void Importer::add_gap(const onnx_pb::NodeProto& node, std::string reason, std::
   it->nodes.push_back(std::move(source));
 }
 
-// What can be said of a node without its inputs.
-void Importer::scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source,
-                             const Scope& scope) {
-  if (function_of(node) == nullptr && find_onnx_op(node.domain(), node.op_type()) == nullptr) {
-    add_gap(node, "unknown operator", source);
+// What can be said of a node without its inputs: that it, or a node inside it, is unknown.
+void Importer::scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, int depth) {
+  if (depth >= max_call_depth) return;
+  const auto scan_inside = [&](const auto& nodes, const std::string& prefix) {
+    for (int i = 0; i < nodes.size(); ++i) {
+      scan_for_gaps(nodes.Get(i), prefix + "/" + source_of(nodes.Get(i), i), depth + 1);
+    }
+  };
+  if (const onnx_pb::FunctionProto* f = function_of(node)) {
+    if (scanned_.insert(f).second) scan_inside(f->node(), f->name());
+  } else if (find_onnx_op(node.domain(), node.op_type()) == nullptr) {
+    add_gap(node, unknown_operator, source);
   }
   for (const auto& a : node.attribute()) {
-    for (const auto& inner : a.g().node()) scan_for_gaps(inner, source + "/" + inner.name(), scope);
+    if (a.has_g()) scan_inside(a.g().node(), source);
+    for (const auto& g : a.graphs()) scan_inside(g.node(), source);
   }
+}
+
+void Importer::find_unknown_operators(const onnx_pb::ModelProto& model) {
+  for (const auto& f : model.functions()) {
+    functions_.emplace(function_key(f.domain(), f.name(), f.overload()), &f);
+  }
+  // Those that were met are met again, and in the file's order.
+  std::erase_if(gaps_, [](const UnsupportedOp& g) { return g.reason == unknown_operator; });
+  scanned_.clear();
+  const auto& nodes = model.graph().node();
+  for (int i = 0; i < nodes.size(); ++i) scan_for_gaps(nodes.Get(i), source_of(nodes.Get(i), i), 0);
 }
 
 }  // namespace burnish::onnx

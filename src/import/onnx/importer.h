@@ -5,6 +5,8 @@
 
 #include <filesystem>
 #include <map>
+#include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -52,6 +54,10 @@ class Importer {
 
   // The graph; incomplete when gaps() is not empty.
   Graph run(onnx_pb::ModelProto& model);
+  // The model without the sizes of its inputs; nothing when all of them are known.
+  std::optional<ModelOutline> outline(onnx_pb::ModelProto& model);
+  // Adds every unknown operator to gaps(): all that can be said when run() or outline() gave up.
+  void find_unknown_operators(const onnx_pb::ModelProto& model);
   const std::vector<UnsupportedOp>& gaps() const { return gaps_; }
 
   // ---- for NodeContext
@@ -70,6 +76,8 @@ class Importer {
                                     const std::vector<ValueId>& inputs, const Scope& around);
 
  private:
+  void begin(const onnx_pb::ModelProto& model, Scope& scope);
+  void bind_all_constants(onnx_pb::ModelProto& model, Scope& scope);
   void read_opsets(const onnx_pb::ModelProto& model, Scope& scope) const;
   void bind_constants(const onnx_pb::GraphProto& graph, Scope& scope);
   void convert_nodes(const NodeList& nodes, Scope& scope);
@@ -79,7 +87,7 @@ class Importer {
   std::vector<ValueId> call_operator(const OnnxOp& op, const onnx_pb::NodeProto& node,
                                      std::string source, std::vector<ValueId> inputs, Scope& scope);
   void add_gap(const onnx_pb::NodeProto& node, std::string reason, std::string source);
-  void scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, const Scope& scope);
+  void scan_for_gaps(const onnx_pb::NodeProto& node, const std::string& source, int depth);
   const onnx_pb::FunctionProto* function_of(const onnx_pb::NodeProto& node) const;
   void set_outputs(const onnx_pb::GraphProto& graph, Scope& scope);
   bool worth_evaluating(const Node& node);
@@ -95,6 +103,7 @@ class Importer {
   std::unordered_map<const onnx_pb::TensorProto*, TensorPtr>
       tensors_;  // bodies are converted more than once
   std::vector<std::vector<ValueId>> sequences_;
+  std::set<const onnx_pb::FunctionProto*> scanned_;  // functions whose bodies scan_for_gaps has seen
   // What is spent so far: loops and functions of a hostile file repeat cheap things without end.
   uint64_t nodes_done_ = 0, bytes_made_ = 0;
   int64_t work_done_ = 0;

@@ -37,35 +37,41 @@ Kind child_kind(Kind parent, uint32_t field) {
   return Kind::Leaf;
 }
 
+enum class Form { Good, Malformed, CutOff, TooDeep };
+
 // Walks the wire format without building anything, to learn how many messages a parser would build.
 class MessageCounter {
  public:
-  // False: not well-formed, or too deep.
-  bool walk(std::string_view bytes, Kind kind, int depth) {
-    if (depth > max_depth) return false;
+  Form walk(std::string_view bytes, Kind kind, int depth) {
+    if (depth > max_depth) return Form::TooDeep;
+    // A message inside another has its length: only the outermost can be cut off.
+    const Form ends_early = depth == 0 ? Form::CutOff : Form::Malformed;
     size_t at = 0;
     while (at < bytes.size()) {
       uint64_t tag = 0, value = 0;
-      if (!varint(bytes, at, tag)) return false;
+      if (!varint(bytes, at, tag)) return ends_early;
       switch (tag & 7) {
       case 0:
-        if (!varint(bytes, at, value)) return false;
+        if (!varint(bytes, at, value)) return ends_early;
         break;
       case 1: at += 8; break;
       case 5: at += 4; break;
       case 2: {
-        if (!varint(bytes, at, value) || value > bytes.size() - at) return false;
-        if (++count_ > max_messages) return true;
+        if (!varint(bytes, at, value) || value > bytes.size() - at) return ends_early;
+        if (++count_ > max_messages) return Form::Good;
         const Kind child = child_kind(kind, static_cast<uint32_t>(tag >> 3));
-        if (child != Kind::Leaf && !walk(bytes.substr(at, value), child, depth + 1)) return false;
+        if (child != Kind::Leaf) {
+          const Form inner = walk(bytes.substr(at, value), child, depth + 1);
+          if (inner != Form::Good) return inner;
+        }
         at += value;
         break;
       }
-      default: return false;  // groups occur in no ONNX message
+      default: return Form::Malformed;  // groups occur in no ONNX message
       }
-      if (at > bytes.size()) return false;
+      if (at > bytes.size()) return ends_early;
     }
-    return true;
+    return Form::Good;
   }
   uint64_t count() const { return count_; }
 
@@ -81,6 +87,19 @@ class MessageCounter {
   }
   uint64_t count_ = 0;
 };
+
+// Every writer of protobuf puts a model's first field, the version of the format, first.
+bool starts_with_version(std::string_view bytes) { return bytes.starts_with('\x08'); }
+
+[[noreturn]] void refuse(std::string_view bytes, Form form, std::string_view name) {
+  if (form == Form::TooDeep) fail_user("{} nests deeper than {} levels: refused", name, max_depth);
+  if (!starts_with_version(bytes)) fail_user("{} is no ONNX model", name);
+  if (form == Form::CutOff) {
+    fail_user("{} is truncated: it ends after {} bytes, inside a message; copy it anew", name,
+              bytes.size());
+  }
+  fail_user("{} is damaged: a message inside it is not well-formed", name);
+}
 
 }  // namespace
 
@@ -111,9 +130,12 @@ std::unique_ptr<onnx_pb::ModelProto> parse_model(std::string_view bytes, std::st
   require(!bytes.empty(), "{} is empty: an ONNX model is expected", name);
   require(bytes.size() < (size_t{1} << 31), "{} has {} bytes, but an ONNX file holds at most 2 GB",
           name, bytes.size());
+  require(!bytes.starts_with("\x7f"
+                             "ELF"),
+          "{} is a compiled library or a program: give the model that it was made from", name);
   MessageCounter counter;
-  require(counter.walk(bytes, Kind::Model, 0),
-          "{} is no ONNX model, is truncated, or nests deeper than {} levels", name, max_depth);
+  const Form form = counter.walk(bytes, Kind::Model, 0);
+  if (form != Form::Good) refuse(bytes, form, name);
   require(counter.count() <= max_messages, "{} holds more than {} messages: refused", name,
           max_messages);
 
@@ -123,7 +145,8 @@ std::unique_ptr<onnx_pb::ModelProto> parse_model(std::string_view bytes, std::st
   in.SetTotalBytesLimit(static_cast<int>(bytes.size()));
   in.SetRecursionLimit(max_depth);
   require(model->ParseFromCodedStream(&in) && in.ConsumedEntireMessage(),
-          "{} is no ONNX model, is truncated, or nests deeper than {} levels", name, max_depth);
+          "{} {}, or its types nest deeper than {} levels", name,
+          starts_with_version(bytes) ? "is damaged" : "is no ONNX model", max_depth);
   require(model->has_graph(), "{} holds no graph: it is no ONNX model, or is truncated", name);
   return model;
 }
