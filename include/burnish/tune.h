@@ -22,6 +22,16 @@
 
 namespace burnish {
 
+/// One candidate that was measured.
+struct TunedTrial {
+  std::int64_t round = 0;           ///< of its task, from 0; -1: the default schedule
+  double predicted = 0;             ///< the score before it was measured, higher is better; comparable within a round
+  bool learned = false;             ///< the score is the learned model's; else the draft's
+  double seconds = 0;               ///< of one run; 0: it failed
+  std::string knobs;                ///< "rows=6 vectors=2"; "default"
+  std::string status;               ///< ok, wrong, crashed, ...
+};
+
 /// One task as a search sees it. Times are seconds of one run of its kernel.
 struct TunedTask {
   std::string name;                 ///< of the kernel
@@ -34,6 +44,7 @@ struct TunedTask {
   std::vector<double> history;      ///< best so far after every round
   std::string knobs;                ///< of the best: "rows=6 vectors=2"
   std::string stopped;              ///< why nothing more is tried; empty: something may be
+  std::vector<TunedTrial> measured; ///< of this search, in order; only in the result
   bool used = false;                ///< its schedule won inside the model
   double model_default_seconds = 0, model_tuned_seconds = 0;  ///< inside the model; 0: was not compared
 };
@@ -70,6 +81,9 @@ struct TuneResult {
   /// The whole model, as measured in turns: medians of a run, and the half width of a 95% interval of their ratio.
   double default_seconds = 0, tuned_seconds = 0;
   double speedup = 1, speedup_noise = 0;
+  std::string target;               ///< as the target names itself: "llvm:cpu=znver5,...,threads=2"
+  std::string machine;              ///< a description, for people
+  int threads = 0;
 };
 
 /// Searches for faster schedules and records what it finds. Schedules are used (by compile with `records`) only when

@@ -97,6 +97,9 @@ class TuneJob {
 
   TuneResult run() {
     TuneResult result;
+    result.target = model_.target->text();
+    result.machine = machine_text(model_.target->machine());
+    result.threads = model_.target->machine().threads;
     std::unique_ptr<search::CostModel> learned;
     if (options_.tuner == "xgb") {
       auto xgboost = search::make_xgboost(options_.seed);
@@ -115,7 +118,7 @@ class TuneJob {
     result.seconds = since(start_);
     std::ranges::stable_sort(result.tasks, std::greater{},
                              [](const TunedTask& t) { return t.weight * t.default_seconds; });
-    if (!options_.report.empty()) write_report(options_.report, model_name_, *model_.target, result, db_ ? &*db_ : nullptr);
+    if (!options_.report.empty()) write_report(options_.report, model_name_, result);
     return result;
   }
 
@@ -186,6 +189,9 @@ class TuneJob {
       t.model_default_seconds = e.default_seconds;
       t.model_tuned_seconds = t.used ? e.tuned_seconds : e.default_seconds;
       if (t.used) t.knobs = e.knobs;
+      for (const search::TrialNote& n : found.tasks[i].trials) {
+        t.measured.push_back({n.round, n.predicted, n.learned, n.seconds, n.knobs, std::string(name_of(n.status))});
+      }
       keep(tasks_[i], e);
       result.tasks.push_back(std::move(t));
     }

@@ -142,6 +142,8 @@ class Searcher {
       }
       const auto features = features_of_trace(t.task().group, t.fallback.trace, target_.machine(), t.default_draft());
       t.learn(t.fallback, "default", features ? *features : Features{});
+      t.state.trials.push_back({-1, 0, false, t.fallback.status == Status::Ok ? t.fallback.timing.median : 0, "default",
+                                t.fallback.status});
       if (db_) db_->add({record(t, t.fallback, "default", "default")}, "", "");
     }
   }
@@ -212,8 +214,7 @@ class Searcher {
     o.legal = [&t](const Point& p) { return !t.candidates.at(p).trace.empty(); };
     o.score = [this, &t](std::span<const Point> points) {
       std::vector<double> scores(points.size(), -infinity);
-      const bool learned = model_ && model_->trained() && options_.tuner == "xgb";
-      if (!learned) {
+      if (!learned()) {
         for (size_t i = 0; i < points.size(); ++i) scores[i] = -t.candidates.draft_us(points[i]);
         return scores;
       }
@@ -253,6 +254,7 @@ class Searcher {
     const std::vector<Point> points = t.tuner->ask(n, oracle_of(t));
     if (points.size() < n) t.exhaust("every point is tried");
     if (points.empty()) return;
+    const std::vector<double> predicted = oracle_of(t).score(points);
     std::vector<Candidate> candidates;
     std::vector<Trial> trials(points.size());
     std::vector<size_t> measured;
@@ -272,8 +274,20 @@ class Searcher {
     }
     const std::vector<Outcome> outcomes = measurer_.measure(candidates);
     for (size_t k = 0; k < measured.size(); ++k) fill(trials[measured[k]], outcomes[k]);
+    note(t, trials, predicted);
     commit(t, trials);
     train(false);
+  }
+
+  bool learned() const { return model_ && model_->trained() && options_.tuner == "xgb"; }
+
+  void note(TaskSearch& t, std::span<const Trial> trials, std::span<const double> predicted) const {
+    const auto round = static_cast<int64_t>(t.state.progress.history.size());
+    for (size_t i = 0; i < trials.size(); ++i) {
+      const Trial& trial = trials[i];
+      t.state.trials.push_back({round, predicted[i], learned(), trial.status == Status::Ok ? trial.timing.median : 0,
+                                text_of(*t.task().space, trial.point), trial.status});
+    }
   }
 
   void commit(TaskSearch& t, std::span<const Trial> trials) {

@@ -27,12 +27,23 @@ struct SearchOptions {
   std::string compiler, machine;  // for the records
 };
 
+// What the report needs of a trial.
+struct TrialNote {
+  int64_t round;          // of its task; -1: the default schedule
+  double predicted;       // score before measuring
+  bool learned;           // by the model; else by the draft
+  double seconds;         // 0: failed
+  std::string knobs;
+  Status status;
+};
+
 struct TaskState {
   const Task* task = nullptr;
   Progress progress;
   int64_t failed = 0;           // trials without a time
   std::string best_knobs, best_trace;
   std::string stopped;          // why nothing more is tried here; empty: something may be
+  std::vector<TrialNote> trials;
 };
 
 struct Snapshot {

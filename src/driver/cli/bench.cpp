@@ -60,6 +60,7 @@ void add_bench(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("bench", "time a model");
   auto args = std::make_shared<BenchArgs>();
   add_model_options(*command, args->model, false);
+  add_records_option(*command, args->model);
   add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
   command->add_option("--warmup", args->warmup, "seconds that are not counted")
       ->check(CLI::Range(0.0, 86400.0))

@@ -29,8 +29,10 @@ struct ModelArgs {
   std::vector<std::string> shapes;  // name=1x3x544x960
   std::string target = "native";
   int threads = 0;
+  std::string records;              // compile with what `burnish tune` found
 };
 void add_model_options(CLI::App& command, ModelArgs& args, bool compiles);
+void add_records_option(CLI::App& command, ModelArgs& args);
 void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help);
 CompileOptions compile_options(const ModelArgs& args);
 // A progress bar on stderr while compiling, where that is a terminal.
@@ -61,5 +63,6 @@ void add_bench(CLI::App& app, int& status);
 void add_profile(CLI::App& app, int& status);
 void add_verify(CLI::App& app, int& status);
 void add_lower(CLI::App& app, int& status);
+void add_tune(CLI::App& app, int& status);
 
 }  // namespace burnish::cli

@@ -69,6 +69,7 @@ void compile_command(const CompileArgs& args) {
   if (!args.output.empty() && args.output != "-") {
     spdlog::info("wrote {} ({:.2f} MB) in {:.1f} s", args.output, text.size() / 1e6, seconds.count());
   }
+  for (const std::string& note : model.notes()) spdlog::warn("note: {}", note);
   for (const auto& [pass, time] : model.pass_times()) spdlog::info("{:9.1f} ms  {}", time * 1e3, pass);
 }
 
@@ -78,6 +79,7 @@ void add_compile(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("compile", "compile a model to a native library");
   auto args = std::make_shared<CompileArgs>();
   add_model_options(*command, args->model, true);
+  add_records_option(*command, args->model);
   command->add_option("-o,--output", args->output, "the file to write; - for stdout");
   command->add_option("--emit", args->emit, "what to write")
       ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "so"}))

@@ -55,6 +55,7 @@ void add_lower(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("lower", "the loops and the schedule of a fused group; without --task the list of groups");
   auto args = std::make_shared<LowerArgs>();
   add_model_options(*command, args->model, true);
+  add_records_option(*command, args->model);
   command->add_option("--task", args->task, "name of a group");
   command->add_option("--pass", args->pass, "also the text before and after this pass");
   command->callback([args, &status] {

@@ -33,6 +33,7 @@ int run(int argc, char** argv) {
   add_profile(app, status);
   add_verify(app, status);
   add_lower(app, status);
+  add_tune(app, status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::RequiredError& e) {

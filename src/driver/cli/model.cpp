@@ -80,6 +80,11 @@ void add_model_options(CLI::App& command, ModelArgs& args, bool compiles) {
   command.add_option("--threads", args.threads, "threads; 0: all CPUs")->check(CLI::Range(0, 1024));
 }
 
+void add_records_option(CLI::App& command, ModelArgs& args) {
+  command.add_option("--records", args.records, "use the verified schedules of this database of `burnish tune`")
+      ->check(CLI::ExistingFile);
+}
+
 void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help) {
   command.add_option("--input", inputs, help)->allow_extra_args(false);
 }
@@ -92,6 +97,7 @@ CompileOptions compile_options(const ModelArgs& args) {
   }
   o.target = args.target;
   o.threads = args.threads;
+  o.records = args.records;
   return o;
 }
 

@@ -57,6 +57,7 @@ void add_profile(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("profile", "time every kernel of a model");
   auto args = std::make_shared<ProfileArgs>();
   add_model_options(*command, args->model, false);
+  add_records_option(*command, args->model);
   add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
   command->add_option("--runs", args->runs, "runs to take the median of")->check(CLI::Range(1, 100000))->capture_default_str();
   command->add_flag("--by-time", args->by_time, "longest first");

@@ -74,6 +74,7 @@ void add_run(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("run", "run a model once");
   auto args = std::make_shared<RunArgs>();
   add_model_options(*command, args->model, false);
+  add_records_option(*command, args->model);
   add_input_option(*command, args->inputs,
                    "name=@file.npy, name=random[:seed], or name=picture.png[:mean=..,scale=..,bgr]: RGB 0-255, "
                    "value = (byte - mean) * scale (may be repeated)");

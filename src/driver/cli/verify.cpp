@@ -169,6 +169,7 @@ void add_verify(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("verify", "compare a compiled model with the fp64 reference, and with ONNX Runtime");
   auto args = std::make_shared<VerifyArgs>();
   add_model_options(*command, args->model, true);
+  add_records_option(*command, args->model);
   add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
   command->add_option("--against", args->against, "interpreter: the fp64 reference alone; onnxruntime: both")
       ->check(CLI::IsMember({"onnxruntime", "interpreter"}))
