@@ -73,9 +73,10 @@ bool is_graph_pass(std::string_view name) {
 Program lower_graph(const Graph& groups, const Context& context) {
   check_names(context);
   check(context.target != nullptr, "a program needs a target");
-  Program p = run_lowering(lowering, to_program, groups, context);
+  constexpr int place = static_cast<int>(std::size(graph_passes)) + 1;
+  Program p = run_lowering(lowering, to_program, groups, context, place);
   if (context.options.stop_after == lowering) return p;
-  return run_passes(program_passes, std::move(p), context);
+  return run_passes(program_passes, std::move(p), context, place + 1);
 }
 
 Program compile_graph(const Graph& g, const Context& context) {

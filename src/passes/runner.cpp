@@ -21,40 +21,50 @@ bool dumps(const Context& c, std::string_view pass) {
   return names(c.options.dump, "all") || names(c.options.dump, pass);
 }
 
+// A pass at its place in the pipeline; some stand there twice.
+struct Place {
+  int number;
+  std::string_view pass;
+};
+
 template <class IR>
-std::filesystem::path dump(const Context& c, std::string_view pass, std::string_view moment, const IR& ir) {
-  std::filesystem::create_directories(c.options.dump_dir);
-  const std::filesystem::path file = c.options.dump_dir / fmt::format("{}.{}.txt", pass, moment);
+std::filesystem::path dump(const Context& c, Place at, std::string_view moment, const IR& ir) {
+  std::error_code error;
+  std::filesystem::create_directories(c.options.dump_dir, error);
+  require(!error, "cannot make the folder {} for dumps: {}", c.options.dump_dir.string(), error.message());
+  const std::filesystem::path file = c.options.dump_dir / fmt::format("{:02}-{}.{}.txt", at.number, at.pass, moment);
   write_file(file, to_text(ir));
   return file;
 }
 
 // Our own errors get the pass's name and a file to look at; the user's pass through.
 template <class IR, class F>
-auto guarded(const Context& c, std::string_view pass, const IR& before, F run) {
+auto guarded(const Context& c, Place at, const IR& before, F run) {
+  const std::string pass(at.pass);
   try {
     const auto start = std::chrono::steady_clock::now();
     auto after = run();
     if (c.times != nullptr) {
       const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-      c.times->push_back({std::string(pass), spent.count()});
+      c.times->push_back({pass, spent.count()});
     }
     if (c.options.verify) verify(after);
     return after;
   } catch (const InternalError& e) {
-    std::string where = "add --dump " + std::string(pass) + " DIR to keep its input";
-    if (dumps(c, pass)) where = "its input is " + dump(c, pass, "before", before).string();
+    std::string where = "add --dump " + pass + " DIR to keep its input";
+    if (dumps(c, pass)) where = "its input is " + dump(c, at, "before", before).string();
     throw InternalError(fmt::format("pass {}: {}; {}", pass, e.what(), where));
   }
 }
 
 template <class IR>
-IR run_all(std::span<const Pass<IR>> passes, IR ir, const Context& c, bool* stopped) {
+IR run_all(std::span<const Pass<IR>> passes, IR ir, const Context& c, int first, bool* stopped) {
   for (const Pass<IR>& pass : passes) {
+    const Place at{first++, pass.name};
     if (names(c.options.disable, pass.name)) continue;
-    if (dumps(c, pass.name)) dump(c, pass.name, "before", ir);
-    ir = guarded(c, pass.name, ir, [&] { return pass.run(ir, c); });
-    if (dumps(c, pass.name)) dump(c, pass.name, "after", ir);
+    if (dumps(c, pass.name)) dump(c, at, "before", ir);
+    ir = guarded(c, at, ir, [&] { return pass.run(ir, c); });
+    if (dumps(c, pass.name)) dump(c, at, "after", ir);
     if (c.options.stop_after == pass.name) {
       if (stopped != nullptr) *stopped = true;
       break;
@@ -65,19 +75,20 @@ IR run_all(std::span<const Pass<IR>> passes, IR ir, const Context& c, bool* stop
 
 }  // namespace
 
-Graph run_passes(std::span<const GraphPass> passes, Graph g, const Context& context, bool* stopped) {
-  return run_all(passes, std::move(g), context, stopped);
+Graph run_passes(std::span<const GraphPass> passes, Graph g, const Context& context, int first, bool* stopped) {
+  return run_all(passes, std::move(g), context, first, stopped);
 }
 
-Program run_passes(std::span<const ProgramPass> passes, Program p, const Context& context, bool* stopped) {
-  return run_all(passes, std::move(p), context, stopped);
+Program run_passes(std::span<const ProgramPass> passes, Program p, const Context& context, int first, bool* stopped) {
+  return run_all(passes, std::move(p), context, first, stopped);
 }
 
 Program run_lowering(std::string_view name, Program (*run)(const Graph&, const Context&), const Graph& g,
-                     const Context& c) {
-  if (dumps(c, name)) dump(c, name, "before", g);
-  Program p = guarded(c, name, g, [&] { return run(g, c); });
-  if (dumps(c, name)) dump(c, name, "after", p);
+                     const Context& c, int number) {
+  const Place at{number, name};
+  if (dumps(c, name)) dump(c, at, "before", g);
+  Program p = guarded(c, at, g, [&] { return run(g, c); });
+  if (dumps(c, name)) dump(c, at, "after", p);
   return p;
 }
 

@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 
 #include "base/error.h"
@@ -28,6 +29,20 @@ std::filesystem::path fresh_folder(const char* name) {
   return dir;
 }
 
+std::vector<std::string> files_in(const std::filesystem::path& dir) {
+  std::vector<std::string> names;
+  for (const auto& f : std::filesystem::directory_iterator(dir)) names.push_back(f.path().filename().string());
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+// "08": where a graph pass stands first.
+std::string place_of(std::string_view pass) {
+  const auto all = graph_pipeline();
+  const auto it = std::find_if(all.begin(), all.end(), [&](const GraphPass& p) { return p.name == pass; });
+  return fmt::format("{:02}", it - all.begin() + 1);
+}
+
 TEST(Runner, FailureNamesThePassAndTheDump) {
   const GraphPass passes[] = {{"same", same, ""}, {"broken", broken, ""}};
   Context c;
@@ -40,9 +55,9 @@ TEST(Runner, FailureNamesThePassAndTheDump) {
   } catch (const InternalError& e) {
     const std::string text = e.what();
     EXPECT_NE(text.find("pass broken"), std::string::npos) << text;
-    EXPECT_NE(text.find("broken.before.txt"), std::string::npos) << text;
+    EXPECT_NE(text.find("02-broken.before.txt"), std::string::npos) << text;
   }
-  EXPECT_EQ(read_file(c.options.dump_dir / "broken.before.txt"), to_text(relu()));
+  EXPECT_EQ(read_file(c.options.dump_dir / "02-broken.before.txt"), to_text(relu()));
 }
 
 TEST(Runner, DumpsBeforeAndAfterByName) {
@@ -50,9 +65,40 @@ TEST(Runner, DumpsBeforeAndAfterByName) {
   c.options.dump = {"fuse"};
   c.options.dump_dir = fresh_folder("burnish_runner_dump");
   optimize_graph(relu(), c);
-  EXPECT_EQ(read_file(c.options.dump_dir / "fuse.before.txt"), to_text(relu()));
-  EXPECT_NE(read_file(c.options.dump_dir / "fuse.after.txt").find("group"), std::string::npos);
-  EXPECT_FALSE(std::filesystem::exists(c.options.dump_dir / "simplify.before.txt"));
+  EXPECT_EQ(read_file(c.options.dump_dir / (place_of("fuse") + "-fuse.before.txt")), to_text(relu()));
+  EXPECT_NE(read_file(c.options.dump_dir / (place_of("fuse") + "-fuse.after.txt")).find("group"), std::string::npos);
+  EXPECT_EQ(files_in(c.options.dump_dir).size(), 2u);
+}
+
+TEST(Runner, EveryExecutionIsDumpedAndNamesFollowTheOrder) {
+  Context c;
+  c.target = &test::plain_target();
+  c.options.dump = {"all"};
+  c.options.dump_dir = fresh_folder("burnish_runner_dump_all");
+  compile_graph(relu(), c);
+  std::vector<std::string> expected;
+  const auto add = [&](std::string_view pass) {
+    const int place = static_cast<int>(expected.size() / 2) + 1;
+    for (const char* moment : {"after", "before"}) {
+      expected.push_back(fmt::format("{:02}-{}.{}.txt", place, pass, moment));
+    }
+  };
+  for (const GraphPass& p : graph_pipeline()) add(p.name);
+  add("to_program");
+  for (const ProgramPass& p : program_pipeline()) add(p.name);
+  EXPECT_EQ(files_in(c.options.dump_dir), expected);
+}
+
+TEST(Runner, DumpsIntoWhatIsNoFolder) {
+  Context c;
+  c.options.dump = {"fuse"};
+  c.options.dump_dir = "/dev/null";
+  try {
+    optimize_graph(relu(), c);
+    FAIL() << "no error";
+  } catch (const UserError& e) {
+    EXPECT_NE(std::string(e.what()).find("the folder /dev/null"), std::string::npos) << e.what();
+  }
 }
 
 TEST(Runner, StopsAfterAndDisablesByName) {
