@@ -4,7 +4,6 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
 #include <filesystem>
 #include <random>
 
@@ -264,15 +263,17 @@ const Target& plain_target() {
   return target;
 }
 
-void expect_golden(const std::string& name, const std::string& text) {
-  const std::filesystem::path file = std::filesystem::path(BURNISH_TEST_DATA) / "golden" / (name + ".txt");
-  if (std::getenv("BURNISH_UPDATE") != nullptr) {
+bool update_golden = false;
+
+void expect_golden(const std::string& name, const std::string& text, const std::filesystem::path& folder) {
+  const std::filesystem::path file = folder / (name + ".txt");
+  if (update_golden) {
     std::filesystem::create_directories(file.parent_path());
     write_file(file, text);
     return;
   }
-  ASSERT_TRUE(std::filesystem::exists(file)) << file << " is missing: run with BURNISH_UPDATE=1";
-  EXPECT_EQ(read_file(file), text) << "BURNISH_UPDATE=1 rewrites " << file;
+  ASSERT_TRUE(std::filesystem::exists(file)) << file << " is missing: run test_passes --update";
+  EXPECT_EQ(read_file(file), text) << "test_passes --update rewrites " << file;
 }
 
 }  // namespace burnish::test

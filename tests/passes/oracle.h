@@ -1,6 +1,7 @@
 // Runs graphs node by node through the operators' formulas: what every pass has to preserve.
 #pragma once
 
+#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -25,7 +26,9 @@ Graph random_network(uint64_t seed);
 // A target that schedules every group as it stands: loops in the order of the axes.
 const Target& plain_target();
 
-// Compares with tests/passes/golden/<name>.txt; BURNISH_UPDATE=1 writes the file instead.
-void expect_golden(const std::string& name, const std::string& text);
+// Compares with tests/passes/golden/<name>.txt; under --update it writes the file instead.
+extern bool update_golden;
+void expect_golden(const std::string& name, const std::string& text,
+                   const std::filesystem::path& folder = std::filesystem::path(BURNISH_TEST_DATA) / "golden");
 
 }  // namespace burnish::test

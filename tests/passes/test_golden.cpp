@@ -1,5 +1,9 @@
-// Text in, text out, one case a rule. BURNISH_UPDATE=1 rewrites tests/passes/golden.
+// Text in, text out, one case a rule. test_passes --update rewrites tests/passes/golden.
+#include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
+
+#include <filesystem>
+#include <utility>
 
 #include "passes/graph/passes.h"
 #include "passes/oracle.h"
@@ -141,6 +145,21 @@ TEST(Golden, Passes) {
     test::expect_close(test::evaluate_graph(after, inputs), test::evaluate_graph(g, inputs), 1e-5, c.name);
     test::expect_golden(c.name, to_text(g) + "\n-> " + c.name + "\n\n" + to_text(after));
   }
+}
+
+// The flag's own test: a difference fails, and under --update it becomes the expected text.
+TEST(Golden, UpdateRewritesTheExpectedText) {
+  static const std::filesystem::path folder = std::filesystem::path(::testing::TempDir()) / "burnish_golden";
+  std::filesystem::remove_all(folder);
+  const bool asked = std::exchange(test::update_golden, true);
+  test::expect_golden("case", "old\n", folder);
+  test::update_golden = false;
+  EXPECT_NONFATAL_FAILURE(test::expect_golden("case", "new\n", folder), "--update rewrites");
+  test::update_golden = true;
+  test::expect_golden("case", "new\n", folder);
+  test::update_golden = false;
+  test::expect_golden("case", "new\n", folder);
+  test::update_golden = asked;
 }
 
 }  // namespace
