@@ -86,6 +86,10 @@ struct TuneResult {
   int threads = 0;
 };
 
+/// The tasks of a model, heaviest first by multiply-adds: names, sources, weights, sizes of their spaces. Nothing is
+/// measured.
+std::vector<TunedTask> tasks_of(const std::filesystem::path& model, const CompileOptions& options = {});
+
 /// Searches for faster schedules and records what it finds. Schedules are used (by compile with `records`) only when
 /// they won inside the whole model, and none at all unless the model as a whole became faster.
 TuneResult tune(const std::filesystem::path& model, const TuneOptions& options);

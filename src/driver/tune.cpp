@@ -225,6 +225,19 @@ class TuneJob {
 
 }  // namespace
 
+std::vector<TunedTask> tasks_of(const std::filesystem::path& model, const CompileOptions& options) {
+  const ModelTasks m = model_tasks(model, options);
+  std::vector<TunedTask> all;
+  for (const search::Task& t : m.tasks) {
+    search::TaskState s;
+    s.task = &t;
+    s.progress.points = t.space ? size_of(*t.space) : 0;
+    all.push_back(tuned_task(s));
+  }
+  std::ranges::stable_sort(all, std::greater{}, [](const TunedTask& t) { return t.weight * double(t.macs); });
+  return all;
+}
+
 TuneResult tune(const std::filesystem::path& model, const TuneOptions& options) { return TuneJob(model, options).run(); }
 
 }  // namespace burnish

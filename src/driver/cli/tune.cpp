@@ -7,6 +7,7 @@
 #include <charconv>
 #include <csignal>
 #include <cstdio>
+#include <nlohmann/json.hpp>
 
 #include "driver/cli/commands.h"
 #include "driver/cli/tune_view.h"
@@ -20,7 +21,7 @@ struct TuneArgs {
   std::string time, records = "tune.db", tuner = "xgb", tasks, report;
   int64_t trials = 0;
   uint64_t seed = 0;
-  bool resume = false;
+  bool resume = false, list = false, json = false;
 };
 
 std::atomic<int> interrupts{0};
@@ -44,7 +45,26 @@ double parse_time(const std::string& text) {
   return value * scale;
 }
 
+void list_tasks(const TuneArgs& args) {
+  if (!args.json) fmt::print("{:<40} {:>4} {:>12} {:>10} {:>12}  sources\n", "task", "runs", "MACs", "MB", "points");
+  for (const TunedTask& t : tasks_of(args.model.path, compile_options(args.model))) {
+    if (args.json) {
+      const nlohmann::json j = {{"name", t.name}, {"weight", t.weight}, {"macs", t.macs}, {"bytes", t.bytes},
+                                {"points", t.points}, {"sources", t.sources}};
+      fmt::print("{}\n", j.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace));
+      continue;
+    }
+    fmt::print("{:<40} {:>4.0f} {:>12} {:>10.2f} {:>12}  {}\n", t.name, t.weight, t.macs,
+               static_cast<double>(t.bytes) / 1e6, t.points, fmt::join(t.sources, " "));
+  }
+}
+
 void tune_command(const TuneArgs& args) {
+  require_usage(!args.json || args.list, "--json belongs to --list");
+  if (args.list) {
+    list_tasks(args);
+    return;
+  }
   TuneOptions options;
   options.model = compile_options(args.model);
   if (!args.time.empty()) options.seconds = parse_time(args.time);
@@ -90,6 +110,8 @@ void add_tune(CLI::App& app, int& status) {
   command->add_option("--seed", args->seed, "of everything random")->capture_default_str();
   command->add_flag("--resume", args->resume, "go on where a search with the same tuner and seed ended");
   command->add_option("--report", args->report, "an HTML file to write");
+  command->add_flag("--list", args->list, "only list the tasks, with the numbers of points in their spaces");
+  command->add_flag("--json", args->json, "with --list: one JSON object a line");
   command->footer(
       "Ctrl-C ends the search early: what was found is kept and compared. A second Ctrl-C ends it at once.\n"
       "Then: burnish compile MODEL --records tune.db -o model.so");
