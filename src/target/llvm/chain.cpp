@@ -7,11 +7,20 @@
 // (MobileNet's inverted residual: E = relu(1x1), D = relu(depthwise), O = 1x1 + input.)
 #include <algorithm>
 
+#include "target/llvm/draft.h"
+#include "target/llvm/grid.h"
 #include "target/llvm/space.h"
 
 namespace burnish::llvm_target {
 
 namespace {
+
+struct ChainChoice {
+  int64_t rows = 1;                // of the output, a step
+  int64_t strips = 1;              // of rows, a thread
+  std::vector<TileChoice> tiles;   // of every link
+  friend bool operator==(const ChainChoice&, const ChainChoice&) = default;
+};
 
 struct Link {
   Roles roles;
@@ -79,13 +88,22 @@ Layout blocked(const Stage& stage, const Roles& r, int64_t lanes) {
   return layout;
 }
 
-}  // namespace
+// The tiles that each link takes without tuning.
+std::vector<TileChoice> choose_tiles(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
+  std::vector<TileChoice> tiles;
+  for (const Link& l : links) {
+    TileChoice c = choose_tile(s, l.roles, m);
+    c.block = 0;  // rows and panels are the chain's
+    c.share = kShareRows;
+    tiles.push_back(c);
+  }
+  return tiles;
+}
 
-std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, const Machine& m, int64_t rows) {
-  auto links = links_of(inlined, out);
-  if (!links) return std::nullopt;
+Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std::vector<Link>& links,
+                                const ChainChoice& choice, const Machine& m) {
   Schedule s = inlined;
-  const Roles last = links->back().roles;
+  const Roles last = links.back().roles;
   const Stage o = s.group()[out];
   const std::string row_axis = o.axes[last.outer[0]].name;
   const int64_t lanes = lanes_of(m, o.dtype);
@@ -99,24 +117,24 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
   };
   std::vector<Part> parts;
   std::vector<std::string> stage_names, acc_names;
-  for (const Link& l : *links) {
+  for (const Link& l : links) {
     stage_names.push_back(s.group()[l.roles.out].name);
     acc_names.push_back(s.group()[l.roles.acc].name);
   }
-  for (size_t i = 0; i < links->size(); ++i) {
-    Roles r = (*links)[i].roles;
+  for (size_t i = 0; i < links.size(); ++i) {
+    Roles r = links[i].roles;
     r.out = *s.group().named(stage_names[i]);
     r.acc = *s.group().named(acc_names[i]);
-    TileChoice c = choose_tile(s, r, m);
+    const TileChoice& c = choice.tiles[i];
     const Stage stage = s.group()[r.out];
-    const bool inner = i + 1 < links->size();
+    const bool inner = i + 1 < links.size();
     if (inner) s.pack(stage.name, blocked(stage, r, lanes));
-    parts.push_back({make_tile(s, r, c, true), r, c, stage});
-    if (s.failure()) return std::nullopt;
+    parts.push_back({make_tile(s, r, c), r, c, stage});
+    if (s.failure()) return *s.failure();
   }
 
-  auto [strip, in_strip] = s.split_parts(o.name, row_axis, m.threads);
-  auto [step, row] = s.split(o.name, in_strip, rows, Tail::Guard);
+  auto [strip, in_strip] = s.split_parts(o.name, row_axis, m.threads * choice.strips);
+  auto [step, row] = s.split(o.name, in_strip, choice.rows, Tail::Guard);
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& p = parts[i];
     const bool inner = i + 1 < parts.size();
@@ -126,7 +144,7 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
     if (inner && p.roles.broadcast) outside.insert(outside.end(), {axis, p.tiled.loops.panels, p.tiled.loops.tiles});
     if (inner && !p.roles.broadcast) outside.insert(outside.end(), {p.tiled.loops.panels, axis, p.tiled.loops.tiles});
     if (inner) s.compute_at(p.stage.name, o.name, step);
-    if (inner && (*links)[i].window) {
+    if (inner && links[i].window) {
       s.store_at(p.stage.name, o.name, strip);
       s.fold_storage(p.stage.name, axis);
     }
@@ -146,7 +164,7 @@ std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, con
     attach_tile(s, p.tiled, p.roles, p.choice, outside);
   }
   if (m.threads > 1) s.parallel(o.name, strip);
-  if (s.failure()) return std::nullopt;
+  if (s.failure()) return *s.failure();
   return s;
 }
 
@@ -159,25 +177,39 @@ int64_t scratch_bytes(const Function& f) {
   return sum;
 }
 
-std::optional<Schedule> best_chain(const Schedule& inlined, StageId out, const Machine& m) {
-  std::optional<Schedule> best;
+}  // namespace
+
+std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const Machine& m) {
+  const auto links = links_of(inlined, out);
+  if (!links) return nullptr;
+  auto build = [=, links = *links](const ChainChoice& c) -> Result<Schedule> {
+    return chain_schedule(inlined, out, links, c, m);
+  };
+  // More rows a step share more loads of weights, as long as rings and rows stay in the second-level cache.
+  std::optional<ChainChoice> initial;
   for (int64_t rows : {1, 2, 4}) {
-    auto s = chain_schedule(inlined, out, m, rows);
-    if (!s) return best;
+    ChainChoice c{rows, 1, choose_tiles(inlined, *links, m)};
+    auto s = build(c);
+    if (!s) break;
     auto f = lower(*s);
     if (!f) continue;
-    // More rows a step share more loads of weights, as long as rings and rows stay in the second-level cache.
-    if (best && scratch_bytes(*f) > m.l2_bytes / 2) break;
-    best = std::move(s);
+    if (initial && scratch_bytes(*f) > m.l2_bytes / 2) break;
+    initial = std::move(c);
   }
-  return best;
+  if (!initial) return nullptr;
+  auto draft = [](const ChainChoice&) { return 0.0; };
+  auto space = std::make_unique<Grid<ChainChoice>>(*initial, build, draft);
+  return space;
 }
 
 bool chain_pays(const StageGroup& g, const Machine& m) {
   if (g.outputs.size() != 1) return false;
   Schedule inlined(g);
   inline_cheap(inlined);
-  auto s = chain_schedule(inlined, inlined.group().outputs[0], m, 1);
+  const StageId out = inlined.group().outputs[0];
+  const auto links = links_of(inlined, out);
+  if (!links) return false;
+  auto s = chain_schedule(inlined, out, *links, {.tiles = choose_tiles(inlined, *links, m)}, m);
   if (!s) return false;
   auto f = lower(*s);
   if (!f) return false;
@@ -186,7 +218,6 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
     if (stage.kind == StageKind::Constant) weights += points(stage.axes) * size_of(stage.dtype);
   }
   // Small tensors stay in the caches anyway, and whole layers are shared out among threads better than rows.
-  auto links = links_of(inlined, inlined.group().outputs[0]);
   for (size_t i = 0; i + 1 < links->size(); ++i) {
     const Stage& between = inlined.group()[(*links)[i].roles.out];
     if (points(between.axes) * size_of(between.dtype) < m.l2_bytes / 4) return false;

@@ -8,8 +8,6 @@
 
 namespace burnish::llvm_target {
 
-namespace {
-
 // Work of one element: a transcendental function counts like twenty additions.
 int64_t cost(const Expr& e) {
   int64_t sum = 0;
@@ -22,6 +20,8 @@ int64_t cost(const Expr& e) {
   });
   return sum;
 }
+
+namespace {
 
 bool is_output(const StageGroup& g, StageId s) {
   return std::find(g.outputs.begin(), g.outputs.end(), s) != g.outputs.end();

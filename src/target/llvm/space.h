@@ -22,19 +22,32 @@ struct Roles {
   bool broadcast = false;         // an operand does not move with the lanes (conv, matmul); else depthwise, pooling
 };
 
-// The knobs of a register tile.
+// Which loop the threads share.
+enum Share : int64_t { kShareRows, kSharePanels, kShareBoth, kShareNothing };
+// Points whose window leaves the input: guarded where they stand, tiles of their own, or whole tiles apart from the
+// others, so that their guards are decided when compiling.
+enum Edges : int64_t { kEdgesGuarded, kEdgePoints, kEdgeTiles };
+
+// The knobs of a register tile: rows x patch points, each of `vectors` vectors, over the whole reduction.
 struct TileChoice {
-  int64_t rows = 1;              // MR: points of the tile axis in registers
-  int64_t lanes = 16;            // elements of one vector
-  int64_t vectors = 1;           // NV: vectors in registers
-  bool phased = false;           // rows is a multiple of the tile axis' phases: full tiles and a remainder
-  bool panels_outside = false;   // weights outermost: each panel is used for all points before the next
-  bool parallel_panels = false;  // threads own panels instead of rows
+  int64_t rows = 1;       // points of the tile axis in registers
+  int64_t patch = 1;      // points of the axis outside it, in registers with each of them: tiles of several image rows
+  int64_t lanes = 16;     // elements of one vector
+  int64_t vectors = 1;    // vectors in registers; panels of weights are that wide
+  int64_t edges = kEdgePoints;
+  int64_t block = 0;      // this many of the outermost axis pass over all panels together; 0: panels innermost
+  int64_t share = kShareRows;
+  int64_t window = 0;     // reduce loops: 0 the longest innermost, 1 the window inside the channels
+  int64_t unroll = 1;     // of the innermost reduce loop
+  bool phased = false;    // rows is a multiple of the tile axis' phases: full tiles and a remainder
+  friend bool operator==(const TileChoice&, const TileChoice&) = default;
 };
 
-// The loops of a tiled stage, by name; `tiles` and `in_tile` are empty without a tile axis.
+// The loops of a tiled stage, by name; empty where there is none.
 struct TileLoops {
-  std::string panels, tiles, in_tile, vectors, lanes;
+  std::string panels, blocks;
+  std::vector<std::string> outer;  // inside the blocks; the last one steps over patches
+  std::string tiles, in_patch, in_tile, vectors, lanes;
 };
 
 // ---- roles.cpp
@@ -48,37 +61,64 @@ bool reads_pointwise(const Stage& s, StageId from, const Stage& producer);
 bool moves(const Index& i, VarId v);
 
 // ---- inline_stages.cpp
+// Work of one element: a transcendental function counts like twenty additions.
+int64_t cost(const Expr& e);
 // Inlines every stage that costs less to compute again than to store and load.
 void inline_cheap(Schedule& s);
 
 // ---- tile.cpp
-TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m);
+// Reduce loops by name, outermost first.
+std::vector<std::string> reduce_order(const Stage& acc, bool window_inside);
+// Points of the tile axis whose window is inside the input: [first, end). Nothing without padding along it.
+std::optional<std::pair<int64_t, int64_t>> inner_points(const StageGroup& g, const Stage& acc, uint32_t tile);
+// Transposed convolution with stride s divides the tile axis by s: tiles that start at a multiple of it know their
+// phases.
+int64_t phases_of(const Stage& acc, VarId rows);
 // Splits a stage into tiles and computes its reduction in registers; the caller orders the loops outside the tile and
 // then attaches the reduction with `attach_tile`.
 struct Tiled {
   std::string stage, acc;
   TileLoops loops;
 };
-// `at_edges`: points whose window leaves the input become tiles of their own, so that the others need no guards.
-Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c, bool at_edges);
+Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c);
 // Orders the stage's loops: `outside` outermost first, then the tile; the reduction goes into the last of `outside`.
 void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& c, std::vector<std::string> outside);
-// One reduction with its epilogue, threads and order of panels chosen.
+// One reduction with its epilogue, shared among threads.
 void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machine& m);
+
+// ---- tile_space.cpp
+TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m);
+// Why a tile cannot be good: registers, code size, blocks that do not fit the patches.
+Result<> fits(const Schedule& s, const Roles& r, const TileChoice& c, const Machine& m);
+// Null when no such tile lowers. `lanes`: 1 where there are no contiguous ones.
+std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes, const Machine& m);
+
+// ---- elementwise.cpp
+// One stage without a reduction. Null when it does not lower.
+std::unique_ptr<Space> elementwise_space(const Schedule& inlined, const Machine& m);
+// One stage of several.
+void schedule_elementwise(Schedule& s, const std::string& name, const Machine& m);
+
+// ---- rows.cpp
+// Reductions over rows: softmax, norms, means along the contiguous axis. Everything lives inside one row.
+std::unique_ptr<Space> rows_space(const Schedule& inlined, StageId out, bool vectors, const Machine& m);
+// Does the reduction run along what is contiguous in memory?
+bool reduces_contiguous(const StageGroup& g, const Stage& stage);
 
 // ---- chain.cpp
 // Reductions that feed one another row by row (1x1 -> depthwise -> 1x1): one nest, the rows between them in rings.
-// Nothing when the group is no such chain. `rows`: rows of the output a step.
-std::optional<Schedule> chain_schedule(const Schedule& inlined, StageId out, const Machine& m, int64_t rows);
-// The same with as many rows a step as the caches hold.
-std::optional<Schedule> best_chain(const Schedule& inlined, StageId out, const Machine& m);
+// Null when the group is no such chain.
+std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const Machine& m);
 // Is it worth keeping this chain in one nest, by size of caches against the traffic saved?
 bool chain_pays(const StageGroup& g, const Machine& m);
 
 // ---- space.cpp
-// A schedule that lowers, for any group.
+// What may be chosen for a group; null where the only schedule is a plain one. The default point lowers.
+std::unique_ptr<Space> make_space(const StageGroup& g, const Machine& m);
+// A schedule that lowers, for any group: the default point of its space, or a plain nest.
 Schedule default_schedule(const StageGroup& g, const Machine& m);
 
+bool lowers(const Schedule& s);
 inline int64_t lanes_of(const Machine& m, DType t) { return std::max(1, m.vector_bytes / std::max(1, size_of(t))); }
 int64_t points(const std::vector<Axis>& axes);
 std::vector<std::string> names(const std::vector<Axis>& axes, const std::vector<uint32_t>& which);

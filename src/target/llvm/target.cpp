@@ -53,6 +53,7 @@ class LlvmTarget : public Target {
   Schedule default_schedule(const StageGroup& g) const override {
     return llvm_target::default_schedule(g, machine_);
   }
+  std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, machine_); }
   bool prefers_one_nest(const StageGroup& g) const override { return chain_pays(g, machine_); }
   std::string emit(const Program& p, EmitKind kind) const override { return emit_program(p, isa_, kind); }
   std::string build(const Program& p, const std::string& metadata) const override {
