@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "driver/cli/commands.h"
+#include "driver/peak.h"
 
 namespace burnish::cli {
 

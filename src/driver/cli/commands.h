@@ -51,10 +51,6 @@ void set_input(Session& session, const std::string& name, const Array& a);
 Array output_of(Session& session, const TensorInfo& info);
 DType dtype_of(burnish_dtype t);
 
-// Multiply-adds per second of f32 that `threads` threads reach in registers, no more of them than there are CPUs:
-// measured, about 0.1 s.
-double measured_peak(unsigned threads);
-
 // Each adds its subcommand; `status` is what the process returns.
 void add_inspect(CLI::App& app, int& status);
 void add_compile(CLI::App& app, int& status);

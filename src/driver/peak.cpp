@@ -1,0 +1,118 @@
+// Independent FMAs in registers, nothing else; and sums over more memory than the caches hold.
+#include "driver/peak.h"
+
+#include <sched.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <barrier>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <vector>
+
+namespace burnish {
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+// Threads that take turns on a CPU would each be measured in their own turn, and counted as if at once.
+unsigned at_once(unsigned threads) {
+  cpu_set_t cpus;
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) threads = std::min<unsigned>(threads, CPU_COUNT(&cpus));
+  return std::max(1u, threads);
+}
+
+// `accumulators` independent chains of 16 lanes hide the latency; the compiler picks the machine's vectors.
+using Lanes = float __attribute__((vector_size(64)));
+constexpr int accumulators = 12, rounds = 2000;
+
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "arch=haswell", "default")))
+#endif
+float fma_rounds(float seed) {
+  Lanes acc[accumulators];
+  for (int i = 0; i < accumulators; ++i) acc[i] = Lanes{} + seed * static_cast<float>(i);
+  const Lanes a = Lanes{} + 0.999f, b = Lanes{} + 0.001f;
+  for (int r = 0; r < rounds; ++r) {
+    for (int i = 0; i < accumulators; ++i) acc[i] = acc[i] * a + b;
+  }
+  Lanes sum = acc[0];
+  for (int i = 1; i < accumulators; ++i) sum += acc[i];
+  return sum[0];
+}
+
+double best_rate() {
+  double best = 0;
+  volatile float sink = 1;
+  const auto start = Clock::now();
+  while (since(start) < 0.1) {
+    const auto before = Clock::now();
+    sink = fma_rounds(sink);
+    best = std::max(best, 16.0 * accumulators * rounds / since(before));
+  }
+  return best;
+}
+
+using Words = uint64_t __attribute__((vector_size(64)));
+
+#if defined(__x86_64__)
+__attribute__((target_clones("avx512f", "arch=haswell", "default")))
+#endif
+uint64_t sum_of(const Words* words, size_t count) {
+  Words sum[4] = {};
+  for (size_t i = 0; i + 4 <= count; i += 4) {
+    for (size_t k = 0; k < 4; ++k) sum[k] += words[i + k];
+  }
+  const Words all = sum[0] + sum[1] + sum[2] + sum[3];
+  return all[0] + all[7];
+}
+
+// Four times the last cache, which serves nearly nothing then.
+size_t bytes_beyond_caches() {
+  const long cache = ::sysconf(_SC_LEVEL3_CACHE_SIZE);
+  return std::clamp(size_t(std::max(0L, cache)) * 4, size_t{128} << 20, size_t{512} << 20);
+}
+
+}  // namespace
+
+double measured_peak(unsigned threads) {
+  std::vector<double> rates(at_once(threads));
+  std::vector<std::thread> others;
+  for (unsigned t = 1; t < rates.size(); ++t) others.emplace_back([&rates, t] { rates[t] = best_rate(); });
+  rates[0] = best_rate();
+  for (std::thread& t : others) t.join();
+  double sum = 0;
+  for (double r : rates) sum += r;
+  return sum;
+}
+
+double measured_bandwidth(unsigned threads) {
+  threads = at_once(threads);
+  const size_t each = bytes_beyond_caches() / threads / sizeof(Words);
+  constexpr int passes = 6;
+  std::vector<Words> memory(each * threads, Words{} + 1);
+  std::barrier meeting(static_cast<std::ptrdiff_t>(threads));
+  double best = 0;
+  const auto work = [&](unsigned t) {
+    for (int pass = 0; pass < passes; ++pass) {
+      meeting.arrive_and_wait();
+      const auto start = Clock::now();
+      volatile uint64_t sink = sum_of(memory.data() + each * t, each);
+      static_cast<void>(sink);
+      meeting.arrive_and_wait();  // all of them: the slowest thread counts
+      if (t == 0) best = std::max(best, double(each * threads * sizeof(Words)) / since(start));
+    }
+  };
+  std::vector<std::thread> others;
+  for (unsigned t = 1; t < threads; ++t) others.emplace_back(work, t);
+  work(0);
+  for (std::thread& t : others) t.join();
+  return best;
+}
+
+}  // namespace burnish
