@@ -102,12 +102,36 @@ def test_unsupported_operators_are_all_listed(here):
     assert "Frob" in message and "Nicate" in message
 
 
+def test_a_model_with_open_sizes(here):
+    done = burnish("inspect", "m.onnx", "--shape", "x=2x3")
+    assert "x f32 2x3" in done.stdout and "matmul" in done.stdout and "multiply-adds a run" in done.stdout
+    nodes = [helper.make_node("Relu", ["x"], ["h"]), helper.make_node("Neg", ["h"], ["y"])]
+    save("open.onnx", nodes, [tensor("x", ["n", 3, "height"])], [tensor("y", ["n", 3, "height"])])
+    done = burnish("inspect", "open.onnx")
+    assert "input   x f32 [n, 3, height]" in done.stdout and "output  y f32 [n, 3, height]" in done.stdout
+    assert "1  Relu" in done.stdout and "--shape x=1x3x320" in done.stdout
+    save("u.onnx", [*nodes, helper.make_node("Frob", ["h"], ["z"], name="f1")], [tensor("x", ["n", 3, "height"])],
+         [tensor("z", None)])
+    assert "f1" in burnish("inspect", "u.onnx", status=3).stderr
+
+
+def test_unsupported_operators_go_before_errors(here):
+    w = numpy_helper.from_array(np.ones((5, 5), np.float32), "w")
+    save("u.onnx", [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Frob", ["h"], ["y"], name="f1")],
+         [tensor("x", [2, 3])], [tensor("y", None)], [w])
+    for command in (["inspect", "u.onnx"], ["compile", "u.onnx", "-o", "u.so"]):
+        message = burnish(*command, status=3).stderr
+        assert "Frob" in message and "f1" in message
+
+
 def test_what_cannot_be_written_leaves_nothing(here, library):
     compile = ["compile", "m.onnx", "--shape", "x=2x3", "-o"]
     burnish(*compile, "/dev/full", status=1)
-    burnish(*compile, "nowhere/m.so", status=1)
     (here / "folder").mkdir()
-    burnish(*compile, "folder", status=1)
+    for place, reason in {"nowhere/m.so": "No such file", "folder": "it is a folder", "folder/": "it is a folder",
+                          "m.onnx/m.so": "Not a directory"}.items():
+        # Found before the model is read: it is not there.
+        assert reason in burnish("compile", "missing.onnx", "-o", place, status=1).stderr
     before = library.read_bytes()
     done = burnish(*compile, "m.so", status=1, preexec_fn=_small_files)  # an error, not the death of SIGXFSZ
     assert "File too large" in done.stderr
@@ -210,6 +234,68 @@ def test_pictures(here, picture_net):
     burnish("run", picture_net, "--input", "x=a b:c.png:sepia=1", status=1)
 
 
+def planes_of(folder, file, height, width):
+    """The planes that the command makes of a picture."""
+    save(folder / "i.onnx", [helper.make_node("Identity", ["x"], ["y"])], [tensor("x", [1, 3, height, width])],
+         [tensor("y", [1, 3, height, width])])
+    burnish("run", folder / "i.onnx", "--input", f"x={file}", "--output", folder / "o.npz")
+    return np.load(folder / "o.npz")["y"][0]
+
+
+@pytest.mark.parametrize("size", [(40, 50), (20, 25), (7, 100), (3, 2), (61, 83)])
+def test_resized_pictures(here, size):
+    from PIL import Image
+
+    print("seed 3")
+    pixels = np.random.default_rng(3).integers(0, 256, (40, 50, 3), np.uint8)
+    png(here / "p.png", pixels)
+    expected = [np.asarray(Image.fromarray(pixels[..., c].astype(np.float32)).resize(size[::-1], Image.BILINEAR))
+                for c in range(3)]
+    np.testing.assert_allclose(planes_of(here, "p.png", *size), expected, atol=2e-3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_pictures_that_were_taken_sideways(here, orientation, order):
+    from PIL import Image, ImageOps
+
+    exif = Image.Exif()
+    exif.endian = order
+    exif[0x010F] = "a maker"
+    exif[0x0112] = orientation
+    blocks = np.kron(np.uint8([[0, 60, 120], [180, 210, 250]]), np.ones((16, 16), np.uint8))
+    Image.fromarray(np.stack([blocks, blocks // 2, 255 - blocks], -1)).save("p.jpg", exif=exif, quality=95)
+    with Image.open("p.jpg") as picture:
+        upright = np.asarray(ImageOps.exif_transpose(picture)).transpose(2, 0, 1)
+    np.testing.assert_allclose(planes_of(here, "p.jpg", *upright.shape[1:]), upright, atol=2)
+
+
+def test_pictures_with_damaged_exif(here):
+    import struct
+
+    from PIL import Image
+
+    Image.new("RGB", (16, 16), (200, 100, 50)).save("p.jpg", quality=95)
+    plain = (here / "p.jpg").read_bytes()
+    wrong = [b"", b"II", b"II*\0", b"II*\0\xff\xff\xff\xff", b"II*\0\x08\0\0\0\xff\xff" + b"\x12\x01\x03\0" * 9,
+             b"MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03\0\0\0\x01\0\x63\0\0"]
+    for tiff in wrong:
+        body = b"Exif\0\0" + tiff
+        (here / "e.jpg").write_bytes(plain[:2] + b"\xff\xe1" + struct.pack(">H", len(body) + 2) + body + plain[2:])
+        np.testing.assert_allclose(planes_of(here, "e.jpg", 1, 1).ravel(), [200, 100, 50], atol=3)
+
+
+def test_cmyk_pictures(here):
+    from PIL import Image
+
+    inks = np.kron(np.random.default_rng(5).integers(0, 256, (2, 3, 4), np.uint8), np.ones((16, 16, 1), np.uint8))
+    Image.fromarray(inks, "CMYK").save("p.jpg", quality=100, subsampling=0)
+    with Image.open("p.jpg") as picture:
+        assert picture.mode == "CMYK"
+        expected = np.asarray(picture.convert("RGB")).transpose(2, 0, 1)
+    np.testing.assert_allclose(planes_of(here, "p.jpg", 32, 48), expected, atol=2)
+
+
 def test_a_jpeg_that_claims_to_be_huge(here, picture_net):
     # Start, a frame header of 65500x65500 pixels in three components, and nothing behind: no 12 GB are taken for it.
     header = bytes.fromhex("ffd8 ffc0 0011 08 ffdc ffdc 03 01 11 00 02 11 00 03 11 00 ffda 000c 03 01 00 02 00 03 00 00 3f 00")
@@ -234,6 +320,29 @@ def test_libraries_for_another_cpu(here, target, lacks, message):
         pytest.skip("this machine can run it")
     burnish("compile", "m.onnx", "--shape", "x=2x3", "--target", target, "-o", "m.so")
     assert message in burnish("run", "m.so", "--input", "x=random", status=3).stderr
+
+
+def test_libraries_where_models_belong(library):
+    for command in (["inspect"], ["verify"], ["lower"], ["compile", "-o", "n.so"]):
+        assert "give the model" in burnish(*command, library, status=1).stderr
+
+
+def test_no_folder_for_temporary_files(here):
+    for args in (["compile", "m.onnx", "-o", "m.so"], ["lower", "m.onnx", "--pass", "fuse"]):
+        message = burnish(*args, status=1, env={"TMPDIR": "/nowhere"}).stderr
+        assert "set TMPDIR" in message and "filesystem" not in message
+
+
+def test_dumps(here):
+    burnish("compile", "m.onnx", "-o", "m.so", "--dump", "all", "dumps")
+    names = sorted(os.listdir("dumps"))
+    assert names[0] == "01-fold_constants.after.txt" and "04-fold_constants.before.txt" in names
+    message = burnish("compile", "m.onnx", "-o", "m.so", "--dump", "all", "/dev/full", status=1).stderr
+    assert "cannot make the folder /dev/full" in message and "filesystem" not in message
+    heads = [line for line in burnish("lower", "m.onnx", "--pass", "fold_constants").stdout.splitlines()
+             if line.startswith("# ")]
+    assert heads == ["# 01-fold_constants.before", "# 01-fold_constants.after",
+                     "# 04-fold_constants.before", "# 04-fold_constants.after"]
 
 
 def test_names_and_places(here):

@@ -35,10 +35,10 @@ void require_writable(const std::filesystem::path& path) {
   const bool exists = ::stat(path.c_str(), &info) == 0;
   require(!(exists && S_ISDIR(info.st_mode)) && path.has_filename(), "cannot write {}: it is a folder; name a file in it",
           path.string());
-  const std::filesystem::path folder = path.has_parent_path() ? path.parent_path() : ".";
+  const std::filesystem::path folder = (path.has_parent_path() ? path.parent_path() : ".") / ".";
   const bool replaced = !exists || S_ISREG(info.st_mode);  // a device or pipe is written to
   require(::access(replaced ? folder.c_str() : path.c_str(), W_OK) == 0, "cannot write {}: {}{}", path.string(),
-          replaced ? folder.string() + ": " : "", std::strerror(errno));
+          replaced ? folder.parent_path().string() + ": " : "", std::strerror(errno));
 }
 
 bool is_text(const std::string& kind) { return kind != "so" && kind != "obj"; }

@@ -9,14 +9,13 @@
 #include <llvm/Target/TargetOptions.h>
 #include <lld/Common/Driver.h>
 
-#include <unistd.h>
-
-#include <filesystem>
 #include <mutex>
 #include <shared_mutex>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/hold_signals.h"
+#include "base/temporary_folder.h"
 #include "base/text.h"
 
 LLD_HAS_DRIVER(elf)
@@ -38,27 +37,6 @@ void set_options() {
   check(it != options.end(), "this LLVM has no option disable-lsr");
   static_cast<llvm::cl::opt<bool>*>(it->second)->setValue(true);
 }
-
-// A folder that is removed with what is in it.
-class TemporaryFolder {
- public:
-  TemporaryFolder() {
-    std::string name = (std::filesystem::temp_directory_path() / "burnish-XXXXXX").string();
-    require(mkdtemp(name.data()) != nullptr, "cannot make a temporary folder {}: is the disk full?", name);
-    path_ = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-  std::string file(std::string_view name) const { return (path_ / name).string(); }
-
- private:
-  HoldSignals held_;
-  std::filesystem::path path_;
-};
 
 }  // namespace
 
@@ -110,12 +88,14 @@ std::string emit_module(llvm::Module& m, llvm::TargetMachine& tm, EmitKind kind)
 }
 
 std::string link_library(const std::vector<std::string>& objects, const Isa& isa) {
-  TemporaryFolder folder;
-  std::string output = folder.file("model.so");
+  const HoldSignals held;
+  const TemporaryFolder folder;
+  const auto file = [&](std::string_view name) { return (folder.path / name).string(); };
+  std::string output = file("model.so");
   std::vector<std::string> args = {"ld.lld", "-shared", "-o", output, "--hash-style=gnu", "-z", "now", "-z", "defs",
                                    "-z", "noexecstack", "--build-id=none", "--threads=1"};
   for (size_t i = 0; i < objects.size(); ++i) {
-    std::string name = folder.file(fmt::format("{}.o", i));
+    std::string name = file(fmt::format("{}.o", i));
     write_file(name, objects[i]);
     args.push_back(name);
   }
