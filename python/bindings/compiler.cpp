@@ -30,6 +30,7 @@ Compiled compile_file(const Path& model, const Shapes& shapes, const std::string
   options.target = target;
   options.threads = threads;
   options.reference = reference;
+  options.python_messages = true;
   nb::gil_scoped_release released;
   return {compile(model, options)};
 }
@@ -37,6 +38,7 @@ Compiled compile_file(const Path& model, const Shapes& shapes, const std::string
 ModelSummary inspect_file(const Path& model, const Shapes& shapes) {
   CompileOptions options;
   options.shapes = shapes;
+  options.python_messages = true;
   nb::gil_scoped_release released;
   return inspect(model, options);
 }
@@ -53,12 +55,26 @@ nb::object emitted(const Compiled& compiled, const std::string& kind) {
   return nb::str(text.data(), text.size());
 }
 
+nb::object shape_of(const ModelSummary::Port& port) {
+  if (!port.has_shape) return nb::none();
+  nb::list shape;
+  for (size_t i = 0; i < port.shape.size(); ++i) {
+    if (port.shape[i] >= 0) {
+      shape.append(port.shape[i]);
+    } else {
+      shape.append(nb::str(port.dims[i].data(), port.dims[i].size()));
+    }
+  }
+  return shape;
+}
+
 void bind_summaries(nb::module_& module) {
   nb::class_<ModelSummary> summary(module, "ModelSummary", "What a model is made of.");
   nb::class_<ModelSummary::Port>(summary, "Port", "An input or output.")
       .def_ro("name", &ModelSummary::Port::name)
       .def_ro("dtype", &ModelSummary::Port::dtype)
-      .def_ro("shape", &ModelSummary::Port::shape);
+      .def_prop_ro("shape", &shape_of, nb::sig("def shape(self) -> list[int | str] | None"),
+                   "Sizes; those that are open by their names, or '?'. None where not even their number is known.");
   summary.def_ro("inputs", &ModelSummary::inputs)
       .def_ro("outputs", &ModelSummary::outputs)
       .def_prop_ro("operators", [](const ModelSummary& self) {
@@ -67,7 +83,9 @@ void bind_summaries(nb::module_& module) {
         return counts;
       }, nb::sig("def operators(self) -> dict[str, int]"))
       .def_ro("parameters", &ModelSummary::parameters, "Elements of all constants.")
-      .def_ro("macs", &ModelSummary::macs, "Multiply-accumulates of one run.");
+      .def_prop_ro("macs", [](const ModelSummary& self) {
+        return self.open ? nb::object(nb::none()) : nb::object(nb::int_(self.macs));
+      }, nb::sig("def macs(self) -> int | None"), "Multiply-accumulates of one run; None when sizes are open.");
 
   nb::class_<TaskSummary>(module, "Task", "A fused group of the model: what runs as one kernel.")
       .def_ro("name", &TaskSummary::name)
@@ -118,5 +136,7 @@ NB_MODULE(_compiler, module) {
   module.def("inspect", &inspect_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(),
              nb::sig("def inspect(model: str | os.PathLike, *, "
                      "shapes: typing.Mapping[str, typing.Sequence[int]] = {}) -> ModelSummary"),
-             "Says what a model is made of, without compiling it.");
+             "Says what a model is made of, without compiling it. Where sizes are open and shapes does not give them, "
+             "operators are the model's own nodes by their own names, and macs is None. Raises Unsupported, which lists "
+             "every operator that is missing.");
 }

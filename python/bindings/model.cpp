@@ -7,6 +7,7 @@
 #include <nanobind/stl/vector.h>
 
 #include <filesystem>
+#include <fstream>
 
 namespace burnish::python {
 namespace {
@@ -30,6 +31,12 @@ nb::tuple shape_tuple(const std::vector<int64_t>& shape) {
   return nb::tuple(list);
 }
 
+// An ONNX file begins with its first field, the format's version.
+bool may_be_onnx(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  return file.get() == 0x08;
+}
+
 std::string repr(const TensorInfo& info) {
   std::string text = "TensorInfo(name='" + info.name + "', shape=(";
   for (int64_t size : info.shape) text += std::to_string(size) + ", ";
@@ -43,7 +50,12 @@ std::string repr(const TensorInfo& info) {
 Model::Model(const std::string& path) {
   nb::gil_scoped_release released;
   burnish_model* model = nullptr;
-  check(burnish_model_load(path.c_str(), nullptr, &model));
+  const burnish_status status = burnish_model_load(path.c_str(), nullptr, &model);
+  if (status == BURNISH_ERROR_USER && may_be_onnx(path)) {
+    throw UserError(std::string(burnish_last_error()) + "; if it is a model, compile it first: burnish.compile(\"" + path +
+                    "\").export(\"model.so\")");
+  }
+  check(status);
   handle_.reset(model);
 }
 
@@ -94,9 +106,9 @@ void bind_model(nb::module_& module) {
       .def("__repr__", &repr);
 
   nb::class_<Model>(module, "Model", "A compiled network, which any number of sessions may run.")
+      .def(nb::init<nb::bytes>(), "library"_a, "Loads a library from memory.")  // first: paths may be bytes, too
       .def("__init__", [](Model* self, const std::filesystem::path& path) { new (self) Model(path.string()); },
            "path"_a, "Loads a library. It is checked before any of its code is mapped.")
-      .def(nb::init<nb::bytes>(), "library"_a, "Loads a library from memory.")
       .def_prop_ro("inputs", &Model::inputs)
       .def_prop_ro("outputs", &Model::outputs)
       .def_prop_ro("metadata", [](const Model& model) { return std::string(model.info().metadata); },

@@ -147,6 +147,12 @@ void bind_session(nb::module_& module) {
              new (self) InferenceSession(model, threads, pin, pool);
            },
            "model"_a, nb::kw_only(), "threads"_a = 0, "pin"_a = false, "pool"_a.none() = nb::none())
+      // Before the path, which may be bytes, too.
+      .def("__init__",
+           [](InferenceSession* self, nb::bytes library, uint32_t threads, bool pin, const ThreadPool* pool) {
+             new (self) InferenceSession(Model(library), threads, pin, pool);
+           },
+           "library"_a, nb::kw_only(), "threads"_a = 0, "pin"_a = false, "pool"_a.none() = nb::none())
       .def("__init__",
            [](InferenceSession* self, const Path& path, uint32_t threads, bool pin, const ThreadPool* pool) {
              new (self) InferenceSession(Model(path.string()), threads, pin, pool);
@@ -154,11 +160,6 @@ void bind_session(nb::module_& module) {
            "path"_a, nb::kw_only(), "threads"_a = 0, "pin"_a = false, "pool"_a.none() = nb::none(),
            "Loads the library at path. threads counts the calling thread; 0 stands for all CPUs that this process may "
            "use. pin keeps each worker on one CPU. With pool, the session has no threads of its own.")
-      .def("__init__",
-           [](InferenceSession* self, nb::bytes library, uint32_t threads, bool pin, const ThreadPool* pool) {
-             new (self) InferenceSession(Model(library), threads, pin, pool);
-           },
-           "library"_a, nb::kw_only(), "threads"_a = 0, "pin"_a = false, "pool"_a.none() = nb::none())
       .def("run", &InferenceSession::run, "output_names"_a.none(), "feeds"_a,
            nb::sig("def run(self, output_names: typing.Sequence[str] | None, "
                    "feeds: typing.Mapping[str, typing.Any]) -> list[numpy.ndarray]"),

@@ -93,6 +93,19 @@ nb::object prepared(nb::handle value, bool& bfloat16) {
   return array;
 }
 
+// When an array's own __dlpack__ fails, its exception is what the user has to see; the cast above swallowed it.
+void raise_cause(const char* name, nb::handle value) {
+  if (is_numpy(value) || !nb::hasattr(value, "__dlpack__")) return;
+  try {
+    value.attr("__dlpack__")();
+  } catch (nb::python_error& error) {
+    if (!error.matches(PyExc_Exception)) throw;  // Ctrl-C
+    const nb::object type = nb::module_::import_("burnish._core").attr("UserError");
+    nb::raise_from(error, type.ptr(), "input %s: its __dlpack__ failed", name);
+    throw nb::python_error();
+  }
+}
+
 }  // namespace
 
 burnish_tensor Feed::tensor() const {
@@ -110,6 +123,7 @@ Feed feed_of(const char* name, nb::handle value) {
   nb::object source = prepared(value, bfloat16);
   Feed feed;
   if (!nb::try_cast(source, feed.array)) {
+    raise_cause(name, value);
     std::string got = nb::cast<std::string>(nb::str(value.type().attr("__name__")));
     if (nb::hasattr(value, "dtype")) {
       const nb::object dtype = value.attr("dtype");

@@ -113,9 +113,17 @@ def test_inspect(dense):
     assert summary.operators["matmul"] == 1 and summary.operators["relu"] == 1
 
 
+def test_inspect_with_open_sizes(tmp_path):
+    path = saved(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], [("x", ["n", 3, "width"])],
+                 [("y", ["n", 3, None])])
+    summary = burnish.inspect(path)
+    assert [port.shape for port in summary.inputs + summary.outputs] == [["n", 3, "width"], ["n", 3, "?"]]
+    assert summary.operators == {"Relu": 1} and summary.macs is None
+
+
 def test_a_dimension_without_a_size(tmp_path):
     path = saved(tmp_path / "m.onnx", [helper.make_node("Relu", ["x"], ["y"])], [("x", [3, "width"])], [("y", None)])
-    with pytest.raises(burnish.UserError, match=r"axis 1 \(width\) of input 'x'.*--shape x=3x"):
+    with pytest.raises(burnish.UserError, match=r"axis 1 \(width\) of input 'x'.*shapes={\"x\": \(3, "):
         burnish.compile(path)
 
 
@@ -133,6 +141,22 @@ def test_a_target_that_does_not_exist(dense):
         burnish.compile(dense[0], shapes={"x": (4, 5)}, target="abacus")
     with pytest.raises(burnish.UserError, match="z80"):
         burnish.compile(dense[0], shapes={"x": (4, 5)}, target="llvm:cpu=z80")
+
+
+@pytest.mark.parametrize("threads", [-3, 10**6])
+def test_numbers_of_threads_that_no_code_is_laid_out_for(dense, threads):
+    with pytest.raises(burnish.UserError, match=f"threads is {threads}"):
+        burnish.compile(dense[0], shapes={"x": (4, 5)}, threads=threads)
+
+
+def test_models_and_libraries_are_told_apart(dense, tmp_path):
+    with pytest.raises(burnish.UserError, match="compile it first"):
+        burnish.InferenceSession(dense[0])
+    library = tmp_path / "m.so"
+    burnish.compile(dense[0], shapes={"x": (4, 5)}).export(library)
+    for function in (burnish.compile, burnish.inspect):
+        with pytest.raises(burnish.UserError, match="is a compiled library.*give the model"):
+            function(library)
 
 
 def test_all_unknown_operators_at_once(tmp_path):

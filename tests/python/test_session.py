@@ -143,6 +143,17 @@ def test_wrong_feeds_say_what_was_expected(session, feeds, message):
     np.testing.assert_array_equal(session.run(["y"], {"x": X, "n": N})[0], 2 * X + 1)
 
 
+class Broken(Dlpack):
+    def __dlpack__(self, **options):
+        raise ZeroDivisionError("no memory of it")
+
+
+def test_what_goes_wrong_inside_dlpack_is_the_cause(session):
+    with pytest.raises(burnish.UserError, match="input x.*__dlpack__") as caught:
+        session.run(None, {"x": Broken(X), "n": N})
+    assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
 def test_wrong_output_name(session):
     with pytest.raises(burnish.UserError, match=r"no output 'q'; the outputs are y \(float32 2x3\), m \(int64 4\)"):
         session.run(["q"], {"x": X, "n": N})
@@ -170,6 +181,13 @@ def test_sessions_share_a_pool(affine):
 def test_missing_file(tmp_path):
     with pytest.raises(burnish.UserError, match="nowhere.so"):
         burnish.InferenceSession(tmp_path / "nowhere.so")
+
+
+def test_bytes_are_a_library_and_no_path():
+    for make in (burnish.Model, burnish.InferenceSession):
+        with pytest.raises(burnish.UserError) as caught:
+            make(b"abc")
+        assert "abc" not in str(caught.value) and "No such file" not in str(caught.value)
 
 
 def test_flipped_byte(affine):
