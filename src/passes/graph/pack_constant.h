@@ -1,14 +1,4 @@
-// The bytes of a constant in the layout that a schedule wants.
+// Packing is te's: measuring packs constants, too.
 #pragma once
 
-#include <memory>
-#include <vector>
-
-#include "te/evaluate.h"
-
-namespace burnish {
-
-// Unused elements (padding) are zero.
-std::shared_ptr<const std::vector<std::byte>> pack_constant(const Tensor& t, const Layout& layout);
-
-}  // namespace burnish
+#include "te/pack_constant.h"

@@ -1,4 +1,4 @@
-#include "passes/graph/pack_constant.h"
+#include "te/pack_constant.h"
 
 #include <cstring>
 
