@@ -1,0 +1,17 @@
+// From a schedule to a library that runs one kernel, with every parameter of the kernel, constants too, as an input or
+// output: the runner decides where they lie.
+#pragma once
+
+#include "search/measure/messages.h"
+#include "target/target.h"
+
+namespace burnish::search {
+
+// The loops as written, with vectors along the contiguous axis and threads over the outermost one where that is
+// possible: right by its simplicity. What candidates are compared with.
+Schedule plain_schedule(const StageGroup& g, const Machine& m);
+
+// A refusal is the schedule's fault. Exceptions: those of code generation.
+Result<Built> build_kernel(const Schedule& s, const Target& t);
+
+}  // namespace burnish::search

@@ -1,0 +1,119 @@
+// Measuring on this machine: all candidates of a batch are compiled, by several processes; then they are run one after
+// the other by one process, while nothing else works.
+#include <burnish/runtime.h>
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <map>
+
+#include "base/error.h"
+#include "search/measure/crew.h"
+#include "search/measurer.h"
+
+namespace burnish::search {
+
+namespace {
+
+Setup setup_of(const MeasureOptions& o, std::string target, int threads, int64_t l2_bytes) {
+  return {.role = Role::Runner, .target = std::move(target), .threads = threads, .memory_bytes = o.memory_bytes,
+          .l2_bytes = l2_bytes, .min_time = o.min_time, .min_repeats = o.min_repeats, .cold_weights = o.cold_weights};
+}
+
+class LocalMeasurer : public Measurer {
+ public:
+  LocalMeasurer(const Target& target, const MeasureOptions& o)
+      : recruiter_(find_worker(o.worker)),
+        setup_(setup_of(o, target.text(), target.machine().threads, target.machine().l2_bytes)),
+        builders_(recruiter_, setup_, builders(o), o.build_timeout),
+        runner_((recruiter_.prepare(static_cast<size_t>(builders(o)) + 2), recruiter_), setup_, o.run_timeout) {}
+
+  std::vector<Outcome> measure(std::span<const Candidate> candidates) override {
+    std::vector<Outcome> outcomes(candidates.size());
+    std::vector<BuildReply> built = build(candidates);
+    for (size_t i = 0; i < candidates.size(); ++i) {
+      Outcome& o = outcomes[i];
+      o.status = built[i].status;
+      o.message = std::move(built[i].message);
+      o.build_seconds = built[i].seconds;
+      if (o.status == Status::Ok) run(candidates[i], std::move(built[i].built), o);
+    }
+    recruiter_.prepare(1);  // now, when it disturbs nobody
+    return outcomes;
+  }
+
+ private:
+  struct Reference {
+    Built built;
+    std::string why_not;
+  };
+
+  static int builders(const MeasureOptions& o) {
+    return o.builders > 0 ? o.builders : static_cast<int>(burnish_cpu_count());
+  }
+
+  // The candidates, and references of their tasks that are not there yet.
+  std::vector<BuildReply> build(std::span<const Candidate> candidates) {
+    std::vector<BuildJob> jobs;
+    std::vector<const Task*> references;
+    for (const Candidate& c : candidates) {
+      if (!(c.check || c.check_below > 0) || references_.count(c.task->hash)) continue;
+      references_[c.task->hash] = {};
+      references.push_back(c.task);
+      jobs.push_back({&c.task->hash, &c.task->workload, nullptr});
+    }
+    for (const Candidate& c : candidates) jobs.push_back({&c.task->hash, &c.task->workload, &c.trace});
+    std::vector<BuildReply> replies = builders_.build(jobs);
+    for (size_t i = 0; i < references.size(); ++i) {
+      Reference& r = references_[references[i]->hash];
+      r.built = std::move(replies[i].built);
+      if (replies[i].status == Status::Ok) continue;
+      r.built = {};
+      r.why_not = fmt::format("the reference of {} could not be built: {}", references[i]->name, replies[i].message);
+    }
+    replies.erase(replies.begin(), replies.begin() + static_cast<std::ptrdiff_t>(references.size()));
+    return replies;
+  }
+
+  void run(const Candidate& c, Built built, Outcome& o) {
+    RunRequest r{.hash = c.task->hash, .candidate = std::move(built), .reference = {}, .check = c.check,
+                 .check_below = c.check_below};
+    const auto it = references_.find(c.task->hash);
+    if (it != references_.end()) {
+      r.reference = it->second.built;
+      o.message = it->second.why_not;
+    }
+    const auto start = Clock::now();
+    RunReply reply = runner_.run(r);
+    o.measure_seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    o.status = reply.status;
+    if (!reply.message.empty()) o.message = std::move(reply.message);
+    o.timing = reply.timing;
+    o.checked = reply.checked;
+    o.probe_seconds = reply.probe_seconds;
+  }
+
+  Recruiter recruiter_;
+  Setup setup_;
+  BuilderCrew builders_;
+  RunnerClient runner_;
+  std::map<std::string, Reference> references_;  // by hash of the workload
+};
+
+}  // namespace
+
+std::unique_ptr<Measurer> local_measurer(std::shared_ptr<const Target> target, const MeasureOptions& options) {
+  return std::make_unique<LocalMeasurer>(*target, options);
+}
+
+Result<Comparison> compare_libraries(const std::vector<std::string>& paths, int threads, double seconds, bool steps,
+                                     const MeasureOptions& options) {
+  Recruiter recruiter(find_worker(options.worker));
+  // Loading and the first runs of large models take longer than a kernel.
+  const double timeout = seconds + std::max(60.0, 4 * options.run_timeout);
+  RunnerClient runner(recruiter, setup_of(options, {}, threads, 0), options.run_timeout);
+  CompareReply reply = runner.compare({.paths = paths, .threads = threads, .seconds = seconds, .steps = steps}, timeout);
+  if (!reply.failure.empty()) return Reason{std::move(reply.failure)};
+  return std::move(reply.comparison);
+}
+
+}  // namespace burnish::search

@@ -1,0 +1,101 @@
+// Whole libraries in turns, so that what disturbs the machine disturbs them alike.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include "base/error.h"
+#include "expr/dtype.h"
+#include "search/worker/kernel_library.h"
+#include "search/worker/values.h"
+#include "search/worker/worker.h"
+
+namespace burnish::search {
+
+namespace {
+
+constexpr int least_rounds = 3;
+
+struct Contestant {
+  Handle<burnish_model> model;
+  Handle<burnish_session> session;
+  std::vector<std::vector<double>> steps;  // by step: seconds of every run
+  std::vector<double> runs;
+  std::vector<uint64_t> last;
+
+  void run(bool with_steps, bool counts) {
+    const auto start = std::chrono::steady_clock::now();
+    succeed(with_steps ? burnish_session_profile(session.get(), last.data(), static_cast<uint32_t>(last.size()), nullptr)
+                       : burnish_session_run(session.get()));
+    const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+    if (!counts) return;
+    runs.push_back(seconds);
+    for (size_t i = 0; with_steps && i < last.size(); ++i) steps[i].push_back(static_cast<double>(last[i]) * 1e-9);
+  }
+};
+
+void fill_inputs(Contestant& c) {
+  burnish_model_info info{};
+  info.struct_size = sizeof info;
+  succeed(burnish_model_get_info(c.model.get(), &info));
+  for (uint32_t i = 0; i < info.inputs; ++i) {
+    burnish_tensor_info t{};
+    succeed(burnish_model_get_input(c.model.get(), i, &t));
+    const auto dtype = dtype_named(burnish_dtype_name(t.dtype));
+    check(dtype.has_value(), "input {} has dtype {}", t.name, static_cast<int>(t.dtype));
+    const Tensor values = random_tensor({.name = t.name, .dtype = *dtype, .shape = {t.shape, t.shape + t.rank}}, 1);
+    std::vector<std::byte> bytes = values.bytes;
+    const burnish_tensor given{.data = bytes.data(), .bytes = bytes.size(), .dtype = t.dtype, .rank = 0, .shape = nullptr};
+    succeed(burnish_session_set_input(c.session.get(), t.name, &given));
+  }
+  c.last.resize(info.steps);
+  c.steps.resize(info.steps);
+}
+
+double median_of(std::vector<double> v) {
+  if (v.empty()) return 0;
+  const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
+  std::nth_element(v.begin(), middle, v.end());
+  return *middle;
+}
+
+}  // namespace
+
+CompareReply compare(const CompareRequest& r) {
+  CompareReply reply;
+  try {
+    const Handle<burnish_pool> pool = new_pool(r.threads);
+    std::vector<Contestant> all(r.paths.size());
+    for (size_t i = 0; i < all.size(); ++i) {
+      burnish_model* model = nullptr;
+      succeed(burnish_model_load(r.paths[i].c_str(), nullptr, &model));
+      all[i].model.reset(model);
+      burnish_session_options o{.struct_size = sizeof o, .threads = 0, .spin_us = 0, .pin = 0, .pool = pool.get()};
+      burnish_session* session = nullptr;
+      succeed(burnish_session_create(model, &o, &session));
+      all[i].session.reset(session);
+      fill_inputs(all[i]);
+      all[i].run(r.steps, false);
+    }
+    using Clock = std::chrono::steady_clock;
+    const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(r.seconds));
+    for (int round = 0; round < least_rounds || Clock::now() < end; ++round) {
+      // Every other round backwards: nobody always runs after the same neighbour.
+      for (size_t i = 0; i < all.size(); ++i) all[round % 2 == 0 ? i : all.size() - 1 - i].run(r.steps, true);
+    }
+    for (Contestant& c : all) {
+      std::vector<double> medians;
+      for (auto& s : c.steps) medians.push_back(median_of(std::move(s)));
+      reply.comparison.steps.push_back(r.steps ? std::move(medians) : std::vector<double>{});
+      reply.comparison.runs.push_back(std::move(c.runs));
+    }
+  } catch (const RunFailure& f) {
+    reply.failure = f.message;
+  } catch (const std::exception& e) {
+    reply.failure = e.what();
+  }
+  return reply;
+}
+
+}  // namespace burnish::search

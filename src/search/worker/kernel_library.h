@@ -1,0 +1,49 @@
+// A library in this process: loaded by the runtime, its tensors where the caller says.
+#pragma once
+
+#include <burnish/runtime.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "search/measure/messages.h"
+
+namespace burnish::search {
+
+// Why a candidate has no time; its status and a sentence.
+struct RunFailure {
+  Status status;
+  std::string message;
+};
+
+struct Release {
+  void operator()(burnish_model* m) const { burnish_model_release(m); }
+  void operator()(burnish_session* s) const { burnish_session_release(s); }
+  void operator()(burnish_pool* p) const { burnish_pool_release(p); }
+};
+template <class T>
+using Handle = std::unique_ptr<T, Release>;
+
+// Throws RunFailure unless `s` is BURNISH_OK.
+void succeed(burnish_status s);
+
+Handle<burnish_pool> new_pool(int threads);
+
+class KernelLibrary {
+ public:
+  KernelLibrary(const std::string& bytes, burnish_pool* pool);
+
+  void bind(const Parameter& p, void* data);
+  struct Times {
+    double kernel, whole;  // seconds: of the last step, and with what starting a run costs
+  };
+  Times run();
+
+ private:
+  Handle<burnish_model> model_;
+  Handle<burnish_session> session_;
+  std::vector<uint64_t> steps_;
+};
+
+}  // namespace burnish::search

@@ -1,0 +1,206 @@
+// The worker that runs libraries: times them, and compares their answers with the reference's.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <new>
+
+#include "base/error.h"
+#include "search/worker/probe.h"
+#include "search/worker/task_data.h"
+#include "search/worker/values.h"
+#include "search/worker/worker.h"
+#include "te/pack_constant.h"
+
+namespace burnish::search {
+
+namespace {
+
+constexpr size_t most_repeats = 20'000;
+constexpr double most_overhead = 3;  // of starting runs: kernels of a microsecond are counted less long
+constexpr double hopeless = 4;  // times the time that would be worth checking
+constexpr std::byte poison{0xff};  // NaN: elements that are not written show
+
+double median_of(std::vector<double> v) {
+  auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
+  std::nth_element(v.begin(), middle, v.end());
+  if (v.size() % 2 == 1) return *middle;
+  return (*middle + *std::max_element(v.begin(), middle)) / 2;
+}
+
+Timing timing_of(const std::vector<double>& seconds) {
+  Timing t{.median = median_of(seconds), .mad = 0, .min = *std::ranges::min_element(seconds),
+           .repeats = static_cast<int>(seconds.size())};
+  std::vector<double> off;
+  for (double s : seconds) off.push_back(std::fabs(s - t.median));
+  t.mad = median_of(std::move(off));
+  return t;
+}
+
+void require_unharmed(const Parameter& p, const GuardedBuffer& b) {
+  const auto at = b.damage();
+  if (!at) return;
+  throw RunFailure{Status::Wrong, *at < 0 ? fmt::format("it wrote {} bytes before {}", -*at, p.name)
+                                          : fmt::format("it wrote {} bytes behind the end of {} ({} bytes)",
+                                                        *at - static_cast<int64_t>(b.size()), p.name, b.size())};
+}
+
+// Elements between the rows of a padded output are others'.
+void require_gaps_unharmed(const Parameter& p, const GuardedBuffer& b) {
+  const Runs runs = runs_of(p.layout, p.shape);
+  if (runs.pitch == 0) return;
+  const auto width = static_cast<size_t>(size_of(p.dtype));
+  for (size_t i = 0; i < b.size(); ++i) {
+    const auto element = static_cast<int64_t>(i / width);
+    if (element % runs.pitch < runs.run || b.data()[i] == poison) continue;
+    throw RunFailure{Status::Wrong, fmt::format("it wrote to element {} of {}, which lies between its rows", element, p.name)};
+  }
+}
+
+// Buffers whose ends are guarded, for one run that is looked at closely.
+std::vector<GuardedBuffer> guarded(TaskData& d, const std::vector<Parameter>& parameters, int seed) {
+  std::vector<GuardedBuffer> all;
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const Parameter& p = parameters[i];
+    GuardedBuffer& b = all.emplace_back(bytes_of(p), GuardedBuffer::Place::End);
+    if (p.output) {
+      b.fill(poison);
+      continue;
+    }
+    const auto packed = pack_constant(d.tensor(i, seed), p.layout);
+    std::memcpy(b.data(), packed->data(), packed->size());
+    b.read_only();
+  }
+  return all;
+}
+
+}  // namespace
+
+struct Runner::State {
+  Setup setup;
+  Teller& teller;
+  Handle<burnish_pool> pool;
+  TaskCache cache;
+
+  State(const Setup& s, Teller& t)
+      : setup(s), teller(t), pool(new_pool(s.threads)), cache(std::max<size_t>(s.memory_bytes / 8, size_t{1} << 27)) {}
+
+  void compute_answers(TaskData& d, const Built& reference) {
+    teller.phase(Phase::Reference);
+    try {
+      compute_answers_with(KernelLibrary(reference.library, pool.get()), d, reference);
+    } catch (const RunFailure& f) {
+      d.answers[0].clear();
+      throw RunFailure{Status::Lost, "the reference has no answer: " + f.message};
+    }
+    teller.phase(Phase::ReferenceDone);
+  }
+
+  static void compute_answers_with(KernelLibrary k, TaskData& d, const Built& reference) {
+    for (int seed = 0; seed < check_seeds; ++seed) {
+      const auto buffers = guarded(d, reference.parameters, seed);
+      for (size_t i = 0; i < buffers.size(); ++i) k.bind(reference.parameters[i], buffers[i].data());
+      k.run();
+      d.answers[seed].resize(buffers.size());
+      for (size_t i = 0; i < buffers.size(); ++i) {
+        if (reference.parameters[i].output) {
+          d.answers[seed][i].assign(buffers[i].data(), buffers[i].data() + buffers[i].size());
+        }
+      }
+    }
+  }
+
+  void check_answers(KernelLibrary& k, TaskData& d, const RunRequest& r) {
+    const auto& parameters = r.candidate.parameters;
+    if (!same_task(r.reference.parameters, parameters)) {
+      throw RunFailure{Status::Wrong, "its parameters are not those of the reference"};
+    }
+    if (d.answers[0].empty()) compute_answers(d, r.reference);
+    teller.phase(Phase::Checking);
+    for (int seed : {0, 0, 1}) {  // twice the same: threads that meet do not meet every time
+      const auto buffers = guarded(d, parameters, seed);
+      for (size_t i = 0; i < buffers.size(); ++i) k.bind(parameters[i], buffers[i].data());
+      k.run();
+      for (size_t i = 0; i < buffers.size(); ++i) {
+        const Parameter& p = parameters[i];
+        require_unharmed(p, buffers[i]);
+        if (!p.output) continue;
+        require_gaps_unharmed(p, buffers[i]);
+        const std::string why = difference(p, {buffers[i].data(), buffers[i].size()}, d.answers[seed][i], r.reference.tolerance);
+        if (!why.empty()) throw RunFailure{Status::Wrong, why};
+      }
+    }
+  }
+
+  Timing time(KernelLibrary& k, TaskData& d, const RunRequest& r) {
+    const auto& parameters = r.candidate.parameters;
+    place_constants(d, parameters, setup.cold_weights ? 2 * static_cast<size_t>(setup.l2_bytes) : 0);
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].output) d.buffers[i].repair();
+      if (!parameters[i].constant) k.bind(parameters[i], d.buffers[i].data());
+    }
+    size_t runs = 0;
+    const auto once = [&] {
+      for (size_t i = 0; (runs == 0 || d.copies > 1) && i < parameters.size(); ++i) {
+        if (parameters[i].constant) k.bind(parameters[i], d.constant(i, runs));
+      }
+      ++runs;
+      return k.run();
+    };
+    const double limit = r.check_below > 0 ? hopeless * r.check_below : std::numeric_limits<double>::infinity();
+    KernelLibrary::Times t = once();
+    if (t.kernel > limit && t.whole >= setup.min_time) return timing_of({t.kernel});
+    double warm = t.whole;
+    for (int i = 0; i < 2 && warm < 1e-3; ++i) warm += once().whole;
+    std::vector<double> seconds;
+    const auto least = static_cast<size_t>(std::max(setup.min_repeats, 1));
+    for (double counted = 0, spent = 0; seconds.size() < most_repeats;) {
+      t = once();
+      seconds.push_back(t.kernel);
+      counted += t.kernel;
+      spent += t.whole;
+      const bool long_enough = counted >= setup.min_time || spent >= most_overhead * setup.min_time;
+      if (long_enough && (seconds.size() >= least || t.kernel > limit)) break;
+    }
+    for (size_t i = 0; i < parameters.size(); ++i) {
+      if (parameters[i].output) require_unharmed(parameters[i], d.buffers[i]);
+    }
+    return timing_of(seconds);
+  }
+
+  void run(const RunRequest& r, RunReply& reply) {
+    KernelLibrary k(r.candidate.library, pool.get());
+    TaskData& d = cache.get(r.hash, r.candidate.parameters);
+    reply.timing = time(k, d, r);
+    if (r.reference.library.empty() || !(r.check || reply.timing.median < r.check_below)) return;
+    check_answers(k, d, r);
+    reply.checked = true;
+  }
+};
+
+Runner::Runner(const Setup& setup, Teller& teller) : state_(std::make_unique<State>(setup, teller)) {}
+
+Runner::~Runner() = default;
+
+RunReply Runner::run(const RunRequest& r) {
+  RunReply reply{.probe_seconds = probe()};
+  const auto fail = [&](Status status, std::string why) {
+    reply.status = status;
+    reply.message = std::move(why);
+    reply.checked = status == Status::Wrong;
+  };
+  try {
+    state_->run(r, reply);
+  } catch (const RunFailure& f) {
+    fail(f.status, f.message);
+  } catch (const std::bad_alloc&) {
+    fail(Status::OutOfMemory, "running it took more memory than a worker may have");
+  } catch (const std::exception& e) {
+    fail(Status::BuildFailed, e.what());
+  }
+  return reply;
+}
+
+}  // namespace burnish::search
