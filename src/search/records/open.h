@@ -1,0 +1,18 @@
+// Opening a database of records: what is no such database is refused, what can be read is read.
+#pragma once
+
+#include "search/records/sqlite.h"
+
+namespace burnish::search {
+
+// For writing: created when missing, migrated when old, checked for damage. UserError, SqliteError.
+Connection open_for_writing(const std::filesystem::path& path);
+
+// For reading only, also in a folder that cannot be written. UserError, SqliteError.
+Connection open_for_reading(const std::filesystem::path& path);
+
+// As it is, whatever is in it: for examining and salvaging. Nothing is written, as long as the folder allows reading
+// without. UserError, SqliteError.
+Connection open_as_it_is(const std::filesystem::path& path);
+
+}  // namespace burnish::search
