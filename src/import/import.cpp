@@ -36,9 +36,8 @@ auto gaps_first(onnx::Importer& importer, const onnx_pb::ModelProto& model, F im
   }
 }
 
-Imported import_bytes(std::string_view bytes,
-                      std::string_view name, const std::filesystem::path& folder,
-                      const ImportOptions& options) {
+Imported import_bytes(std::string_view bytes, std::string_view name,
+                      const std::filesystem::path& folder, const ImportOptions& options) {
   const ErrorContext context(fmt::format("importing {}", name));
   try {
     const auto model = onnx::parse_model(bytes, name);

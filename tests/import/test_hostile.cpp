@@ -346,15 +346,16 @@ TEST(Hostile, AllGapsAtOnce) {
 TEST(Hostile, GapsGoBeforeErrors) {
   GraphParts p = relu_parts();
   p.initializers = {tensor("w", kFloat, {3, 3}, raw(std::vector<float>(9)))};
-  p.nodes = {node("Magic", {"x"}, {"a"}, {}, "m1"), node("Relu", {"x"}, {"d"}, {int_attribute("turbo", 1)}, "r"),
+  p.nodes = {node("Magic", {"x"}, {"a"}, {}, "m1"),
+             node("Relu", {"x"}, {"d"}, {int_attribute("turbo", 1)}, "r"),
              node("MatMul", {"x", "w"}, {"b"}, {}, "misfit"), node("Trick", {"b"}, {"c"}, {}, "m2"),
              node("Call", {"c"}, {"y"}, {}, "call", "local")};
   Message f;
   f.bytes(1, "Call").bytes(4, "a").bytes(5, "b").message(7, node("Inner", {"a"}, {"b"}, {}, "m3"));
   f.message(9, opset("", 17)).bytes(10, "local");
   const std::string message = failure(model(p, 17, {f}));
-  for (const char* part : {"unsupported", "4 of its nodes", "Magic (1x)", "m1", "Trick (1x)", "m2", "Inner (1x)",
-                           "Call/m3", "'turbo'"}) {
+  for (const char* part : {"unsupported", "4 of its nodes", "Magic (1x)", "m1", "Trick (1x)", "m2",
+                           "Inner (1x)", "Call/m3", "'turbo'"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " is not in: " << message;
   }
   // Without them the error stands.

@@ -75,8 +75,9 @@ TEST(Inputs, WrongGivenShapes) {
 TEST(Inputs, MessagesForPython) {
   const std::string message = failure(pass_through({"N", 3, "height", "?"}), {.python = true});
   EXPECT_TRUE(contains(message, "shapes={\"x\": (1, 3, 320, 320)}")) << message;
-  EXPECT_TRUE(contains(failure(pass_through({"N", "n"}), {.shapes = {{"x", {1, -5}}}, .python = true}),
-                       "shapes gives input 'x' the negative size -5"));
+  EXPECT_TRUE(
+      contains(failure(pass_through({"N", "n"}), {.shapes = {{"x", {1, -5}}}, .python = true}),
+               "shapes gives input 'x' the negative size -5"));
 }
 
 TEST(Inputs, WeightsListedAsInputsAreConstants) {

@@ -44,7 +44,8 @@ TEST(OpenModels, AreOutlined) {
   const auto outline = [&](const char* file) -> std::optional<ModelOutline> {
     return outline_of_open_model(folder / file);
   };
-  for (const char* file : {"nudenet_320n.onnx", "ppocr_det.onnx", "ppocr_cls.onnx", "centerface.onnx"}) {
+  for (const char* file :
+       {"nudenet_320n.onnx", "ppocr_det.onnx", "ppocr_cls.onnx", "centerface.onnx"}) {
     if (!std::filesystem::exists(folder / file)) GTEST_SKIP() << file << " is missing";
   }
   const auto det = outline("ppocr_det.onnx");
@@ -52,8 +53,10 @@ TEST(OpenModels, AreOutlined) {
   EXPECT_EQ(det->operators.at("Conv"), 62);
   EXPECT_FALSE(det->operators.contains("Constant"));
   EXPECT_GT(det->parameters, 1'000'000);  // they stand in nodes
-  EXPECT_EQ(outline("nudenet_320n.onnx")->inputs[0].dims, (std::vector<std::string>{"batch", "3", "height", "width"}));
-  EXPECT_EQ(outline("ppocr_cls.onnx")->inputs[0].dims, (std::vector<std::string>{"?", "3", "?", "?"}));
+  EXPECT_EQ(outline("nudenet_320n.onnx")->inputs[0].dims,
+            (std::vector<std::string>{"batch", "3", "height", "width"}));
+  EXPECT_EQ(outline("ppocr_cls.onnx")->inputs[0].dims,
+            (std::vector<std::string>{"?", "3", "?", "?"}));
   EXPECT_FALSE(outline("centerface.onnx").has_value());
 }
 

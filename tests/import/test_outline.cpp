@@ -55,7 +55,8 @@ TEST(Outline, GivenSizesAreFilledInUntilNoneIsOpen) {
 
 TEST(Outline, AnInputWithoutAnyShape) {
   GraphParts p = open_parts();
-  p.inputs[0] = Message().bytes(1, "x").message(2, Message().message(1, Message().number(1, kFloat)));
+  p.inputs[0] =
+      Message().bytes(1, "x").message(2, Message().message(1, Message().number(1, kFloat)));
   const auto o = outline(model(p));
   ASSERT_TRUE(o.has_value());
   EXPECT_FALSE(o->inputs[0].has_shape);
@@ -63,7 +64,8 @@ TEST(Outline, AnInputWithoutAnyShape) {
     import_model(model(p), "m.onnx", {});
     FAIL() << "no error";
   } catch (const UserError& e) {
-    EXPECT_NE(std::string(e.what()).find("input 'x', which declares no shape"), std::string::npos) << e.what();
+    EXPECT_NE(std::string(e.what()).find("input 'x', which declares no shape"), std::string::npos)
+        << e.what();
     EXPECT_NE(std::string(e.what()).find("--shape x=1x3x224x224"), std::string::npos) << e.what();
   }
 }
@@ -85,11 +87,13 @@ TEST(Outline, AllUnknownOperatorsAreListed) {
   GraphParts p = open_parts();
   p.nodes.push_back(node("Magic", {"x"}, {"m"}, {}, "m1"));
   p.nodes.push_back(node("Fused", {"m"}, {"n"}, {}, "", "com.vendor"));
-  p.nodes.push_back(node("If", {"n"}, {"o"}, {graph_attribute("then_branch", graph(branch)),
-                                              graph_attribute("else_branch", graph(branch))}, "choice"));
+  p.nodes.push_back(node("If", {"n"}, {"o"},
+                         {graph_attribute("then_branch", graph(branch)),
+                          graph_attribute("else_branch", graph(branch))},
+                         "choice"));
   const std::string message = failure(model(p));
-  for (const char* part : {"unsupported: m.onnx", "Magic (1x)", "m1", "com.vendor.Fused (1x)", "Fused#5", "Inner (2x)",
-                           "choice/inside"}) {
+  for (const char* part : {"unsupported: m.onnx", "Magic (1x)", "m1", "com.vendor.Fused (1x)",
+                           "Fused#5", "Inner (2x)", "choice/inside"}) {
     EXPECT_NE(message.find(part), std::string::npos) << part << " is not in: " << message;
   }
 }

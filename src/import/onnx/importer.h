@@ -103,7 +103,8 @@ class Importer {
   std::unordered_map<const onnx_pb::TensorProto*, TensorPtr>
       tensors_;  // bodies are converted more than once
   std::vector<std::vector<ValueId>> sequences_;
-  std::set<const onnx_pb::FunctionProto*> scanned_;  // functions whose bodies scan_for_gaps has seen
+  std::set<const onnx_pb::FunctionProto*>
+      scanned_;  // functions whose bodies scan_for_gaps has seen
   // What is spent so far: loops and functions of a hostile file repeat cheap things without end.
   uint64_t nodes_done_ = 0, bytes_made_ = 0;
   int64_t work_done_ = 0;

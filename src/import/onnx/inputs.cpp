@@ -173,9 +173,7 @@ std::vector<Input> given_inputs(const onnx_pb::GraphProto& graph, const ImportOp
 }
 
 std::string size_text(const Dim& dim) {
-  return dim.size                ? std::to_string(*dim.size)
-         : is_symbol(dim.symbol) ? dim.symbol
-                                 : "?";
+  return dim.size ? std::to_string(*dim.size) : is_symbol(dim.symbol) ? dim.symbol : "?";
 }
 
 DeclaredTensor declared_tensor(const onnx_pb::ValueInfoProto& info) {
