@@ -18,16 +18,21 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+double since(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
 
-// Threads that take turns on a CPU would each be measured in their own turn, and counted as if at once.
+// Threads that take turns on a CPU would each be measured in their own turn, and counted as if at
+// once.
 unsigned at_once(unsigned threads) {
   cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0) threads = std::min<unsigned>(threads, CPU_COUNT(&cpus));
+  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
+    threads = std::min<unsigned>(threads, CPU_COUNT(&cpus));
   return std::max(1u, threads);
 }
 
-// `accumulators` independent chains of 16 lanes hide the latency; the compiler picks the machine's vectors.
+// `accumulators` independent chains of 16 lanes hide the latency; the compiler picks the machine's
+// vectors.
 using Lanes = float __attribute__((vector_size(64)));
 constexpr int accumulators = 12, rounds = 2000;
 
@@ -63,7 +68,8 @@ using Words = uint64_t __attribute__((vector_size(64)));
 #if defined(__x86_64__)
 __attribute__((target_clones("avx512f", "arch=haswell", "default")))
 #endif
-uint64_t sum_of(const Words* words, size_t count) {
+uint64_t
+sum_of(const Words* words, size_t count) {
   Words sum[4] = {};
   for (size_t i = 0; i + 4 <= count; i += 4) {
     for (size_t k = 0; k < 4; ++k) sum[k] += words[i + k];
@@ -83,7 +89,8 @@ size_t bytes_beyond_caches() {
 double measured_peak(unsigned threads) {
   std::vector<double> rates(at_once(threads));
   std::vector<std::thread> others;
-  for (unsigned t = 1; t < rates.size(); ++t) others.emplace_back([&rates, t] { rates[t] = best_rate(); });
+  for (unsigned t = 1; t < rates.size(); ++t)
+    others.emplace_back([&rates, t] { rates[t] = best_rate(); });
   rates[0] = best_rate();
   for (std::thread& t : others) t.join();
   double sum = 0;

@@ -1,0 +1,75 @@
+// What the report of a search is made of: text for HTML, numbers for people, plots as SVG.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "driver/tune_report.h"
+
+namespace burnish::report {
+
+// For HTML text and attributes in double quotes. What is no UTF-8, and control characters, become
+// U+FFFD.
+std::string escaped(std::string_view text);
+
+std::string time_text(double seconds);               // "1.234 ms", "56.7 µs"; "–" for none
+std::string gain_text(double before, double after);  // "1.23×"
+std::string percent_text(double share);              // "12.3%"
+std::string number_text(double value);  // up to three digits that count: "0.25", "1000"
+
+// Maps lo..hi, 0 < lo < hi when logarithmic, to from..to. Values outside are moved to its nearest
+// end.
+struct Scale {
+  double lo, hi, from, to;
+  bool logarithmic = false;
+
+  double at(double value) const;
+  std::vector<double> ticks(int most) const;  // round numbers within lo..hi
+};
+
+struct Spot {
+  double x, y;
+};
+
+// One SVG with two axes. Its text is what a screen reader says.
+class Plot {
+ public:
+  struct Size {
+    double width, height, left = 46, right = 10, top = 10, bottom = 34;
+  };
+  // lo and hi of the scales are the caller's; where they lie follows from the size.
+  Plot(const Size& size, Scale x, Scale y);
+
+  void axes(std::string_view x_label, std::string_view y_label, int x_ticks = 5, int y_ticks = 4);
+  void line(const std::vector<Spot>& spots, std::string_view css);
+  void dots(const std::vector<Spot>& spots, std::string_view css);  // one path, however many
+  void circle(Spot spot, double radius, std::string_view css, std::string_view tooltip);
+  void cell(Spot low, Spot high, double opacity, std::string_view tooltip);
+  void label(Spot spot, double dx, double dy, std::string_view text,
+             std::string_view anchor = "start");
+
+  std::string text(std::string_view description) const;
+
+ private:
+  double x_at(double v) const { return x_.at(v); }
+  double y_at(double v) const { return y_.at(v); }
+
+  Size size_;
+  Scale x_, y_;
+  std::string body_;
+};
+
+// The knobs of "rows=6 vectors=2"; nothing of "default".
+std::vector<std::pair<std::string, std::string>> knobs_of(std::string_view text);
+
+// ---- Sections of the report, each with its heading; empty where there is nothing to show.
+std::string head_section(const std::string& model, const TuneResult& r, const Roofs& roofs);
+std::string task_section(const TuneResult& r, const Roofs& roofs);
+std::string curve_section(const TuneResult& r);
+std::string order_section(const TuneResult& r);
+std::string roofline_section(const TuneResult& r, const Roofs& roofs);
+std::string knob_section(const TuneResult& r);
+
+}  // namespace burnish::report
