@@ -34,15 +34,15 @@ dl{display:grid;grid-template-columns:max-content 1fr;gap:.1rem 1rem;margin:1rem
 dd{margin:0;overflow-wrap:anywhere}
 .wide{overflow-x:auto}
 table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:.85rem}
-th,td{padding:.25rem .6rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
-th:first-child,td:first-child,.left{text-align:left}thead th{vertical-align:bottom;font-weight:600;color:var(--soft)}
+th,td{padding:.25rem .5rem;text-align:right;border-bottom:1px solid var(--line);white-space:nowrap}
+th:first-child,td:first-child,.left{text-align:left}thead th{vertical-align:bottom;white-space:normal;line-height:1.25;font-weight:600;color:var(--soft)}
 tbody th{font-weight:600}tbody tr:hover{background:var(--band)}caption{text-align:left;color:var(--soft);padding:.25rem 0}
 small{display:block;color:var(--soft);font-weight:400;max-width:22rem;white-space:normal;overflow-wrap:anywhere}
 .yes{color:var(--good);font-weight:600}.bar{display:inline-block;height:.6em;background:var(--main);margin-right:.5em}
 .many{display:grid;grid-template-columns:repeat(auto-fill,minmax(16rem,1fr));gap:1rem}figure{margin:0}
 figcaption{color:var(--soft);font-size:.8rem}
 svg{display:block;width:100%;height:auto;font-size:10px}svg text{fill:var(--soft)}svg .mark{fill:var(--ink)}
-.big svg{max-width:56rem;font-size:11px}
+.big svg{max-width:56rem;font-size:11px}.pair{display:grid;grid-template-columns:repeat(auto-fit,minmax(20rem,27rem));gap:1.5rem}
 .grid{stroke:var(--line)}.tick,.axis{stroke:var(--soft);fill:none}
 .best{stroke:var(--main);stroke-width:2;fill:none}.default{stroke:var(--other);stroke-dasharray:5 3;stroke-width:1.5;fill:none}
 .trials{stroke:var(--soft);stroke-width:2.5;stroke-linecap:round;stroke-opacity:.45;fill:none}

@@ -106,11 +106,11 @@ std::string order_section(const TuneResult& r) {
   if (draft.pairs + learned.pairs == 0) return "";
   std::string out = "<section><h2>Predicted against measured</h2><p>Where a candidate stood in its "
                     "round by its score, and by its time; "
-                    "the darker, the more trials. A good model fills the dashed line. Of two "
+                    "the stronger the colour, the more trials. A good model fills the dashed line. Of two "
                     "candidates in one round, a coin gets 50% of "
                     "the pairs right; candidates were chosen for good scores, so that they differ "
                     "less than any two of the space.</p>\n"
-                    "<div class=\"many\">";
+                    "<div class=\"pair\">";
   if (draft.pairs > 0) out += panel(draft, "Draft");
   if (learned.pairs > 0) out += panel(learned, "Learned model");
   return out + "</div></section>\n";
