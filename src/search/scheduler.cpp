@@ -1,0 +1,79 @@
+#include "search/scheduler.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+namespace burnish::search {
+
+namespace {
+
+// What another batch wins when nothing is known of a task, as a share of its time: this much after the first batch,
+// falling with the square of the batches done, since the best of ever more trials improves ever more slowly.
+constexpr double optimism = 0.08;
+// Each batch counts half as much as the one after it.
+constexpr double decay = 0.5;
+// The prior counts as so many batches.
+constexpr double prior_weight = 0.5;
+// Part of what the model promises that a batch delivers.
+constexpr double trust = 0.3;
+
+bool positive(double x) { return x > 0 && x < std::numeric_limits<double>::infinity(); }
+
+double seconds_of(const Progress& p) {
+  if (positive(p.best_seconds)) return p.best_seconds;
+  return positive(p.default_seconds) ? p.default_seconds : 0;
+}
+
+double weighted(const Progress& p) { return positive(p.weight) ? p.weight * seconds_of(p) : 0; }
+
+bool nothing_left(const Progress& p) { return p.exhausted || (p.points > 0 && p.trials >= p.points); }
+
+}  // namespace
+
+double expected_gain(const Progress& p) {
+  if (nothing_left(p)) return 0;
+  // By history: shares that batches won, later ones counting more, with the prior as the oldest. The first batch won
+  // against the default, which says how bad that is rather than what is left.
+  const auto batches = static_cast<double>(std::max<size_t>(1, p.history.size()));
+  double sum = prior_weight * optimism / (batches * batches), weights = prior_weight;
+  for (size_t i = 1; i < p.history.size(); ++i) {
+    const double before = p.history[i - 1], after = p.history[i];
+    const double age = static_cast<double>(p.history.size() - 1 - i);
+    const double w = std::pow(decay, age);
+    if (positive(before) && positive(after)) sum += w * std::clamp((before - after) / before, 0.0, 1.0);
+    weights += w;
+  }
+  const double by_history = sum / weights;
+  const double promised = p.predicted_gain > 0 ? trust * std::min(p.predicted_gain, 1.0) : 0;
+  const double left = p.points > 0 ? 1 - static_cast<double>(p.trials) / static_cast<double>(p.points) : 1;
+  return weighted(p) * std::max(by_history, promised) * std::clamp(left, 0.0, 1.0);
+}
+
+std::optional<size_t> next_task(std::span<const Progress> tasks, double least_gain) {
+  std::optional<size_t> first, best;
+  double heaviest = -1, most = 0, total = 0;
+  for (size_t i = 0; i < tasks.size(); ++i) {
+    const Progress& p = tasks[i];
+    total += weighted(p);
+    if (nothing_left(p)) continue;
+    if (p.history.empty()) {
+      // Of unknown time: before all that are known, since it may be the heaviest.
+      const double weight = seconds_of(p) > 0 ? weighted(p) : std::numeric_limits<double>::infinity();
+      if (weight > heaviest) {
+        heaviest = weight;
+        first = i;
+      }
+      continue;
+    }
+    const double gain = expected_gain(p);
+    if (gain > most) {
+      most = gain;
+      best = i;
+    }
+  }
+  if (first) return first;
+  return best && most > least_gain * total ? best : std::nullopt;
+}
+
+}  // namespace burnish::search
