@@ -17,6 +17,7 @@ build: setup
 	@cmake --build build/release -j $(JOBS) --target product
 	@mkdir -p build/bin
 	@ln -sfn ../release/src/driver/burnish build/bin/burnish
+	@ln -sfn ../release/src/search/burnish-worker build/bin/burnish-worker
 
 test: build models
 	@cmake --build build/release -j $(JOBS)

@@ -94,5 +94,13 @@ std::vector<TunedTask> tasks_of(const std::filesystem::path& model, const Compil
 /// they won inside the whole model, and none at all unless the model as a whole became faster.
 TuneResult tune(const std::filesystem::path& model, const TuneOptions& options);
 
+/// Which records of a database: all of its measurements; of every workload and target the fastest correct one; the
+/// schedules that won inside a model, which compile uses.
+enum class RecordSelection { All, Best, Winners };
+
+/// Lines of JSON, a record a line, in the portable form that `burnish records export` writes.
+std::vector<std::string> read_records(const std::filesystem::path& records,
+                                      RecordSelection which = RecordSelection::All);
+
 }  // namespace burnish
 #endif

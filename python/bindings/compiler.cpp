@@ -1,14 +1,18 @@
 // burnish._compiler: compiling models. A module of its own, so that `import burnish` does not load LLVM.
+#include "tune.h"
+
 #include <burnish/compiler.h>
 
 #include <nanobind/nanobind.h>
 #include <nanobind/stl/filesystem.h>
 #include <nanobind/stl/map.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <filesystem>
+#include <optional>
 #include <utility>
 
 namespace burnish::python {
@@ -24,12 +28,14 @@ struct Compiled {
   CompiledModel model;
 };
 
-Compiled compile_file(const Path& model, const Shapes& shapes, const std::string& target, int threads, bool reference) {
+Compiled compile_file(const Path& model, const Shapes& shapes, const std::string& target, int threads, bool reference,
+                      const std::optional<Path>& records) {
   CompileOptions options;
   options.shapes = shapes;
   options.target = target;
   options.threads = threads;
   options.reference = reference;
+  options.records = records.value_or(Path());
   options.python_messages = true;
   nb::gil_scoped_release released;
   return {compile(model, options)};
@@ -109,6 +115,7 @@ NB_MODULE(_compiler, module) {
   module.doc() = "Compiling models: Burnish's compiler.";
   nb::module_::import_("burnish._core");  // translates the exceptions
   bind_summaries(module);
+  bind_tuning(module);
 
   nb::class_<Compiled>(module, "CompiledModel", "A compiled model, not yet in a file.")
       .def("export", [](const Compiled& self, const Path& path) {
@@ -119,6 +126,8 @@ NB_MODULE(_compiler, module) {
                    "The library as bytes, which InferenceSession and Model take.")
       .def_prop_ro("metadata", [](const Compiled& self) { return self.model.metadata(); },
                    "All that the compiler recorded, as JSON.")
+      .def_prop_ro("notes", [](const Compiled& self) { return self.model.notes(); },
+                   "What the user should know, a sentence each: records that do not apply.")
       .def("emit", &emitted, "kind"_a, nb::sig("def emit(self, kind: str) -> str | bytes"),
            "The program on its way: \"graph\", \"loops\", \"llvm\" or \"asm\" as text, \"obj\" or \"so\" as bytes.")
       .def("tasks", [](const Compiled& self) { return self.model.tasks(); })
@@ -126,12 +135,14 @@ NB_MODULE(_compiler, module) {
            "Stages, schedule and loops of one task.");
 
   module.def("compile", &compile_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(), "target"_a = "native",
-             "threads"_a = 0, "reference"_a = false,
+             "threads"_a = 0, "reference"_a = false, "records"_a = nb::none(),
              nb::sig("def compile(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
-                     "target: str = 'native', threads: int = 0, reference: bool = False) -> CompiledModel"),
+                     "target: str = 'native', threads: int = 0, reference: bool = False, "
+                     "records: str | os.PathLike | None = None) -> CompiledModel"),
              "Compiles a model file. shapes binds inputs' shapes by name: needed for symbolic dimensions, may override "
              "declared ones. target is \"native\" or \"llvm:cpu=NAME\". threads is what the code is laid out for (0: all "
-             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules. Raises UserError "
+             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules. records is a "
+             "database of tune: its schedules that won inside a model are used where they apply. Raises UserError "
              "or Unsupported, which lists every operator that is missing. The GIL is released meanwhile.");
   module.def("inspect", &inspect_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(),
              nb::sig("def inspect(model: str | os.PathLike, *, "

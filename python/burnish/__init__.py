@@ -23,7 +23,18 @@ from ._core import (
 )
 
 if TYPE_CHECKING:
-    from ._compiler import CompiledModel, ModelSummary, compile, inspect
+    from ._compiler import (
+        CompiledModel,
+        ModelSummary,
+        TunedTask,
+        TunedTrial,
+        TuneProgress,
+        TuneResult,
+        compile,
+        inspect,
+        records,
+        tune,
+    )
 
 __all__ = [
     "CompiledModel",
@@ -36,17 +47,27 @@ __all__ = [
     "ThreadPool",
     "TimeEvaluator",
     "TimeResult",
+    "TuneProgress",
+    "TuneResult",
+    "TunedTask",
+    "TunedTrial",
     "Unsupported",
     "UserError",
     "__version__",
     "compile",
     "inspect",
+    "records",
+    "tune",
 ]
+
+_OF_THE_COMPILER = frozenset(
+    {"CompiledModel", "ModelSummary", "TuneProgress", "TuneResult", "TunedTask", "TunedTrial", "compile", "inspect",
+     "records", "tune"})
 
 
 def __getattr__(name):
     """The compiler, which brings LLVM along, is loaded when it is first asked for."""
-    if name in ("CompiledModel", "ModelSummary", "compile", "inspect"):
+    if name in _OF_THE_COMPILER:
         from . import _compiler
 
         return getattr(_compiler, name)
