@@ -50,6 +50,7 @@ Verdict verdict_of(const Death& d) {
   if (d.text.find("out of memory") != d.text.npos || d.text.find("bad_alloc") != d.text.npos) {
     return {Status::OutOfMemory};
   }
+  if (d.nonsense) return {Status::Crashed};
   switch (d.signal) {
     case SIGKILL: case SIGTERM: case SIGINT: case SIGHUP: case SIGQUIT: return {Status::Lost, !d.killed};
     case SIGXCPU: case SIGALRM: return {Status::TimedOut};

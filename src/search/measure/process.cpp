@@ -125,6 +125,7 @@ Worker::Worker(const std::string& program) {
     posix_spawn_file_actions_addopen(&spawn.actions, 1, "/dev/null", O_WRONLY, 0);
     posix_spawn_file_actions_adddup2(&spawn.actions, stderr_, 2);
     posix_spawn_file_actions_adddup2(&spawn.actions, other, worker_socket);
+    posix_spawn_file_actions_addclosefrom_np(&spawn.actions, worker_socket + 1);
     sigset_t none, all;
     sigemptyset(&none);
     sigfillset(&all);
@@ -200,7 +201,10 @@ void Worker::collect(bool killed) {
     d.code = WEXITSTATUS(status);
     d.text = fmt::format("exited with code {}", d.code);
   }
-  if (!in_.broken().empty()) d.text += "; " + in_.broken();
+  if (!in_.broken().empty()) {
+    d.nonsense = true;
+    d.text += "; " + in_.broken();
+  }
   if (const std::string words = last_words(); !words.empty()) d.text += ", saying: " + words;
   death_ = std::move(d);
 }
@@ -228,6 +232,9 @@ std::string Worker::last_words() const {
   std::string text(static_cast<size_t>(std::min(size, most)), '\0');
   const ssize_t n = pread(stderr_, text.data(), text.size(), size - static_cast<off_t>(text.size()));
   text.resize(n > 0 ? static_cast<size_t>(n) : 0);
+  for (char& c : text) {
+    if (c < ' ' || c > '~') c = c == '\n' ? ' ' : '?';
+  }
   return std::string(trim(text));
 }
 

@@ -22,6 +22,7 @@ std::string find_worker(const std::string& wanted);
 struct Death {
   int signal = 0, code = 0;   // one of them, unless the cause is unknown
   bool killed = false;        // by us
+  bool nonsense = false;      // because what it sent was no message
   std::string text;           // "was ended by SIGSEGV (invalid memory reference)", and what it said last
 };
 
