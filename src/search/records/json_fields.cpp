@@ -57,7 +57,7 @@ Result<Json> parse_json(std::string_view text) {
   try {
     return Json::parse(text.begin(), text.end());
   } catch (const Json::parse_error& e) {
-    if (e.byte >= text.size()) return refuse("no whole JSON value: it ends too early, after {} bytes", text.size());
+    if (e.byte > text.size()) return refuse("no whole JSON value: it ends too early, after {} bytes", text.size());
     if (at_non_number(text, e.byte)) return refuse("NaN and infinity are no numbers (at byte {})", e.byte);
     if (std::string_view(e.what()).find("ill-formed UTF-8") != std::string_view::npos) {
       return refuse("not UTF-8 (at byte {})", e.byte);

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <cerrno>
 #include <cmath>
 #include <cstring>
 #include <limits>
@@ -19,6 +18,11 @@ constexpr int wait_ms = 30'000;  // for other writers: each of their transaction
 // What is wrong and what to do, as a sentence that begins with the file's name.
 std::string sentence(const std::string& file, int code, int system_error, const std::string& detail) {
   const std::string why = system_error ? std::strerror(system_error) : detail;
+  if (code == SQLITE_IOERR_WRITE || code == SQLITE_IOERR_SHMSIZE) {  // the error number is lost on the way here
+    return fmt::format("{} cannot grow: the disk is full, or a limit on the size of files is reached; make room and try "
+                       "again: everything committed before is kept",
+                       file);
+  }
   switch (code & 0xff) {
     case SQLITE_NOTADB:
       return fmt::format("{} is no database of records, or its beginning is damaged; `burnish records doctor {} --salvage "
@@ -42,9 +46,6 @@ std::string sentence(const std::string& file, int code, int system_error, const 
     case SQLITE_CANTOPEN:
       return fmt::format("cannot open {}: {}; give the path of a database in a folder that can be written", file, why);
     case SQLITE_IOERR:
-      if (system_error == EFBIG || system_error == EDQUOT || system_error == ENOSPC) {
-        return fmt::format("{} cannot grow: {}; make room and try again: everything committed before is kept", file, why);
-      }
       return fmt::format("{} cannot be read or written: {} ({}); check the disk that it is on", file, why, detail);
     case SQLITE_NOMEM:
       return fmt::format("{}: out of memory", file);
