@@ -1,7 +1,7 @@
 // The explorers "xgb" and "anneal": measure what a model holds for fast, and learn from that. They differ in who scores:
 // the learned model, where a score costs a lowering, or the draft, where it costs microseconds. What an ask holds:
-//   - the best of the space by score, found by annealing, or by scoring every point of a small space; chosen with
-//     diversity (add_diverse);
+//   - the best of the space by score, chosen with diversity (add_diverse). Small spaces are drafted whole, and the best
+//     drafted points are scored with a sample of the others; in large ones both draft and model are annealed;
 //   - one-knob neighbours of the fastest points measured, the best scored first: coordinate descent. A quarter of the
 //     batch, and three quarters when the best time no longer falls;
 //   - a share of random points, which tell the model about places that it shuns.
@@ -20,7 +20,10 @@ constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr double random_share = 0.12, first_random_share = 0.25;
 constexpr double near_share = 0.25, dry_near_share = 0.75;
 constexpr uint64_t dry_outcomes = 16;     // this many without progress, or two batches: the search is dry
-constexpr size_t drafted_points = 16384;  // about so many points are drafted at once
+constexpr uint64_t small_space = 65536;   // so many points are drafted once for all
+constexpr size_t drafted_points = 16384;  // of a larger space, about, when the draft alone decides
+constexpr size_t guiding_points = 4096;   // the same, when the draft only says where to start
+constexpr size_t scored_points = 768;     // by the learned model in an ask, about
 constexpr size_t chains = 128, most_elites = 16;
 constexpr size_t centres = 8;             // points whose neighbours are taken
 constexpr double diversity = 0.5;         // worth of a point whose every value is new to the batch, in ranks of the pool
@@ -49,7 +52,7 @@ class ModelGuided final : public Explorer {
     if (const auto start = lattice_.number(space_->default_point())) batch.add(*start);
     const size_t n = batch.wanted();
     const size_t modelled = n - static_cast<size_t>(first_random_share * static_cast<double>(n));
-    std::vector<uint64_t> drafted = best_drafted(), scored = best_scored(batch);
+    std::vector<uint64_t> drafted = best_drafted(drafted_points), scored = best_scored(batch);
     add_diverse(batch, drafted, (modelled + 1) / 2);
     add_diverse(batch, scored, modelled);
     add_random(batch, n);
@@ -75,21 +78,28 @@ class ModelGuided final : public Explorer {
     return points;
   }
 
-  std::vector<double> drafts(const std::vector<uint64_t>& points) const {
-    std::vector<double> scores;
-    for (const uint64_t p : points) scores.push_back(-draft_us(p));
-    return scores;
+  // Every legal point with its negative draft, the best first: of small spaces only.
+  const std::vector<Scored>& all_drafted() {
+    if (drafted_.empty()) {
+      for (uint64_t p = 0; p < lattice_.count(); ++p) {
+        if (const double us = draft_us(p); us < infinity) drafted_.push_back({p, -us});
+      }
+      std::stable_sort(drafted_.begin(), drafted_.end(), [](const Scored& a, const Scored& b) { return a.score > b.score; });
+    }
+    return drafted_;
   }
 
-  std::vector<Scored> all_points(const Scores& scores) const {
+  // Three quarters of what may be scored are the best by draft, the others are spread evenly over the rest.
+  std::vector<uint64_t> shortlist() {
     std::vector<uint64_t> points;
-    for (uint64_t p = 0; p < lattice_.count(); ++p) {
-      if (!known(p) && draft_us(p) < infinity) points.push_back(p);
+    for (const Scored& s : all_drafted()) {
+      if (!known(s.point)) points.push_back(s.point);
     }
-    const std::vector<double> found = scores(points);
-    std::vector<Scored> all;
-    for (size_t i = 0; i < points.size(); ++i) all.push_back({points[i], found[i]});
-    return all;
+    if (points.size() <= most_scored_) return points;
+    const size_t first = most_scored_ * 3 / 4, others = most_scored_ - first, rest = points.size() - first;
+    for (size_t i = 0; i < others; ++i) points[first + i] = points[first + i * rest / others];
+    points.resize(most_scored_);
+    return points;
   }
 
   // The fastest measured points, then `more`, then random ones: where chains start.
@@ -105,20 +115,28 @@ class ModelGuided final : public Explorer {
     return points;
   }
 
-  std::vector<uint64_t> best_drafted() {
-    const Scores scores = [this](const std::vector<uint64_t>& points) { return drafts(points); };
-    if (lattice_.count() <= drafted_points) return ranked(all_points(scores));
-    return ranked(anneal(lattice_, rng_, starts({}), drafted_points, scores));
+  std::vector<uint64_t> best_drafted(size_t budget) {
+    if (lattice_.count() <= small_space) return ranked(all_drafted());
+    const Scores scores = [this](const std::vector<uint64_t>& points) {
+      std::vector<double> found;
+      for (const uint64_t p : points) found.push_back(-draft_us(p));
+      return found;
+    };
+    return ranked(anneal(lattice_, rng_, starts({}), budget, scores));
   }
 
   std::vector<uint64_t> best_scored(const Batch& batch) {
     const Scores scores = [&](const std::vector<uint64_t>& points) { return batch.score(points); };
-    if (lattice_.count() <= most_scored_) return ranked(all_points(scores));
-    std::vector<uint64_t> more;
-    if (most_scored_ < drafted_points) {  // the draft, which is cheap, says where to look
-      more = best_drafted();
-      if (more.size() > chains / 2) more.resize(chains / 2);
+    if (lattice_.count() <= small_space) {
+      const std::vector<uint64_t> points = shortlist();
+      const std::vector<double> found = scores(points);
+      std::vector<Scored> all;
+      for (size_t i = 0; i < points.size(); ++i) all.push_back({points[i], found[i]});
+      return ranked(all);
     }
+    std::vector<uint64_t> more;
+    if (most_scored_ < drafted_points) more = best_drafted(guiding_points);
+    if (more.size() > chains / 2) more.resize(chains / 2);
     return ranked(anneal(lattice_, rng_, starts(more), most_scored_, scores));
   }
 
@@ -172,13 +190,14 @@ class ModelGuided final : public Explorer {
     }
   }
 
-  const size_t most_scored_;  // by an ask, about; a space of so many points is scored whole
+  const size_t most_scored_;     // by an ask, about
+  std::vector<Scored> drafted_;  // of small spaces; found again from the space, so no part of the state
 };
 
 }  // namespace
 
 std::unique_ptr<Tuner> make_xgb(std::shared_ptr<const Space> space, uint64_t seed) {
-  return std::make_unique<ModelGuided>("xgb", std::move(space), seed, 2048);
+  return std::make_unique<ModelGuided>("xgb", std::move(space), seed, scored_points);
 }
 
 std::unique_ptr<Tuner> make_anneal(std::shared_ptr<const Space> space, uint64_t seed) {
