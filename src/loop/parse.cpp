@@ -83,6 +83,13 @@ class FunctionReader {
       bool power = b.align > 0 && b.align <= 4096 && (b.align & (b.align - 1)) == 0;
       if (!power) in_.fail("an alignment of {}; powers of two up to 4096", b.align);
     }
+    if (in_.accept("runs")) {
+      b.run = in_.integer("the elements of a run");
+      in_.expect("of");
+      b.pitch = in_.integer("the elements from run to run");
+      if (b.run < 1 || b.pitch <= b.run || b.pitch > max_elements)
+        in_.fail("runs of {} elements every {}", b.run, b.pitch);
+    }
     return b;
   }
 

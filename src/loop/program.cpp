@@ -1,5 +1,6 @@
 #include "loop/program.h"
 
+#include <algorithm>
 #include <limits>
 
 #include "base/error.h"
@@ -24,6 +25,26 @@ BufferId Function::add_buffer(Buffer b) {
   if (b.scope == Scope::Param) params.push_back(id);
   buffers.push_back(std::move(b));
   return id;
+}
+
+int64_t own_elements(const Buffer& b) {
+  return b.pitch ? (b.size - b.run) / b.pitch * b.run + b.run : b.size;
+}
+
+Footprint footprint(const Buffer& b, int64_t first_byte) {
+  int64_t bytes = size_of(b.dtype);
+  return {first_byte, first_byte + b.size * bytes, b.run * bytes, b.pitch * bytes};
+}
+
+bool meet(const Footprint& a, const Footprint& b) {
+  if (a.first >= b.last || b.first >= a.last) return false;
+  if (a.pitch == 0 && b.pitch == 0) return true;
+  if (a.pitch != 0 && b.pitch != 0 && a.pitch != b.pitch) return true;
+  // Runs repeat alike: b's first one lies between two of a's, or not.
+  int64_t pitch = std::max(a.pitch, b.pitch);
+  int64_t run_a = a.pitch ? a.run : a.last - a.first, run_b = b.pitch ? b.run : b.last - b.first;
+  int64_t from = floor_mod(b.first - a.first, pitch);
+  return from < run_a || from + run_b > pitch;
 }
 
 VarId Function::fresh(std::string var_name) {

@@ -26,7 +26,11 @@ struct Buffer {
   int64_t size = 0;      // elements
   bool written = false;  // Param: an output
   int64_t align = 64;    // bytes that the base is aligned to
+  // Param: the elements [k * pitch, k * pitch + run) are its own, what lies between belongs to
+  // others; pitch 0: all are.
+  int64_t run = 0, pitch = 0;
 };
+int64_t own_elements(const Buffer& b);
 
 // One kernel. Top-level statements outside a parallel loop are executed by thread 0 alone; between
 // two top-level statements of which one depends on the other stands a Barrier.
@@ -55,11 +59,19 @@ struct ProgramTensor {
       0;  // Constant that came from text: the hash that stood there, its bytes being unknown
 };
 
+// Bytes of one memory that an argument uses: runs of `run` bytes, one every `pitch`, from `first` to
+// `last`; pitch 0: all of them.
+struct Footprint {
+  int64_t first = 0, last = 0, run = 0, pitch = 0;
+};
+Footprint footprint(const Buffer& b, int64_t first_byte);
+bool meet(const Footprint& a, const Footprint& b);  // may share a byte
+
 struct Step {
   uint32_t function;
   std::vector<uint32_t> args;  // tensors, one a parameter
   std::vector<int64_t>
-      offsets;          // bytes added to each argument (views: concat slices); empty: zeros
+      offsets;          // bytes added to each argument (slices of concats, splits); empty: zeros
   bool barrier = true;  // all threads meet after it
   // For people: profile and metadata.
   std::vector<std::string> sources;

@@ -34,6 +34,7 @@ std::string declaration(const Buffer& b) {
   std::string out =
       fmt::format("{} {}[{}]", output ? "out" : name_of(b.scope), name_of(b.dtype), b.size);
   if (b.align != 64) out += fmt::format(" align {}", b.align);
+  if (b.pitch) out += fmt::format(" runs {} of {}", b.run, b.pitch);
   return out;
 }
 

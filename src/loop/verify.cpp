@@ -53,6 +53,11 @@ class Verifier {
                    "buffer {} has {} elements", buffer.name, buffer.size);
       require_that(buffer.align > 0 && (buffer.align & (buffer.align - 1)) == 0,
                    "buffer {} is aligned to {} bytes, no power of two", buffer.name, buffer.align);
+      bool all = buffer.pitch == 0 && buffer.run == 0;
+      bool runs = buffer.scope == Scope::Param && buffer.run > 0 && buffer.run < buffer.pitch &&
+                  buffer.size % buffer.pitch == buffer.run;
+      require_that(all || runs, "buffer {} of {} elements has runs of {} every {}", buffer.name,
+                   buffer.size, buffer.run, buffer.pitch);
       require_that(buffer.scope != Scope::Param || given[b],
                    "buffer {} has scope param but is no parameter", buffer.name);
     }
@@ -313,7 +318,24 @@ class Verifier {
           false, "{} {} {} its {} elements: the index spans {}..{} by the ranges of its variables",
           write ? "stores to" : "reads", buffer.name, low ? "above" : "below", buffer.size, lo, hi);
     }
+    if (buffer.pitch) {
+      Aff in_run = within(at, buffer.pitch);
+      require_that(prover_.never_negative(in_run) &&
+                       prover_.never_negative(Aff(buffer.run - 1) - in_run),
+                   "{} {} between its runs of {} elements every {}",
+                   write ? "stores to" : "reads", buffer.name, buffer.run, buffer.pitch);
+    }
     if (outside && (write || buffer.scope == Scope::Shared || buffer.written)) note(b, at, write);
+  }
+
+  // `at` less a multiple of `pitch`: what is left of it within a run.
+  Aff within(const Aff& at, int64_t pitch) const {
+    Aff rest(at.c);
+    for (const Term& t : at.terms) {
+      if (t.k % pitch != 0) rest.add(t.var, t.k);
+    }
+    rest.c -= floor_div(prover_.range(rest).first, pitch) * pitch;
+    return rest;
   }
 
   // Parallel loops.

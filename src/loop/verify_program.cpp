@@ -1,5 +1,6 @@
 // What holds between the functions, tensors and steps of a program.
 #include <algorithm>
+#include <vector>
 
 #include "base/error.h"
 #include "loop/program.h"
@@ -8,9 +9,50 @@ namespace burnish {
 
 namespace {
 
+// Which elements of a tensor steps have written: all, none, or those that slices of it held.
+class Written {
+ public:
+  void everything() { *this = Written(true); }
+  void nothing() { *this = Written(false); }
+
+  void add(const Footprint& f, int64_t element, int64_t size) {
+    if (all_) return;
+    if (size > most_followed || (f.pitch == 0 && f.first == 0 && f.last == size * element)) {
+      everything();
+      return;
+    }
+    if (marks_.empty()) marks_.resize(static_cast<size_t>(size));
+    for_runs(f, element, [&](auto begin, auto end) { std::fill(begin, end, true); });
+  }
+
+  bool holds(const Footprint& f, int64_t element) {
+    if (all_ || f.first == f.last) return true;
+    bool whole = !marks_.empty();
+    for_runs(f, element, [&](auto begin, auto end) { whole &= std::find(begin, end, false) == end; });
+    return whole;
+  }
+  bool any() const { return all_ || !marks_.empty(); }
+
+ private:
+  explicit Written(bool all) : all_(all) {}
+  friend class ProgramVerifier;
+
+  template <class F> void for_runs(const Footprint& f, int64_t element, F use) {
+    if (marks_.empty()) return;
+    const int64_t pitch = f.pitch ? f.pitch : f.last - f.first, run = f.pitch ? f.run : pitch;
+    for (int64_t at = f.first; at < f.last; at += pitch)
+      use(marks_.begin() + at / element, marks_.begin() + (at + run) / element);
+  }
+
+  static constexpr int64_t most_followed = int64_t{1} << 28;  // larger tensors count as a whole
+  bool all_ = false;
+  std::vector<bool> marks_;
+};
+
 class ProgramVerifier {
  public:
-  explicit ProgramVerifier(const Program& p) : p_(p), state_(p.tensors.size(), State::Unwritten) {}
+  explicit ProgramVerifier(const Program& p)
+      : p_(p), written_(p.tensors.size(), Written(false)), taken_(p.tensors.size(), false) {}
 
   void run() {
     for (const Function& f : p_.functions) {
@@ -20,7 +62,7 @@ class ProgramVerifier {
     for (const ProgramTensor& t : p_.tensors) tensor(t);
     for (size_t i = 0; i < p_.tensors.size(); ++i) {
       TensorKind k = p_.tensors[i].kind;
-      if (k == TensorKind::Input || k == TensorKind::Constant) state_[i] = State::Written;
+      if (k == TensorKind::Input || k == TensorKind::Constant) written_[i].everything();
     }
     listed(p_.inputs, TensorKind::Input, "input");
     listed(p_.outputs, TensorKind::Output, "output");
@@ -29,18 +71,14 @@ class ProgramVerifier {
       step(p_.steps[s]);
     }
     for (uint32_t o : p_.outputs) {
-      check(state_[o] == State::Written || p_.tensors[o].size == 0,
-            "output {} is written by no step", p_.tensors[o].name);
+      const ProgramTensor& t = p_.tensors[o];
+      check(written_[o].any() || t.size == 0, "output {} is written by no step", t.name);
+      check(written_[o].holds({0, t.size * size_of(t.dtype)}, size_of(t.dtype)),
+            "of output {} some elements are written by no step", t.name);
     }
   }
 
  private:
-  enum class State : uint8_t {
-    Unwritten,
-    Written,
-    Taken
-  };  // Taken: another tensor was written over it
-
   void calls(const Function& f) {
     visit(f.body, [&](const Stmt& s) {
       if (s.kind() != StmtKind::Call) return;
@@ -119,40 +157,46 @@ class ProgramVerifier {
     for (size_t i = 0; i < s.args.size(); ++i) {
       argument(f.buffers[f.params[i]], s.args[i], s.offsets.empty() ? 0 : s.offsets[i], f.name);
     }
+    std::vector<Footprint> within;  // bytes of the arguments' tensors
+    for (size_t i = 0; i < s.args.size(); ++i) {
+      within.push_back(footprint(f.buffers[f.params[i]], s.offsets.empty() ? 0 : s.offsets[i]));
+    }
     // Reads come before writes, in all of the step's arguments: it may write over what it reads
     // where in_place allows it.
     for (size_t i = 0; i < s.args.size(); ++i) {
-      const ProgramTensor& t = p_.tensors[s.args[i]];
+      const uint32_t a = s.args[i];
+      const ProgramTensor& t = p_.tensors[a];
       if (f.buffers[f.params[i]].written || t.size == 0) continue;
-      check(state_[s.args[i]] != State::Taken,
-            "{} reads {}, whose place in the arena another tensor has taken", f.name, t.name);
-      check(state_[s.args[i]] == State::Written, "{} reads {}, which no step has written", f.name,
+      check(!taken_[a], "{} reads {}, whose place in the arena another tensor has taken", f.name,
             t.name);
+      check(written_[a].any() || within[i].first == within[i].last,
+            "{} reads {}, which no step has written", f.name, t.name);
+      check(written_[a].holds(within[i], size_of(t.dtype)),
+            "{} reads elements of {} that no step has written", f.name, t.name);
     }
-    overlapping(s, f);
+    overlapping(s, f, within);
     for (size_t i = 0; i < s.args.size(); ++i) {
       if (!f.buffers[f.params[i]].written) continue;
       for (size_t t = 0; t < p_.tensors.size(); ++t) {
-        if (t != s.args[i] && overlap(p_.tensors[t], p_.tensors[s.args[i]]))
-          state_[t] = State::Taken;
+        if (t == s.args[i] || !overlap(p_.tensors[t], p_.tensors[s.args[i]])) continue;
+        taken_[t] = true;
+        written_[t].nothing();
       }
     }
     for (size_t i = 0; i < s.args.size(); ++i) {
-      if (f.buffers[f.params[i]].written) state_[s.args[i]] = State::Written;
+      if (!f.buffers[f.params[i]].written) continue;
+      const ProgramTensor& t = p_.tensors[s.args[i]];
+      taken_[s.args[i]] = false;
+      written_[s.args[i]].add(within[i], size_of(t.dtype), t.size);
     }
   }
 
   // Arguments of which one is written share no byte, but for an output in the place of an input.
-  void overlapping(const Step& s, const Function& f) const {
-    struct Bytes {
-      int64_t first, last;
-    };
-    std::vector<Bytes> at;
-    for (size_t i = 0; i < s.args.size(); ++i) {
-      const ProgramTensor& t = p_.tensors[s.args[i]];
-      const Buffer& b = f.buffers[f.params[i]];
-      int64_t first = t.offset + (s.offsets.empty() ? 0 : s.offsets[i]);
-      at.push_back({first, first + b.size * size_of(b.dtype)});
+  // Slices of one tensor may lie between each other's rows.
+  void overlapping(const Step& s, const Function& f, std::vector<Footprint> at) const {
+    for (size_t i = 0; i < at.size(); ++i) {
+      at[i].first += p_.tensors[s.args[i]].offset;
+      at[i].last += p_.tensors[s.args[i]].offset;
     }
     auto in_one_memory = [&](uint32_t a, uint32_t b) {
       return a == b || (p_.tensors[a].kind == TensorKind::Arena &&
@@ -161,11 +205,10 @@ class ProgramVerifier {
     for (size_t w = 0; w < at.size(); ++w) {
       if (!f.buffers[f.params[w]].written) continue;
       for (size_t i = 0; i < at.size(); ++i) {
-        if (i == w || !in_one_memory(s.args[w], s.args[i])) continue;
-        if (at[w].first >= at[i].last || at[i].first >= at[w].last) continue;
+        if (i == w || !in_one_memory(s.args[w], s.args[i]) || !meet(at[w], at[i])) continue;
         check(!f.buffers[f.params[i]].written, "{} writes {} and {}, which overlap", f.name,
               p_.tensors[s.args[i]].name, p_.tensors[s.args[w]].name);
-        check(at[w].first == at[i].first && may_overwrite(f, i, w),
+        check(at[w].first == at[i].first && at[w].pitch == at[i].pitch && may_overwrite(f, i, w),
               "{} writes {} over {}, which it still reads", f.name, p_.tensors[s.args[w]].name,
               p_.tensors[s.args[i]].name);
       }
@@ -189,7 +232,8 @@ class ProgramVerifier {
   }
 
   const Program& p_;
-  std::vector<State> state_;
+  std::vector<Written> written_;  // by tensor
+  std::vector<bool> taken_;       // another tensor was written over it
 };
 
 }  // namespace

@@ -12,11 +12,14 @@ Function Lowering::run() {
   auto add_parameter = [&](StageId s, bool written) {
     const Stage& t = stage(s);
     Storage& at = storage_[s];
+    const Runs runs = runs_of(t.layout, t.shape());
     at.buffer = fn_.add_buffer({.name = t.name,
                                 .dtype = t.dtype,
                                 .scope = Scope::Param,
                                 .size = physical_size(t.layout, t.shape()),
-                                .written = written});
+                                .written = written,
+                                .run = runs.run,
+                                .pitch = runs.pitch});
     at.alive = true;
     at.lo.assign(t.axes.size(), Aff(0));
     at.ext = t.shape();

@@ -45,7 +45,7 @@ void Lowering::lay_out(StageId s) {
   if (layout.empty())
     for (uint32_t a = 0; a < t.axes.size(); ++a) layout.push_back({a});
   at.dims.clear();
-  int64_t stride = 1;
+  int64_t stride = 1, unused = 0;  // what pads the last of everything
   int64_t pad = schedule_.nest(s).pad;
   size_t padded = std::min<size_t>(2, layout.size() - std::min<size_t>(1, layout.size()));
   size_t k = 0;
@@ -57,11 +57,12 @@ void Lowering::lay_out(StageId s) {
                       t.axes[d->axis].name);
     at.dims.push_back({d->axis, d->div, d->mod, stride});
     int64_t extent = (d->mod ? d->mod : ceil_div(n, d->div)) + d->pad;
+    unused += d->pad * stride;
     if (__builtin_mul_overflow(stride, extent, &stride) || stride > kMaxElements)
       refuse_schedule("{} would take more than 2^40 elements", t.name);
   }
   std::reverse(at.dims.begin(), at.dims.end());
-  at.size = stride;
+  at.size = std::max<int64_t>(0, stride - unused);
 }
 
 namespace {

@@ -87,8 +87,24 @@ std::vector<PhysicalDim> physical(const Layout& layout, const std::vector<int64_
 }
 
 int64_t physical_size(const Layout& layout, const std::vector<int64_t>& shape) {
-  auto dims = physical(layout, shape);
-  return dims.empty() ? 1 : dims[0].stride * dims[0].extent;
+  int64_t last = 0;
+  for (const PhysicalDim& d : physical(layout, shape)) {
+    if (d.extent == d.dim.pad) return 0;
+    last += (d.extent - d.dim.pad - 1) * d.stride;
+  }
+  return last + 1;
+}
+
+Runs runs_of(const Layout& layout, const std::vector<int64_t>& shape) {
+  const auto dims = physical(layout, shape);
+  if (physical_size(layout, shape) == 0) return {};
+  for (auto d = dims.rbegin(); d != dims.rend(); ++d) {
+    if (d->dim.pad == 0) continue;
+    const bool repeats =
+        std::any_of(d + 1, dims.rend(), [](const PhysicalDim& o) { return o.extent > 1; });
+    if (repeats) return {(d->extent - d->dim.pad) * d->stride, d->extent * d->stride};
+  }
+  return {};
 }
 
 Layout permuted(const std::vector<uint32_t>& order) {

@@ -45,7 +45,15 @@ struct PhysicalDim {
 };
 // Extents and strides of a layout over a logical shape, outermost first.
 std::vector<PhysicalDim> physical(const Layout& layout, const std::vector<int64_t>& shape);
-int64_t physical_size(const Layout& layout, const std::vector<int64_t>& shape);  // elements
+// Elements from the first used one to the last: padding after it does not count.
+int64_t physical_size(const Layout& layout, const std::vector<int64_t>& shape);
+
+// Which elements a padded layout uses: [k * pitch, k * pitch + run) for every k. All of them: pitch 0.
+struct Runs {
+  int64_t run = 0, pitch = 0;
+};
+Runs runs_of(const Layout& layout, const std::vector<int64_t>& shape);
+
 Layout permuted(const std::vector<uint32_t>& order);  // NHWC = permuted({0, 2, 3, 1})
 std::string layout_text(const Layout& layout, const std::vector<std::string>& axis_names);
 

@@ -1,6 +1,8 @@
 // The verifier: what it accepts, and each thing that it refuses.
 #include <gtest/gtest.h>
 
+#include <random>
+
 #include "base/error.h"
 #include "loop/program.h"
 
@@ -294,6 +296,61 @@ std::string program_error(const std::string& steps, const std::string& from = ""
   return "";
 }
 
+TEST(Verify, Runs) {
+  auto error = [](const std::string& buffer, const std::string& body) -> std::string {
+    try {
+      verify(parse_function("func f(O: out f32[" + buffer + ") { " + body + " }"));
+    } catch (const InternalError& e) {
+      return e.what();
+    }
+    return "";
+  };
+  EXPECT_EQ(error("28] runs 4 of 8", "for i in 0..4 { for j in 0..4 { O[8*i + j] = 1.0 } }"), "");
+  EXPECT_EQ(error("28] runs 4 of 8", "for i in 0..4 { for j in 0..4 { O[8*i - 1*j + 3] = 1.0 } }"), "");
+  EXPECT_EQ(error("28] runs 4 of 8",
+                  "for i in 0..16 { O[8*{i / 4} + {i % 4}] = 1.0 }"),
+            "");
+  EXPECT_EQ(error("28] runs 4 of 8",
+                  "for i in 0..4 { for a in 0..2 { for b in 0..min(3, -3*a + 4) { O[8*i + 3*a + b] = 1.0 } } }"),
+            "");
+  auto refuses_run = [&](const std::string& buffer, const std::string& body, const std::string& why) {
+    std::string e = error(buffer, body);
+    EXPECT_NE(e.find(why), std::string::npos) << body << "\n gave: " << e;
+  };
+  refuses_run("28] runs 4 of 8", "for i in 0..3 { for j in 0..5 { O[8*i + j] = 1.0 } }",
+              "stores to O between its runs of 4 elements every 8");
+  refuses_run("28] runs 4 of 8", "for i in 0..28 { O[i] = 1.0 }", "between its runs");
+  refuses_run("28] runs 4 of 8", "for i in 0..3 { O[8*i + 6] = 1.0 }", "between its runs");
+  refuses_run("32] runs 4 of 8", "O[0] = 1.0", "buffer O of 32 elements has runs of 4 every 8");
+}
+
+TEST(Footprint, Meet) {
+  // Against the bytes themselves.
+  std::mt19937_64 random(5);
+  auto pick = [&](int64_t n) { return static_cast<int64_t>(random() % static_cast<uint64_t>(n)); };
+  int apart = 0;
+  for (int i = 0; i < 4000; ++i) {
+    const int64_t pitch = 4 + pick(5);
+    auto any = [&] {
+      const int64_t first = pick(24);
+      if (pick(3) == 0) return Footprint{first, first + pick(9)};
+      const int64_t run = 1 + pick(pitch - 1);
+      return Footprint{first, first + pitch * pick(4) + run, run, pitch};
+    };
+    auto holds = [](const Footprint& f, int64_t at) {
+      return at >= f.first && at < f.last && (f.pitch == 0 || (at - f.first) % f.pitch < f.run);
+    };
+    const Footprint a = any(), b = any();
+    bool shared = false, beside = a.first < b.last && b.first < a.last;
+    for (int64_t at = 0; at < 80; ++at) shared |= holds(a, at) && holds(b, at);
+    if (shared) {
+      EXPECT_TRUE(meet(a, b)) << a.first << " " << b.first;
+    }
+    if (a.pitch && b.pitch && !shared && beside) apart += !meet(a, b);
+  }
+  EXPECT_GT(apart, 50) << "runs between runs are told apart";
+}
+
 TEST(VerifyProgram, Steps) {
   auto refuses_steps = [](const std::string& steps, const std::string& why,
                           const std::string& from = "", const std::string& to = "") {
@@ -331,6 +388,19 @@ TEST(VerifyProgram, Steps) {
                 "Y[i] = X[i]", "call q(X[i])");
   refuses_steps("step f(x, y)", "function f calls g with 1 arguments, not 2", "Y[i] = X[i]",
                 "call g(X[i])");
+  // Columns 0-1 and 2-3 of two rows of four.
+  const std::string left =
+      "func h(X: param f32[6] runs 2 of 4, Y: out f32[6] runs 2 of 4) "
+      "{ for i in 0..2 { for j in 0..2 { Y[4*i + j] = X[4*i + j] } } }\n";
+  EXPECT_EQ(program_error("step h(x, y) step h(x, y + 8)", "func g", left + "func g"), "");
+  EXPECT_EQ(program_error("step h(x, y) step h(y, y + 8)", "func g", left + "func g"), "");
+  EXPECT_EQ(program_error("step h(x, a + 8) step h(a + 8, a) step f(a, y)", "func g", left + "func g"), "");
+  refuses_steps("step h(x, y)", "of output y some elements are written by no step", "func g",
+                left + "func g");
+  refuses_steps("step h(x, a) step h(a + 8, y) step h(a, y + 8)",
+                "h reads elements of a that no step has written", "func g", left + "func g");
+  refuses_steps("step h(x, y) step h(y, y + 4)", "h writes y over y, which it still reads", "func g",
+                left + "func g");
   Program p = parse_program(std::string(program_text) + "step f(x, y)");
   p.tensors[2].data = nullptr;
   EXPECT_THROW(verify(p), InternalError);

@@ -21,11 +21,26 @@ TEST(Layout, RowMajorUnlessSaid) {
 TEST(Layout, BlocksRoundUpAndPads) {
   Layout blocked = {{1, 16, 0}, {0}, {1, 1, 16}};
   EXPECT_EQ(physical_size(blocked, {5, 24}), 2 * 5 * 16);
-  EXPECT_EQ(physical_size({{0}, {1, 1, 0, 8}}, {5, 24}), 5 * 32);
+  EXPECT_EQ(physical_size({{0}, {1, 1, 0, 8}}, {5, 24}), 4 * 32 + 24) << "nothing after the last element";
   EXPECT_EQ(layout_text(blocked, {"y", "c"}), "c/16 y c%16");
   auto dims = physical(permuted({0, 2, 3, 1}), {1, 8, 5, 7});
   EXPECT_EQ(dims[3].dim.axis, 1u);
   EXPECT_EQ(dims[1].stride, 7 * 8);
+}
+
+TEST(Layout, RunsOfPaddedRows) {
+  auto text = [](const Layout& layout, const std::vector<int64_t>& shape) {
+    Runs r = runs_of(layout, shape);
+    return fmt::format("{}/{}", r.run, r.pitch);
+  };
+  EXPECT_EQ(text({}, {5, 24}), "0/0");
+  EXPECT_EQ(text({{0}, {1, 1, 0, 8}}, {5, 24}), "24/32");
+  EXPECT_EQ(text({{0}, {2}, {3}, {1, 1, 0, 40}}, {1, 24, 3, 3}), "24/64");
+  EXPECT_EQ(text({{0}, {1, 1, 0, 2}, {2}}, {4, 3, 5}), "15/25");
+  EXPECT_EQ(text({{0}, {1, 1, 0, 8}}, {1, 24}), "0/0") << "one row";
+  EXPECT_EQ(text({{0}, {1, 1, 0, 8}}, {0, 24}), "0/0") << "nothing";
+  EXPECT_EQ(physical_size({{0}, {1, 1, 0, 8}}, {0, 24}), 0);
+  EXPECT_EQ(physical_size({{0}, {1, 1, 0, 8}}, {5, 0}), 0);
 }
 
 TEST(Layout, SizesThatOverflowAreRefused) {

@@ -11,30 +11,28 @@ namespace burnish {
 
 namespace {
 
-struct Bytes {
+struct Use {
   uint32_t tensor;
-  int64_t first, last;
+  Footprint bytes;
 };
 
-bool meet(const std::vector<Bytes>& a, const std::vector<Bytes>& b) {
-  return std::ranges::any_of(a, [&](const Bytes& x) {
-    return std::ranges::any_of(
-        b, [&](const Bytes& y) { return x.tensor == y.tensor && x.first < y.last && y.first < x.last; });
+bool any_meet(const std::vector<Use>& a, const std::vector<Use>& b) {
+  return std::ranges::any_of(a, [&](const Use& x) {
+    return std::ranges::any_of(b, [&](const Use& y) { return x.tensor == y.tensor && meet(x.bytes, y.bytes); });
   });
 }
 
 struct Touched {
-  std::vector<Bytes> read, written;
+  std::vector<Use> read, written;
 
   void add(const Function& f, const Step& s) {
     for (size_t i = 0; i < s.args.size(); ++i) {
       const Buffer& b = f.buffers[f.params[i]];
-      const int64_t first = s.offsets.empty() ? 0 : s.offsets[i];
-      (b.written ? written : read).push_back({s.args[i], first, first + b.size * size_of(b.dtype)});
+      (b.written ? written : read).push_back({s.args[i], footprint(b, s.offsets.empty() ? 0 : s.offsets[i])});
     }
   }
   bool conflicts(const Touched& o) const {
-    return meet(written, o.read) || meet(written, o.written) || meet(read, o.written);
+    return any_meet(written, o.read) || any_meet(written, o.written) || any_meet(read, o.written);
   }
 };
 
