@@ -28,6 +28,14 @@ std::vector<uint32_t> own_names(size_t rank) {
   return names;
 }
 
+// Every dimension, also of a row-major layout.
+Layout named(const TensorType& t) {
+  return t.layout.empty() ? permuted(own_names(t.shape.size())) : t.layout;
+}
+
+// Rows cut shorter than a cache line cost their writers more than a copy of whole rows.
+constexpr int64_t shortest_run = 64;  // bytes
+
 }  // namespace
 
 bool same_memory(const Shape& shape, const Layout& a, const Layout& b) {
@@ -90,23 +98,43 @@ std::optional<Slices> slices_of(const Graph& g, const Node& group, std::string_v
   int64_t axis = n.attrs.i("axis");
   if (axis < 0) axis += rank;
   if (axis < 0 || axis >= rank || !is_dense(whole)) return std::nullopt;
+  out.axis = static_cast<uint32_t>(axis);
   int64_t stride = 0;
   for (const PhysicalDim& d : physical(whole.layout, whole.shape)) {
-    if (d.dim.axis == static_cast<uint32_t>(axis) && d.dim.div == 1 && d.dim.mod == 0) stride = d.stride;
+    if (d.dim.axis == out.axis && d.dim.div == 1 && d.dim.mod == 0) stride = d.stride;
     if (stride != 0) break;
-    if (d.extent > 1) return std::nullopt;
+    out.apart |= d.extent > 1;
   }
   if (stride == 0) return std::nullopt;
   int64_t start = 0;
   for (ValueId v : out.parts) {
     const TensorType& part = g.type(v);
-    if (part.dtype != whole.dtype || !is_dense(part) || !same_memory(part.shape, part.layout, whole.layout)) {
-      return std::nullopt;
-    }
+    const bool alike = out.apart ? same_but_for(out.axis, part, whole)
+                                 : is_dense(part) && same_memory(part.shape, part.layout, whole.layout);
+    if (part.dtype != whole.dtype || !alike) return std::nullopt;
+    if (out.apart && part.shape[out.axis] * stride * size_of(part.dtype) < shortest_run) return std::nullopt;
     out.offsets.push_back(start * stride);
-    start += part.shape[static_cast<size_t>(axis)];
+    start += part.shape[out.axis];
   }
   return out;
+}
+
+bool same_but_for(uint32_t axis, const TensorType& a, const TensorType& b) {
+  if (a.dtype != b.dtype || a.shape.size() != b.shape.size()) return false;
+  for (uint32_t i = 0; i < a.shape.size(); ++i) {
+    if (i != axis && a.shape[i] != b.shape[i]) return false;
+  }
+  const Layout layout = named(a);
+  return layout == named(b) &&
+         std::ranges::count(layout, axis, &LayoutDim::axis) == 1 && std::ranges::count(layout, LayoutDim{axis}) == 1;
+}
+
+Layout padded(const TensorType& t, uint32_t axis, int64_t pad) {
+  Layout layout = named(t);
+  for (LayoutDim& d : layout) {
+    if (d.axis == axis) d.pad = pad;
+  }
+  return layout;
 }
 
 }  // namespace burnish

@@ -24,14 +24,23 @@ bool is_reshape(const OpDef& op);
 // The node's output is its first input under another type: no code is needed.
 bool is_view(const Graph& g, const Node& n);
 
-// A group of one concat whose operands are its output cut along the outermost axis of more than one element, or of one
-// split whose outputs are its input so cut: each part is one piece of the whole's memory. No code is needed where the
-// parts' producers write there, or readers read there.
+// A group of one concat whose operands are its output cut along an axis, or of one split whose outputs are its input so
+// cut. Where the axis is the outermost of more than one element, each part is one piece of the whole's memory; else the
+// parts lie between each other's rows (`apart`), and their layouts get the whole's strides by padding. No code is needed
+// where the parts' producers write there, or readers read there.
 struct Slices {
   ValueId whole;
   std::vector<ValueId> parts;
   std::vector<int64_t> offsets;  // elements
+  uint32_t axis = 0;
+  bool apart = false;
 };
 std::optional<Slices> slices_of(const Graph& g, const Node& group, std::string_view op);  // "concat" or "split"
+
+// Both have one layout and one shape but for the extent of `axis`, which lies whole in one dimension.
+bool same_but_for(uint32_t axis, const TensorType& a, const TensorType& b);
+
+// The layout with so many unused elements after each of the axis's own.
+Layout padded(const TensorType& t, uint32_t axis, int64_t pad);
 
 }  // namespace burnish

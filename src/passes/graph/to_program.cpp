@@ -1,15 +1,15 @@
 // Groups become functions and steps; values become tensors.
 //
-// Views (nodes that need no code, memory.h) put several values into one storage; parts of a concat or split along the
-// outermost axis lie within the whole's, so that producers write their slices and readers read theirs. A storage that
-// holds an input or a constant of the network is that tensor; one that holds an output is the output, so its producer
-// writes there
-// directly; all others lie in the arena, one after another until plan_arena lays it out.
+// Views (nodes that need no code, memory.h) put several values into one storage; parts of a concat or split lie within
+// the whole's, one after another or between each other's rows, so that producers write their slices and readers read
+// theirs. A storage that holds an input or a constant of the network is that tensor; one that holds an output is the
+// output, so its producer writes there directly; all others lie in the arena, one after another until plan_arena lays it
+// out.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <iterator>
-#include <set>
+#include <map>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -17,6 +17,7 @@
 #include "passes/graph/memory.h"
 #include "passes/graph/pack_constant.h"
 #include "passes/graph/passes.h"
+#include "passes/graph/storages.h"
 
 namespace burnish {
 
@@ -30,67 +31,6 @@ ValueId add_copy(Graph& g, ValueId v, const std::string& name) {
   body.outputs.push_back(body.add(layout_transform_op(), {in}, layout_attrs({}), ""));
   const NodeId n = add_group(g, std::move(body), {v}, "", {name});
   return g.nodes[n].outputs[0];
-}
-
-// Where a value lies: in the storage of `root`, the value that stands for it, from this element on.
-struct Place {
-  ValueId root;
-  int64_t offset = 0;
-};
-
-struct Storages {
-  std::vector<Place> of;          // by value
-  std::vector<bool> needs_code;   // by node
-  bool holds_whole(const Graph& g, ValueId v) const {
-    return element_count(g.type(v).shape) == element_count(g.type(of[v].root).shape);
-  }
-};
-
-// Whether the producers of a concat's operands can write into it: each a storage of its own, made by a group, and not
-// an output, which is a tensor by itself.
-bool can_join(const Graph& g, const Storages& s, const Slices& slices, const std::vector<bool>& is_output) {
-  std::set<ValueId> roots;
-  for (ValueId v : slices.parts) {
-    const ValueId root = s.of[v].root;
-    if (g.values[root].producer == ~NodeId{0} || is_output[root] || !s.holds_whole(g, v) ||
-        !is_dense(g.type(root)) || !roots.insert(root).second) {
-      return false;
-    }
-  }
-  return true;
-}
-
-Storages storages(const Graph& g) {
-  Storages s{.of = {}, .needs_code = std::vector<bool>(g.nodes.size(), true)};
-  for (ValueId v = 0; v < g.values.size(); ++v) s.of.push_back({v});
-  for (size_t i = 0; i < g.nodes.size(); ++i) {
-    const Node& n = g.nodes[i];
-    if (n.bodies.empty() && is_view(g, n)) {
-      s.of[n.outputs[0]] = s.of[n.inputs[0]];
-      s.needs_code[i] = false;
-    } else if (auto split = slices_of(g, n, "split"); split && !g.values[s.of[split->whole].root].is_constant()) {
-      const Place whole = s.of[split->whole];
-      for (size_t k = 0; k < split->parts.size(); ++k) {
-        s.of[split->parts[k]] = {whole.root, whole.offset + split->offsets[k]};
-      }
-      s.needs_code[i] = false;
-    }
-  }
-  std::vector<bool> is_output(g.values.size(), false);
-  for (ValueId v : g.outputs) is_output[s.of[v].root] = true;
-  for (size_t i = 0; i < g.nodes.size(); ++i) {
-    auto concat = slices_of(g, g.nodes[i], "concat");
-    if (!concat || !can_join(g, s, *concat, is_output)) continue;
-    const Place whole = s.of[concat->whole];
-    for (size_t k = 0; k < concat->parts.size(); ++k) {
-      const ValueId part = s.of[concat->parts[k]].root;
-      for (Place& p : s.of) {
-        if (p.root == part) p = {whole.root, whole.offset + concat->offsets[k] + p.offset};
-      }
-    }
-    s.needs_code[i] = false;
-  }
-  return s;
 }
 
 // Every output gets a storage of its own that is neither an input's nor a constant's.
@@ -112,7 +52,8 @@ Graph with_separate_outputs(const Graph& g) {
 class ProgramBuilder {
  public:
   ProgramBuilder(const Graph& g, const Target& target)
-      : g_(g), storages_(storages(g)), tensor_of_(g.values.size(), ~uint32_t{0}), kernels_(target, p_.functions) {}
+      : storages_(storages(g)), g_(with_pitches(g, storages_)), tensor_of_(g.values.size(), ~uint32_t{0}),
+        kernels_(target, p_.functions) {}
 
   Program build() {
     for (ValueId v : g_.inputs) p_.inputs.push_back(add_tensor(v, TensorKind::Input));
@@ -209,12 +150,12 @@ class ProgramBuilder {
     }
     step.macs = macs_of(g_, n);
     const Function& f = p_.functions[step.function];
-    for (BufferId b : f.params) step.bytes += f.buffers[b].size * size_of(f.buffers[b].dtype);
+    for (BufferId b : f.params) step.bytes += own_elements(f.buffers[b]) * size_of(f.buffers[b].dtype);
     p_.steps.push_back(std::move(step));
   }
 
-  const Graph& g_;
-  Storages storages_;
+  const Storages storages_;
+  const Graph g_;
   std::vector<uint32_t> tensor_of_;  // by root value
   std::map<std::string, uint32_t> constants_;
   Program p_;
