@@ -49,6 +49,11 @@ class Sink {
     if (values_)
       values_->push_back(std::isfinite(v) ? static_cast<float>(std::clamp(v, -1e6, 1e6)) : 0.0f);
   }
+  // log2(a / b): what a tree cannot divide for itself, and what is alike for large tasks and small
+  // ones.
+  void ratio(std::string_view name, double a, double b) {
+    put(name, values_ && a > 0 && b > 0 ? std::clamp(std::log2(a / b), -40.0, 40.0) : -40.0);
+  }
   void log(std::string_view name, double v) {
     put(name, values_ && v > 0 ? std::log2(1 + std::min(v, 1e30)) : 0.0);
   }
@@ -223,23 +228,25 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
   }
 
   out.group("all");
-  out.log("draft", std::isfinite(draft_us) ? draft_us * 1000 : 0);
+  const double draft = std::isfinite(draft_us) ? draft_us * 1000 : 0;
+  out.log("draft", draft);
+  out.ratio("draft_per_op", draft, t.vector_ops);
   for (size_t k = 0; k < op_classes; ++k) out.log(op_names[k], t.scalar[k]);
   out.log("vector_ops", t.vector_ops);
-  out.log("loads.scalar", t.loads[static_cast<size_t>(Lanes::Scalar)]);
-  out.log("loads.contiguous", t.loads[static_cast<size_t>(Lanes::Contiguous)]);
-  out.log("loads.broadcast", t.loads[static_cast<size_t>(Lanes::Broadcast)]);
-  out.log("loads.strided", t.loads[static_cast<size_t>(Lanes::Strided)]);
-  out.log("stores", t.stores);
-  out.log("unaligned", t.unaligned);
-  out.put("ops_per_load", t.vector_ops / std::max(1.0, vector_loads));
+  out.ratio("loads_per_op", vector_loads, t.vector_ops);
+  out.ratio("stores_per_op", t.stores, t.vector_ops);
+  out.ratio("iterations_per_op", iterations, t.vector_ops);
+  const double loads = std::max(1.0, vector_loads);
+  out.put("loads.scalar", t.loads[static_cast<size_t>(Lanes::Scalar)] / loads);
+  out.put("loads.broadcast", t.loads[static_cast<size_t>(Lanes::Broadcast)] / loads);
+  out.put("loads.strided", t.loads[static_cast<size_t>(Lanes::Strided)] / loads);
+  out.put("unaligned", t.unaligned / (loads + t.stores));
   out.put("scalar_share", t.work > 0 ? t.scalar_sites / t.work : 0);
   out.put("serial_share", t.work > 0 ? t.serial_work / t.work : 0);
   out.log("parallel", parallel);
   out.put("parallel_loops", parallel_loops);
   out.put("quantised", quantised);
   out.log("rounds", rounds);
-  out.log("loop_iterations", iterations);
   out.log("loops", loops);
   out.log("bounded_loops", bounded);
   out.log("statements", a ? static_cast<double>(a->tree.sites.size()) : 0);
@@ -249,33 +256,33 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
   out.log("bytes.thread", scope_bytes[static_cast<size_t>(Scope::Thread)]);
   out.log("bytes.stack", scope_bytes[static_cast<size_t>(Scope::Stack)]);
   out.log("bytes.shared", scope_bytes[static_cast<size_t>(Scope::Shared)]);
-  out.put("accumulators", accumulators);
   out.put("register_share", accumulators / registers);
   out.log("bytes.read", read);
   out.log("bytes.written", written);
-  // The miss curve, at sizes that mean something on this machine.
-  const auto curve = [&](std::string_view name, double bytes) {
-    out.log(name, a ? a->reuse.traffic(bytes) : 0);
-  };
+  // The miss curve, at sizes that mean something on this machine, over what has to come at least.
   const Machine plain;
   const Machine& m = a ? a->machine : plain;
   const auto l1 = static_cast<double>(m.l1_bytes), l2 = static_cast<double>(m.l2_bytes),
-             l3 = static_cast<double>(m.l3_bytes);
+             l3 = static_cast<double>(m.l3_bytes) / std::max(1, m.threads);
+  const double least = a ? a->reuse.loop_bytes(0) : 0;
+  const auto curve = [&](std::string_view name, double bytes) {
+    out.ratio(name, a ? a->reuse.traffic(bytes) : 0, least);
+  };
+  out.log("touched", least);
   curve("miss.l1/8", l1 / 8);
   curve("miss.l1/2", l1 / 2);
   curve("miss.l1", l1);
   curve("miss.l2/4", l2 / 4);
   curve("miss.l2/2", l2 / 2);
   curve("miss.l2", l2);
-  curve("miss.l3", l3 / std::max(1, m.threads));
-  out.log("cycles.arithmetic", c.arithmetic);
-  out.log("cycles.loads", c.loads);
-  out.log("cycles.l2", c.l2);
-  out.log("cycles.l3", c.l3);
-  out.log("cycles.memory", c.memory);
-  out.log("cycles.limit", c.limit());
-  out.log("cycles.sum", c.sum());
-  out.put("load_bound", c.loads / std::max(1.0, c.arithmetic));
+  curve("miss.l3", l3);
+  out.ratio("cycles.loads", c.loads, c.arithmetic);
+  out.ratio("cycles.l2", c.l2, c.arithmetic);
+  out.ratio("cycles.l3", c.l3, c.arithmetic);
+  out.ratio("cycles.memory", c.memory, c.arithmetic);
+  out.ratio("cycles.limit", c.limit(), c.arithmetic);
+  out.ratio("cycles.sum", c.sum(), c.arithmetic);
+  out.log("cycles", c.sum());
 }
 
 void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t position) {
@@ -286,7 +293,7 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
   const SiteUse& use = s ? a->reuse.sites()[s->sites[0]] : no_use;
 
   // Loops by kind, the serial ones from the inside out.
-  double serial = 1, parallel = 1, conditional = 0, reduction = 1, footprint[5] = {},
+  double serial = 1, parallel = 1, conditional = 0, reduction = 1, footprint[4] = {},
          inner_unroll[2] = {};
   double serial_trip[3] = {};
   size_t serial_seen = 0, unrolls = 0;
@@ -301,15 +308,13 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
     case LoopKind::Serial:
       serial *= trip;
       if (serial_seen == 0) footprint[0] = a->reuse.iteration_bytes(l);
-      if (serial_seen < 3) {
-        serial_trip[serial_seen] = trip;
-        footprint[1 + serial_seen] = a->reuse.loop_bytes(l);
-      }
+      if (serial_seen < 3) serial_trip[serial_seen] = trip;
+      if (serial_seen < 2) footprint[1 + serial_seen] = a->reuse.loop_bytes(l);
       ++serial_seen;
       break;
     case LoopKind::Parallel:
       parallel *= n.trip;
-      footprint[4] = a->reuse.iteration_bytes(l);
+      footprint[3] = a->reuse.iteration_bytes(l);
       break;
     case LoopKind::Unroll:
       if (unrolls < 2) inner_unroll[unrolls++] = trip;
@@ -344,9 +349,16 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
 
   out.log("work", s ? s->work : 0);
   out.log("executions", use.executions);
-  out.put("copies", s ? std::min<double>(16, static_cast<double>(s->sites.size())) : 0);
   out.put("main_share", s && s->work > 0 ? a->work(s->sites[0]) / s->work : 0);
-  for (size_t k = 0; k < op_classes; ++k) out.put(op_names[k], std::min(64.0f, site.ops[k]));
+  const auto ops = [&](std::initializer_list<OpClass> of) {
+    double n = 0;
+    for (OpClass c : of) n += site.ops[static_cast<size_t>(c)];
+    return std::min(64.0, n);
+  };
+  out.put("fma", ops({OpClass::Fma}));
+  out.put("simple", ops({OpClass::Add, OpClass::Mul, OpClass::MinMax}));
+  out.put("costly", ops({OpClass::Div, OpClass::Math}));
+  out.put("other_ops", ops({OpClass::Select, OpClass::Int, OpClass::Address}));
   out.put("update", site.update ? 1 : 0);
   out.put("registers", registers ? 1 : 0);
   out.log("reduction", reduction);
@@ -359,7 +371,6 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
   out.log("trip0", serial_trip[0]);
   out.log("trip1", serial_trip[1]);
   out.log("trip2", serial_trip[2]);
-  out.put("depth", static_cast<double>(use.stack.size()));
   out.put("conditional", conditional);
   out.put("guards", site.guards);
   out.put("stored", std::min(256.0, stored));
@@ -374,8 +385,7 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
   out.log("bytes.body", footprint[0]);
   out.log("bytes.loop0", footprint[1]);
   out.log("bytes.loop1", footprint[2]);
-  out.log("bytes.loop2", footprint[3]);
-  out.log("bytes.parallel", footprint[4]);
+  out.log("bytes.parallel", footprint[3]);
 }
 
 void put_buffer(Sink& out, const Analysis* a, const BufferId* b, size_t position) {
@@ -412,12 +422,10 @@ void put_buffer(Sink& out, const Analysis* a, const BufferId* b, size_t position
 
   out.put("scope", buffer ? 1 + static_cast<double>(buffer->scope) : 0);
   out.put("stores", stores / all);
-  out.log("size", buffer ? static_cast<double>(buffer->size) * bytes : 0);
   out.log("touched", b ? a->reuse.loop_bytes(0, *b) : 0);
   out.put("line_waste", b ? a->reuse.loop_bytes(0, *b) / (elements * bytes) : 0);
   out.log("instructions", instructions);
   out.log("reuse", b ? executions / elements : 0);
-  out.put("contiguous", lanes[static_cast<size_t>(Lanes::Contiguous)] / all);
   out.put("broadcast", lanes[static_cast<size_t>(Lanes::Broadcast)] / all);
   out.put("strided", lanes[static_cast<size_t>(Lanes::Strided)] / all);
   out.put("unaligned", unaligned / all);
@@ -426,8 +434,11 @@ void put_buffer(Sink& out, const Analysis* a, const BufferId* b, size_t position
   out.log("far.bytes", use ? at(use->reused_outside) : 0);
   out.log("far.times", use ? times(use->reused_outside) : 0);
   out.log("pages", pages);
-  out.log("miss.l1", b ? a->reuse.traffic(static_cast<double>(a->machine.l1_bytes), *b) : 0);
-  out.log("miss.l2", b ? a->reuse.traffic(static_cast<double>(a->machine.l2_bytes), *b) : 0);
+  const double touched = b ? a->reuse.loop_bytes(0, *b) : 0;
+  out.ratio("miss.l1", b ? a->reuse.traffic(static_cast<double>(a->machine.l1_bytes), *b) : 0,
+            touched);
+  out.ratio("miss.l2", b ? a->reuse.traffic(static_cast<double>(a->machine.l2_bytes), *b) : 0,
+            touched);
 }
 
 void put_all(Sink& out, const Analysis* a, double draft_us) {
