@@ -3,15 +3,19 @@
 #include "search/cost_model.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <ctime>
+#include <filesystem>
 #include <limits>
 
+#include "base/text.h"
 #include "random_schedules.h"
 #include "search/model/rank_quality.h"
 #include "search/model/relevance.h"
+#include "search/model/xgboost_library.h"
 
 namespace burnish::search {
 namespace {
@@ -233,16 +237,18 @@ TEST_F(Model, TrainingTime) {
     for (float& x : many.back().features) x *= jitter(random);
     many.back().group = static_cast<uint32_t>(many.size() / 300);
   }
-  const auto begin = std::chrono::steady_clock::now();
+  // Of the processor, so that other programs do not count.
+  const std::clock_t begin = std::clock();
   model->train(many);
-  const auto trained = std::chrono::steady_clock::now();
+  const std::clock_t trained = std::clock();
   const std::vector<float> p = model->predict(features_only(many));
-  const auto end = std::chrono::steady_clock::now();
+  const std::clock_t end = std::clock();
+  const auto seconds = [](std::clock_t from, std::clock_t to) {
+    return static_cast<double>(to - from) / CLOCKS_PER_SEC;
+  };
   fmt::print("{} samples, {} features: {:.0f} ms to train, {:.1f} us to predict one\n", many.size(),
-             feature_names().size(),
-             std::chrono::duration<double, std::milli>(trained - begin).count(),
-             std::chrono::duration<double, std::micro>(end - trained).count() /
-                 static_cast<double>(p.size()));
+             feature_names().size(), seconds(begin, trained) * 1e3,
+             seconds(trained, end) * 1e6 / static_cast<double>(p.size()));
 }
 
 // ---- no library
@@ -280,6 +286,72 @@ TEST(NoXgboost, AnotherLibraryIsRefused) {
   const auto m = make_xgboost(1);
   ASSERT_FALSE(m.ok());
   EXPECT_NE(m.reason().find("XGBoostVersion"), std::string::npos) << m.reason();
+}
+
+class Folder {
+ public:
+  Folder()
+      : path(std::filesystem::temp_directory_path() / fmt::format("burnish-xgboost-{}", getpid())) {
+    std::filesystem::create_directories(path);
+  }
+  ~Folder() {
+    std::error_code ignored;
+    std::filesystem::remove_all(path, ignored);
+  }
+  std::filesystem::path path;
+};
+
+TEST(NoXgboost, ALibraryThatFailsIsAnErrorWithItsWords) {
+  Folder folder;
+  std::string code =
+      "void XGBoostVersion(int* a, int* b, int* c) { *a = 9; *b = 8; *c = 7; }\n"
+      "const char* XGBGetLastError(void) { return \"out of luck\\nStack trace: long\"; }\n";
+  for (const char* name :
+       {"XGBSetGlobalConfig", "XGDMatrixCreateFromMat", "XGDMatrixFree", "XGDMatrixSetFloatInfo",
+        "XGDMatrixSetUIntInfo", "XGBoosterCreate", "XGBoosterFree", "XGBoosterSetParam",
+        "XGBoosterUpdateOneIter", "XGBoosterGetNumFeature", "XGBoosterPredictFromDMatrix",
+        "XGBoosterSaveModelToBuffer", "XGBoosterLoadModelFromBuffer"}) {
+    code += fmt::format("int {}(void) {{ return -1; }}\n", name);
+  }
+  write_file(folder.path / "failing.c", code);
+  const std::string library = (folder.path / "libfailing.so").string();
+  const std::string command = fmt::format("{} -shared -fPIC -o {} {}", BURNISH_TEST_CC, library,
+                                          (folder.path / "failing.c").string());
+  ASSERT_EQ(std::system(command.c_str()), 0) << command;
+  WithLibrary failing(library.c_str());
+  auto m = make_xgboost(1);
+  ASSERT_TRUE(m.ok()) << m.reason();
+  const Features none(feature_names().size(), 0.0f);
+  const std::vector<Sample> samples = {{none, 1.0, 0}, {none, 2.0, 0}};
+  try {
+    (*m)->train(samples);
+    FAIL() << "no error";
+  } catch (const UserError& e) {
+    const std::string text = e.what();
+    for (const char* part : {"9.8.7", "out of luck", library.c_str()}) {
+      EXPECT_NE(text.find(part), std::string::npos) << part << " in: " << text;
+    }
+    EXPECT_EQ(text.find("Stack trace"), std::string::npos) << text;
+  }
+  EXPECT_FALSE((*m)->trained());
+}
+
+TEST(NoXgboost, PythonsPackagesAreCandidates) {
+  Folder folder;
+  const auto packages = folder.path / "lib" / "python3.11" / "site-packages";
+  std::filesystem::create_directories(packages / "xgboost" / "lib");
+  const auto file = packages / "xgboost" / "lib" / "libxgboost.so";
+  write_file(file, "no library");
+  WithLibrary unset("");
+  setenv("PYTHONPATH", fmt::format("/nonexistent:{}", packages.string()).c_str(), 1);
+  const auto found = xgboost_candidates();
+  unsetenv("PYTHONPATH");
+  EXPECT_EQ(found.front(), "libxgboost.so");
+  EXPECT_NE(std::find(found.begin(), found.end(), file.string()), found.end());
+  // A file that is no library is one more thing tried.
+  WithLibrary given(file.c_str());
+  EXPECT_EQ(xgboost_candidates(), std::vector<std::string>{file.string()});
+  EXPECT_FALSE(make_xgboost(1).ok());
 }
 
 // ---- relevance, transfer, quality
