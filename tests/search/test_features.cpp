@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "bench/chain/chain.h"
 #include "random_schedules.h"
 #include "search/cost_model.h"
 #include "search/model/loop_tree.h"
@@ -195,6 +196,31 @@ TEST(Features, FiniteForEverySchedule) {
     }
   }
   EXPECT_GT(lowered, 100);
+}
+
+TEST(Features, RowsOfAChainStayInRings) {
+  // 1x1, depthwise 3x3, 1x1 in one nest. Taller strips hold more and calculate fewer rows twice.
+  chain::Shape shape;
+  shape.height = 32;
+  shape.width = 56;
+  std::vector<double> held;
+  for (int64_t rows : {1, 2, 4}) {
+    chain::Options o;
+    o.rows = rows;
+    const auto f = lower(chain::schedule(chain::group(shape), o));
+    ASSERT_TRUE(f.ok()) << f.reason();
+    const Features x = features_of(*f, machine(), 1);
+    expect_sound(x, "chain");
+    held.push_back(feature(x, "all.bytes.thread") + feature(x, "all.bytes.stack"));
+    // Three reductions, of which the two 1x1 are most of the work; the depthwise one is a tenth.
+    const double macs = shape.height * shape.width * (24 * 144 + 9 * 144 + 144 * 24) / 2.0;
+    EXPECT_NEAR(feature(x, "all.fma"), log1(macs), 0.25) << rows;
+    EXPECT_EQ(feature(x, "s0.update"), 1);
+    EXPECT_EQ(feature(x, "s1.update"), 1);
+    EXPECT_EQ(feature(x, "all.parallel_loops"), 1);
+  }
+  EXPECT_LT(held[0], held[1]);
+  EXPECT_LT(held[1], held[2]);
 }
 
 TEST(Features, FiniteWhateverTheDraftAndMachine) {
