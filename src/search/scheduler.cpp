@@ -9,10 +9,10 @@ namespace burnish::search {
 namespace {
 
 // What another batch wins when nothing is known of a task, as a share of its time: this much after the first batch,
-// falling with the square of the batches done, since the best of ever more trials improves ever more slowly.
-constexpr double optimism = 0.08;
-// Each batch counts half as much as the one after it.
-constexpr double decay = 0.5;
+// falling with their number, since the best of ever more trials improves ever more slowly.
+constexpr double optimism = 0.1;
+// Each batch counts this share of the one after it.
+constexpr double decay = 0.7;
 // The prior counts as so many batches.
 constexpr double prior_weight = 0.5;
 // Part of what the model promises that a batch delivers.
@@ -33,16 +33,17 @@ bool nothing_left(const Progress& p) { return p.exhausted || (p.points > 0 && p.
 
 double expected_gain(const Progress& p) {
   if (nothing_left(p)) return 0;
-  // By history: shares that batches won, later ones counting more, with the prior as the oldest. The first batch won
-  // against the default, which says how bad that is rather than what is left.
+  // By history: shares that batches won, the first against the default, later ones counting more, and the prior.
   const auto batches = static_cast<double>(std::max<size_t>(1, p.history.size()));
-  double sum = prior_weight * optimism / (batches * batches), weights = prior_weight;
-  for (size_t i = 1; i < p.history.size(); ++i) {
-    const double before = p.history[i - 1], after = p.history[i];
-    const double age = static_cast<double>(p.history.size() - 1 - i);
-    const double w = std::pow(decay, age);
-    if (positive(before) && positive(after)) sum += w * std::clamp((before - after) / before, 0.0, 1.0);
-    weights += w;
+  double sum = prior_weight * optimism / batches, weights = prior_weight;
+  double before = p.default_seconds, w = std::pow(decay, batches - 1);
+  for (const double after : p.history) {
+    if (positive(before) && positive(after)) {
+      sum += w * std::clamp((before - after) / before, 0.0, 1.0);
+      weights += w;
+    }
+    before = after;
+    w /= decay;
   }
   const double by_history = sum / weights;
   const double promised = p.predicted_gain > 0 ? trust * std::min(p.predicted_gain, 1.0) : 0;
