@@ -1,6 +1,7 @@
 #include "search/measure/kernel.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "base/error.h"
 #include "search/measure/tolerance.h"
@@ -22,27 +23,76 @@ std::vector<uint32_t> memory_order(const Stage& s) {
 }
 
 // The same schedule with more steps, where they are accepted and it still lowers.
-void try_steps(Schedule& s, const std::vector<ScheduleStep>& steps) {
+bool try_steps(Schedule& s, const std::vector<ScheduleStep>& steps) {
   Schedule more = s;
   for (const ScheduleStep& step : steps) {
-    if (!more.apply(step)) return;
+    if (!more.apply(step)) return false;
   }
-  if (lower(more).ok()) s = std::move(more);
+  if (!lower(more).ok()) return false;
+  s = std::move(more);
+  return true;
 }
 
+Layout with_last(size_t rank, uint32_t last) {
+  std::vector<uint32_t> order;
+  for (uint32_t a = 0; a < rank; ++a) {
+    if (a != last) order.push_back(a);
+  }
+  order.push_back(last);
+  return permuted(order);
+}
+
+// Tensors between stages, and constants, contiguous along the axis that is contiguous in the output.
+void align_layouts(Schedule& s, const StageGroup& g) {
+  const Stage& out = g[g.outputs.back()];
+  const std::vector<uint32_t> order = memory_order(out);
+  if (order.empty()) return;
+  const std::string& inner = out.axes[order.back()].name;
+  for (StageId id = 0; id < g.stages.size(); ++id) {
+    const Stage& stage = g[id];
+    const auto axis = stage.axis_named(inner);
+    if (!stage.is_compute() || stage.scan || !axis) continue;
+    if (std::ranges::find(g.outputs, id) == g.outputs.end()) {
+      try_steps(s, {step::Pack{stage.name, with_last(stage.axes.size(), *axis)}});
+    }
+    visit(stage.body, [&](const Expr& e) {
+      if (e.kind() != ExprKind::Load || g[e.from()].kind != StageKind::Constant) return;
+      for (uint32_t i = 0; i < e.indices().size(); ++i) {
+        if (e.indices()[i].a.slope(stage.axes[*axis].var) != 1) continue;
+        try_steps(s, {step::Pack{g[e.from()].name, with_last(e.indices().size(), i)}});
+        return;
+      }
+    });
+  }
+}
+
+// Vectors along the contiguous axis, sums outside of a row of them.
 void widen(Schedule& s, const Stage& stage, const Machine& m) {
   const std::vector<uint32_t> order = memory_order(stage);
   if (order.empty() || stage.scan) return;
-  const std::string& inner = stage.axes[order.back()].name;
+  std::vector<std::string> rows, sums;
+  for (uint32_t a : order) rows.push_back(stage.axes[a].name);
+  for (const Axis& k : stage.raxes) sums.push_back(k.name);
+  const std::string inner = rows.back();
   const int64_t lanes = m.vector_bytes / size_of(stage.dtype);
+  bool done = false;
   if (lanes > 1 && stage.axes[order.back()].extent >= lanes) {
-    std::vector<std::string> loops;
-    for (uint32_t a : order) loops.push_back(stage.axes[a].name);
-    loops.back() = inner + ".o";
-    for (const Axis& k : stage.raxes) loops.push_back(k.name);
-    loops.push_back(inner + ".i");
-    try_steps(s, {step::Split{stage.name, inner, lanes, Tail::Guard}, step::Reorder{stage.name, loops},
-                  step::Vectorize{stage.name, inner + ".i"}});
+    rows.back() = inner + ".o";
+    const step::Split split{stage.name, inner, lanes, Tail::Tail};
+    const step::Vectorize vectorize{stage.name, inner + ".i"};
+    const auto in_order = [&](size_t rows_inside) {
+      std::vector<std::string> loops = rows;
+      if (rows_inside > 0) std::swap(loops[loops.size() - 1], loops[loops.size() - 2]);
+      loops.insert(loops.end() - static_cast<std::ptrdiff_t>(rows_inside), sums.begin(), sums.end());
+      loops.push_back(inner + ".i");
+      return try_steps(s, {split, step::Reorder{stage.name, loops}, vectorize});
+    };
+    done = (rows.size() > 1 && !sums.empty() && in_order(1)) || in_order(0);
+    rows.back() = inner;
+  }
+  if (!done) {
+    rows.insert(rows.end(), sums.begin(), sums.end());
+    try_steps(s, {step::Reorder{stage.name, rows}});
   }
   for (uint32_t a : order) {
     if (stage.axes[a].extent < 2) continue;
@@ -55,8 +105,9 @@ void widen(Schedule& s, const Stage& stage, const Machine& m) {
 
 Schedule plain_schedule(const StageGroup& g, const Machine& m) {
   Schedule s(g);
-  for (const Stage& stage : g.stages) {
-    if (stage.is_compute()) widen(s, stage, m);
+  align_layouts(s, g);
+  for (StageId id = 0; id < g.stages.size(); ++id) {
+    if (g[id].is_compute()) widen(s, Stage(s.group()[id]), m);
   }
   return s;
 }

@@ -7,8 +7,8 @@
 
 namespace burnish::search {
 
-// The loops as written, with vectors along the contiguous axis and threads over the outermost one where that is
-// possible: right by its simplicity. What candidates are compared with.
+// Stage after stage, each whole, its loops as written but for vectors along the contiguous axis and threads over the
+// outermost one where that is possible: nothing is tiled, fused, moved or unrolled. What candidates are compared with.
 Schedule plain_schedule(const StageGroup& g, const Machine& m);
 
 // A refusal is the schedule's fault. Exceptions: those of code generation.
