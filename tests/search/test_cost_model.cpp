@@ -15,6 +15,7 @@
 #include "random_schedules.h"
 #include "search/model/rank_quality.h"
 #include "search/model/relevance.h"
+#include "search/model/remaining_gain.h"
 #include "search/model/xgboost_library.h"
 
 namespace burnish::search {
@@ -214,6 +215,20 @@ TEST_F(Model, FailuresAreSlowest) {
   EXPECT_LT(failed / failures, ran / (100 - failures));
 }
 
+TEST_F(Model, StartsNoThreads) {
+  // They would run while candidates are timed.
+  const auto threads = [] {
+    return std::distance(std::filesystem::directory_iterator("/proc/self/task"),
+                         std::filesystem::directory_iterator());
+  };
+  const auto before = threads();
+  const std::vector<Sample> all = samples_of({14, 14, 96, 96}, 60, 0, random);
+  model->train(all);
+  (void)model->predict(features_only(all));
+  EXPECT_FALSE(model->save().empty());
+  EXPECT_EQ(threads(), before);
+}
+
 TEST_F(Model, NothingToLearn) {
   std::vector<Sample> all = samples_of({14, 14, 96, 96}, 10, 0, random);
   model->train({});
@@ -354,7 +369,32 @@ TEST(NoXgboost, PythonsPackagesAreCandidates) {
   EXPECT_FALSE(make_xgboost(1).ok());
 }
 
-// ---- relevance, transfer, quality
+// ---- relevance, transfer, gain, quality
+
+TEST(RemainingGain, ReadsTheLineOfScoresAndTimes) {
+  // A score more is a tenth less time.
+  std::vector<float> scores;
+  std::vector<double> seconds;
+  for (int i = 0; i < 20; ++i) {
+    scores.push_back(static_cast<float>(i));
+    seconds.push_back(std::pow(0.9, i));
+  }
+  EXPECT_NEAR(remaining_gain(scores, seconds, std::vector<float>{21, 3}), 1 - 0.9 * 0.9, 1e-3);
+  EXPECT_EQ(remaining_gain(scores, seconds, std::vector<float>{18, 3}), 0);
+  EXPECT_EQ(remaining_gain(scores, seconds, {}), 0);
+  // Few points, scores that say the opposite or nothing, failures.
+  EXPECT_EQ(remaining_gain(std::span(scores).first(7), std::span(seconds).first(7),
+                           std::vector<float>{21}),
+            0);
+  std::vector<float> wrong = scores;
+  std::reverse(wrong.begin(), wrong.end());
+  EXPECT_EQ(remaining_gain(wrong, seconds, std::vector<float>{21}), 0);
+  EXPECT_EQ(remaining_gain(std::vector<float>(20, 1.0f), seconds, std::vector<float>{21}), 0);
+  seconds.push_back(infinite);
+  scores.push_back(100);
+  EXPECT_NEAR(remaining_gain(scores, seconds, std::vector<float>{21, NAN, INFINITY}), 1 - 0.9 * 0.9,
+              1e-3);
+}
 
 TEST(Relevance, IsShareOfTheBestOfTheGroup) {
   const std::vector<Sample> s = {{{}, 2e-3, 0},     {{}, 1e-3, 0}, {{}, infinite, 0}, {{}, 5.0, 1},

@@ -175,6 +175,7 @@ class Xgboost final : public CostModel {
     auto booster = std::make_unique<BoosterHandle>(*x_);
     call(x_->booster_create(nullptr, 0, &booster->handle), "beginning a model");
     call(x_->booster_load(booster->handle, bytes.data(), bytes.size()), "loading");
+    // Loading may have started threads for itself; what follows runs on ours.
     call(x_->booster_set_param(booster->handle, "nthread", "1"), "setting nthread");
     uint64_t features = 0;
     call(x_->booster_features(booster->handle, &features), "counting features");
