@@ -1,8 +1,10 @@
 // The space of one group's schedules on this machine: times the default, the points that the draft likes best, and random
 // ones, and says how well the draft orders them.
 //   bench_space FILE... [--threads N] [--best N] [--random N] [--seed N] [--rounds N] [--cold] [--all] [--point "rows=7 ..."]
+//               [--log LOG] [--replay]
 // FILE: the output of `burnish lower MODEL --task NAME`, or its stages alone. --cold: constants come from memory, as they
-// do in a model larger than the caches. --all prints every point. Answers are compared with the default's.
+// do in a model larger than the caches. --all prints every point. Answers are compared with the default's. --log appends what
+// was measured to a file; --replay measures nothing and judges the draft by such a file.
 #include <burnish/abi.h>
 #include <dlfcn.h>
 #include <emmintrin.h>
@@ -153,7 +155,7 @@ class Bench {
     build_seconds += std::chrono::duration<double>(Clock::now() - start).count();
     ++built;
     const std::string path =
-        (std::filesystem::temp_directory_path() / fmt::format("space-{}-{}.so", getpid(), built)).string();
+        (std::filesystem::temp_directory_path() / fmt::format("space-{}-{}.so", getpid(), ++libraries)).string();
     write_file(path, bytes);
     void* handle = dlopen(path.c_str(), RTLD_NOW);
     std::filesystem::remove(path);
@@ -196,6 +198,7 @@ class Bench {
     return most;
   }
 
+  static inline int libraries = 0;  // the loader takes two files of one name for one
   int built = 0;
   double build_seconds = 0;
   std::map<std::string, int> reasons;
@@ -264,8 +267,39 @@ struct Options {
   std::vector<std::string> files, points;
   int threads = 2, best = 24, random = 24, rounds = 12;
   uint64_t seed = 1;
-  bool cold = false, all = false, print = false;
+  bool cold = false, all = false, print = false, replay = false;
+  std::string log;
 };
+
+// How well the draft orders what was measured; all[0] is the default.
+void judge(const std::string& name, const Space& space, const std::vector<Candidate>& all, const Options& o) {
+  std::vector<const Candidate*> order;
+  for (const Candidate& c : all) order.push_back(&c);
+  std::ranges::sort(order, {}, &Candidate::best);
+  double pairs = 0, right = 0;
+  for (size_t i = 0; i < all.size(); ++i) {
+    for (size_t j = 0; j < i; ++j) {
+      if (std::fabs(all[i].best / all[j].best - 1) < 0.02) continue;  // a tie
+      ++pairs;
+      right += (all[i].draft < all[j].draft) == (all[i].best < all[j].best);
+    }
+  }
+  std::vector<const Candidate*> by_draft = order;
+  std::ranges::stable_sort(by_draft, {}, &Candidate::draft);
+  double top8 = 1e300;
+  for (size_t i = 0; i < std::min<size_t>(8, by_draft.size()); ++i) top8 = std::min(top8, by_draft[i]->best);
+  const double best = order[0]->best;
+  std::printf("%-34s default %8.1f us, best %8.1f (%.2fx), the draft's first %8.1f (%.2fx), best of its 8 %8.1f; pairs %3.0f%%\n",
+              name.c_str(), all[0].best * 1e6, best * 1e6, all[0].best / best, by_draft[0]->best * 1e6,
+              all[0].best / by_draft[0]->best, top8 * 1e6, pairs > 0 ? 100 * right / pairs : 100.0);
+  if (o.replay && !o.all) return;
+  std::printf("    default %8.1f (draft %8.1f)  %s\n", all[0].best * 1e6, all[0].draft, text_of(space, all[0].point).c_str());
+  for (size_t i = 0; i < (o.all ? order.size() : std::min<size_t>(3, order.size())); ++i) {
+    std::printf("    %8.1f (draft %8.1f)  %s\n", order[i]->best * 1e6, order[i]->draft, text_of(space, order[i]->point).c_str());
+  }
+  std::printf("    the draft's first %8.1f (draft %8.1f)  %s\n", by_draft[0]->best * 1e6, by_draft[0]->draft,
+              text_of(space, by_draft[0]->point).c_str());
+}
 
 void measure(const std::string& file, const Options& o) {
   std::string text = read_file(file);
@@ -280,6 +314,9 @@ void measure(const std::string& file, const Options& o) {
   Bench bench(parse_stages(text), target, o.seed);
   const Space& space = bench.space();
 
+  const std::string stem = std::filesystem::path(file).parent_path().stem().string() + "/" +
+                           std::filesystem::path(file).stem().string();
+  std::vector<Candidate> all;
   // Every legal point by its draft, best first.
   const int64_t size = size_of(space);
   std::vector<std::pair<double, Point>> drafted;
@@ -293,7 +330,6 @@ void measure(const std::string& file, const Options& o) {
   const double draft_seconds = std::chrono::duration<double>(Clock::now() - start).count();
   std::sort(drafted.begin(), drafted.end());
 
-  std::vector<Candidate> all;
   std::set<Point> seen;
   auto add = [&](const Point& p) {
     if (!seen.insert(p).second) return false;
@@ -301,6 +337,17 @@ void measure(const std::string& file, const Options& o) {
     if (c) all.push_back(std::move(*c));
     return c.has_value();
   };
+  if (o.replay) {
+    for (const std::string& line : split_text(read_file(o.log), '\n')) {
+      const std::vector<std::string> parts = split_text(line, '|');
+      if (parts.size() != 3 || parts[0] != stem) continue;
+      const auto p = partial_point(space, parts[1]);
+      if (!p || !std::isfinite(space.draft_us(*p))) continue;
+      all.push_back({.point = *p, .draft = space.draft_us(*p), .best = std::atof(parts[2].c_str()) * 1e-6});
+    }
+    if (all.empty()) return;
+    return judge(stem, space, all, o);
+  }
   require(add(space.default_point()), "the default point of {} does not lower", file);
   for (const std::string& p : o.points) {
     const auto point = partial_point(space, p);
@@ -328,34 +375,18 @@ void measure(const std::string& file, const Options& o) {
       }
     }
   }
-  const double default_us = all[0].best * 1e6;
-  std::vector<const Candidate*> order;
-  for (const Candidate& c : all) order.push_back(&c);
-  std::ranges::sort(order, {}, &Candidate::best);
-  double pairs = 0, right = 0;
-  for (size_t i = 0; i < all.size(); ++i) {
-    for (size_t j = 0; j < i; ++j) {
-      if (std::fabs(all[i].best / all[j].best - 1) < 0.02) continue;  // a tie
-      ++pairs;
-      right += (all[i].draft < all[j].draft) == (all[i].best < all[j].best);
+  if (!o.log.empty()) {
+    if (std::FILE* log = std::fopen(o.log.c_str(), "a")) {
+      for (const Candidate& c : all) {
+        std::fprintf(log, "%s|%s|%.3f\n", stem.c_str(), text_of(space, c.point).c_str(), c.best * 1e6);
+      }
+      std::fclose(log);
     }
   }
-  std::vector<const Candidate*> by_draft = order;
-  std::ranges::stable_sort(by_draft, {}, &Candidate::draft);
-  double top8 = 1e300;
-  for (size_t i = 0; i < std::min<size_t>(8, by_draft.size()); ++i) top8 = std::min(top8, by_draft[i]->best);
-  std::printf(
-      "%-34s %7lld points %6zu legal | default %8.1f best %8.1f (%.2fx) draft's first %8.1f (%.2fx), its 8 %8.1f | pairs "
-      "%.0f%% | draft %.2f us/point, built %d in %.0f ms each\n",
-      std::filesystem::path(file).stem().c_str(), static_cast<long long>(size), drafted.size(), default_us,
-      order[0]->best * 1e6, default_us / (order[0]->best * 1e6), by_draft[0]->best * 1e6,
-      default_us / (by_draft[0]->best * 1e6), top8 * 1e6, pairs > 0 ? 100 * right / pairs : 100.0,
-      draft_seconds / static_cast<double>(looked) * 1e6, bench.built, bench.build_seconds / bench.built * 1e3);
-  std::printf("    default %8.1f (draft %8.1f)  %s\n", default_us, all[0].draft, text_of(space, all[0].point).c_str());
-  for (size_t i = 0; i < (o.all ? order.size() : std::min<size_t>(3, order.size())); ++i) {
-    std::printf("    %8.1f (draft %8.1f)  %s\n", order[i]->best * 1e6, order[i]->draft,
-                text_of(space, order[i]->point).c_str());
-  }
+  judge(stem, space, all, o);
+  std::printf("    %zu of %lld points are legal, the draft takes %.2f us each; %d built in %.1f ms each\n", drafted.size(),
+              static_cast<long long>(size), draft_seconds / static_cast<double>(looked) * 1e6, bench.built,
+              bench.build_seconds / bench.built * 1e3);
   for (const auto& [why, n] : bench.reasons) std::printf("    refused %d: %s\n", n, why.c_str());
   std::fflush(stdout);
 }
@@ -375,6 +406,8 @@ int main(int argc, char** argv) try {
     else if (a == "--cold") o.cold = true;
     else if (a == "--all") o.all = true;
     else if (a == "--print") o.print = true;
+    else if (a == "--replay") o.replay = true;
+    else if (a == "--log" && i + 1 < argc) o.log = argv[++i];
     else if (a == "--point" && i + 1 < argc) o.points.emplace_back(argv[++i]);
     else o.files.emplace_back(a);
   }

@@ -23,8 +23,8 @@ struct Machine {
   bool masked = false;         // masks for free (AVX-512VL, SVE)
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 8 << 20;
   // For estimates; of one core, in cycles and bytes a cycle. Loads and multiply-adds are of whole vectors.
-  double fma_per_cycle = 2, loads_per_cycle = 2, stores_per_cycle = 1, fma_latency = 4, gigahertz = 3.5;
-  double l2_bandwidth = 32, l3_bandwidth = 10, memory_bandwidth = 4;
+  double fma_per_cycle = 2, loads_per_cycle = 2, stores_per_cycle = 1, fma_latency = 4, gigahertz = 4;
+  double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 2.5;
   int threads = 1;             // threads that the code is laid out for; any number may run it
 };
 

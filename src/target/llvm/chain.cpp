@@ -91,12 +91,7 @@ Layout blocked(const Stage& stage, const Roles& r, int64_t lanes) {
 // The tiles that each link takes without tuning.
 std::vector<TileChoice> choose_tiles(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
   std::vector<TileChoice> tiles;
-  for (const Link& l : links) {
-    TileChoice c = choose_tile(s, l.roles, m);
-    c.block = 0;  // rows and panels are the chain's
-    c.share = kShareRows;
-    tiles.push_back(c);
-  }
+  for (const Link& l : links) tiles.push_back(choose_tile(s, l.roles, m));
   return tiles;
 }
 

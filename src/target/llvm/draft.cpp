@@ -36,8 +36,7 @@ double Access::bytes(const std::vector<int64_t>& counts) const {
   return all;
 }
 
-double memory_cycles(const std::vector<Access>& accesses, const std::vector<Level>& levels, size_t vars,
-                     const Machine& m) {
+Traffic traffic(const std::vector<Access>& accesses, const std::vector<Level>& levels, size_t vars, const Machine& m) {
   // Bytes of each access with 0, 1, ... loops running.
   std::vector<int64_t> counts(vars, 1);
   std::vector<std::vector<double>> touched;
@@ -50,7 +49,7 @@ double memory_cycles(const std::vector<Access>& accesses, const std::vector<Leve
     touched.push_back(std::move(bytes));
     sums.push_back(sum);
   }
-  double cycles = 0;
+  Traffic cycles{};
   const std::array<double, 3> sizes = {static_cast<double>(m.l1_bytes), static_cast<double>(m.l2_bytes),
                                        static_cast<double>(m.l3_bytes)};
   const std::array<double, 3> bandwidths = {m.l2_bandwidth, m.l3_bandwidth, m.memory_bandwidth};
@@ -65,9 +64,18 @@ double memory_cycles(const std::vector<Access>& accesses, const std::vector<Leve
       if (cache == 2 && !accesses[a].constant() && sums.back() <= sizes[cache]) continue;  // another step left it there
       bytes += touched[whole][a] * again;
     }
-    cycles += bytes / bandwidths[cache];
+    cycles[cache] = bytes / bandwidths[cache];
   }
   return cycles;
+}
+
+double overlapped(double compute, const Traffic& t) {
+  double powers = std::pow(compute, 4), sum = compute;
+  for (double x : t) {
+    powers += std::pow(x, 4);
+    sum += x;
+  }
+  return std::sqrt(std::sqrt(powers)) + 0.1 * sum;
 }
 
 namespace {
@@ -101,6 +109,16 @@ int64_t pieces(int64_t elements, int64_t lanes) {
 TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
     : m_(m), r_(r), out_(s.group()[r.out]), acc_(s.group()[r.acc]), vars_(s.group().vars.size()) {
   const StageGroup& g = s.group();
+  depth_ = static_cast<double>(points(acc_.raxes));
+  for (const Axis& a : acc_.raxes) longest_ = std::max(longest_, static_cast<double>(a.extent));
+  for (bool window : {false, true}) {
+    const std::vector<std::string> order = reduce_order(acc_, window);
+    for (const std::string& name : order) {
+      const Axis& a = *std::ranges::find(acc_.raxes, name, &Axis::name);
+      reduces_[window].push_back(&a);
+      if (is_unrolled(acc_, r, a, order)) unrolled_[window] *= a.extent;
+    }
+  }
   if (r.tile) inner_ = inner_points(g, acc_, *r.tile);
   const VarId lanes = acc_.axes[r.vector].var;
   visit(acc_.body, [&](const Expr& x) {
@@ -113,17 +131,107 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
     }
     weights_ |= moved && !by_points;
   });
+  if (r.tile && r.broadcast) {
+    visit(acc_.body, [&](const Expr& x) {
+      if (x.kind() != ExprKind::Load || strides_) return;
+      const Stage& from = g[x.from()];
+      Strides t;
+      for (const PhysicalDim& d : physical(from.layout, from.shape())) {
+        const Index& i = x.indices()[d.dim.axis];
+        if (d.dim.mod || moves(i, lanes)) return;
+        const int64_t bytes = d.stride * size_of(from.dtype);
+        const int64_t along_x = i.a.slope(acc_.axes[*r.tile].var);
+        const int64_t along_y = r.outer.empty() ? 0 : i.a.slope(acc_.axes[r.outer.back()].var);
+        t.x += along_x * bytes;
+        t.y += along_y * bytes;
+        for (const Axis& k : acc_.raxes) {
+          if (k.extent > 16 || i.a.slope(k.var) == 0) continue;
+          if (along_x) t.window_x = k.extent, t.step_x = bytes * i.a.slope(k.var);
+          if (along_y) t.window_y = k.extent, t.step_y = bytes * i.a.slope(k.var);
+        }
+      }
+      if (t.x) strides_ = t;
+    });
+  }
   Stage written = acc_;  // the output, over the reduction's variables
   written.dtype = out_.dtype;
   accesses_.emplace_back(written);
 }
 
-double TileDraft::us(const TileChoice& c) const {
-  auto extent = [&](uint32_t a) { return acc_.axes[a].extent; };
-  const int64_t width = r_.tile ? extent(*r_.tile) : 1, channels = extent(r_.vector), panel = c.lanes * c.vectors;
-  const double threads = m_.threads;
+double TileDraft::conflicts(const TileChoice& c) const {
+  if (!strides_) return 0;
+  const Strides& t = *strides_;
+  // Sets repeat every page of 4096 bytes; two ways are the weights'.
+  const int64_t ways = std::max<int64_t>(2, m_.l1_bytes / 4096 - 2);
+  std::vector<int64_t> lines;
+  const int64_t kx = c.window ? t.window_x : 1, ky = c.window ? t.window_y : 1;
+  for (int64_t y = 0; y < c.patch; ++y) {
+    for (int64_t x = 0; x < c.rows; ++x) {
+      for (int64_t a = 0; a < ky; ++a) {
+        for (int64_t b = 0; b < kx; ++b) lines.push_back((y * t.y + x * t.x + a * t.step_y + b * t.step_x) / 64);
+      }
+    }
+  }
+  std::sort(lines.begin(), lines.end());
+  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+  std::array<int64_t, 64> sets{};
+  for (int64_t l : lines) ++sets[static_cast<size_t>(l & 63)];
+  int64_t lost = 0;
+  for (int64_t n : sets) lost += n > ways ? n : 0;
+  // With the window inside, a step reads each of them for every place of the window.
+  return static_cast<double>(lost) / static_cast<double>(kx * ky);
+}
 
-  // What the tiles are.
+bool TileDraft::shared(const TileChoice& c) const {
+  return c.share != kShareNothing && worth_sharing(out_, acc_, m_);
+}
+
+bool TileDraft::in_registers(const TileChoice& c) const {
+  const int64_t others = r_.broadcast ? c.vectors + (c.vectors > 1 ? 1 : 0) : 4;
+  return c.lanes == 1 || c.rows * c.patch * c.vectors + others <= m_.vector_registers;
+}
+
+Result<> TileDraft::fits(const TileChoice& c) const {
+  const int64_t sums = c.rows * c.patch * c.vectors;
+  if (!in_registers(c)) {
+    return refuse("a tile of {} x {} points and {} vectors is more than {} registers hold", c.patch, c.rows, c.vectors,
+                  m_.vector_registers);
+  }
+  const int64_t steps = c.unroll * unrolled_[static_cast<size_t>(c.window)];
+  if (sums * steps > 1600) {
+    return refuse("{} multiply-adds in straight code: tiles of {} and {} steps of the reduction", sums * steps, sums, steps);
+  }
+  const int64_t channels = extent(r_.vector), panels = ceil_div(channels, c.lanes * c.vectors);
+  if (c.vectors > 1 && c.lanes * (c.vectors - 1) >= channels) return refuse("{} channels have no {} vectors", channels, c.vectors);
+  const int64_t width = r_.tile ? extent(*r_.tile) : 1;
+  if (!c.phased && c.rows > 1 && ceil_div(width, ceil_div(width, c.rows)) != c.rows) {
+    return refuse("{} points are tiles of {}", width, ceil_div(width, ceil_div(width, c.rows)));
+  }
+  if (c.edges == kEdgeTiles && c.rows >= width) return refuse("one tile has no edges of its own");
+  if (c.window && c.unroll > 1) return refuse("the window is the innermost loop and unrolled already");
+  const int64_t rows = !r_.outer.empty() ? extent(r_.outer[0]) : width;
+  if (c.block > 0) {
+    if (panels == 1) return refuse("blocks of rows for one panel of weights");
+    if (c.share == kSharePanels) return refuse("blocks of rows inside panels change nothing");
+    if (r_.outer.empty() && c.block < 2 * c.rows) return refuse("a block of {} points has no two tiles of {}", c.block, c.rows);
+    if (c.patch > 1 && r_.outer.size() == 1 && (c.block % c.patch || rows % c.block)) {
+      return refuse("blocks of {} of {} rows do not hold patches of {}", c.block, rows, c.patch);
+    }
+    const int64_t blocks = ceil_div(rows, c.block);
+    if (c.share == kShareRows && blocks < m_.threads && shared(c)) return refuse("{} blocks for {} threads", blocks, m_.threads);
+    if (c.share == kShareBoth && blocks < 2) return refuse("one block: share the panels");
+    if (c.share == kShareNothing && blocks < 2) return refuse("one block: leave the rows whole");
+  }
+  if (c.share == kShareBoth) {
+    if (c.block == 0) return refuse("panels are shared with blocks of rows");
+    if (channels % (c.lanes * c.vectors)) return refuse("{} channels are no whole panels of {}", channels, c.lanes * c.vectors);
+  }
+  if (c.share == kSharePanels && panels < 2) return refuse("one panel for {} threads", m_.threads);
+  return Done{};
+}
+
+double TileDraft::compute(const TileChoice& c) const {
+  const int64_t width = r_.tile ? extent(*r_.tile) : 1;
   std::vector<Part> rows, patches, panels;
   if (!r_.tile) {
     rows.push_back({1, 1});
@@ -136,16 +244,14 @@ double TileDraft::us(const TileChoice& c) const {
   } else {
     balanced(width, c.rows, rows);
   }
-  const int64_t height = r_.outer.empty() ? 1 : extent(r_.outer.back());
-  balanced(height, c.patch, patches);
-  tailed(channels, panel, panels);
+  balanced(r_.outer.empty() ? 1 : extent(r_.outer.back()), c.patch, patches);
+  tailed(extent(r_.vector), c.lanes * c.vectors, panels);
 
-  // Cycles of a tile.
-  const double depth = static_cast<double>(points(acc_.raxes));
-  double inner = 1;  // steps of the innermost loop that stays one
-  for (const Axis& a : acc_.raxes) inner = std::max(inner, static_cast<double>(a.extent));
-  double compute = 0;
-  int64_t tiles = 0;
+  const double lost = conflicts(c) * 64 / m_.l2_bandwidth;
+  const double entries = r_.broadcast && !c.window ? depth_ / longest_ : 1;
+  // Long straight code leaves the cache of decoded instructions, and its addresses the registers.
+  const bool long_code = c.window && c.rows * c.patch * c.vectors * unrolled_[1] > 200;
+  double cycles = 0;
   for (const Part& p : panels) {
     const double v = static_cast<double>(pieces(p.size, c.lanes));
     for (const Part& y : patches) {
@@ -154,34 +260,35 @@ double TileDraft::us(const TileChoice& c) const {
         const double loads = r_.broadcast ? at + v : fmas + (weights_ ? 0.1 : 0.0) * v;
         const double work = fmas + (r_.broadcast && v > 1 ? at : 0) + v + 3.0 / static_cast<double>(c.unroll);
         double step = std::max({fmas / m_.fma_per_cycle, loads / m_.loads_per_cycle, work / 7});
-        if (r_.broadcast) step = std::max(step, m_.fma_latency);
-        const double entries = r_.broadcast && !c.window ? depth / inner : 1;
-        const double tile = depth * step + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
-        const int64_t n = p.count * y.count * x.count;
-        compute += tile * static_cast<double>(n);
-        tiles += n;
+        if (r_.broadcast) step = std::max({step, m_.fma_latency, lost});
+        if (fmas < 8) step += 1 / static_cast<double>(c.unroll);  // little to hide the loop behind
+        if (long_code) step *= 2;
+        const double tile = depth_ * step + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
+        cycles += tile * static_cast<double>(p.count * y.count * x.count);
       }
     }
   }
-  for (size_t i = 0; i + 1 < r_.outer.size(); ++i) compute *= static_cast<double>(extent(r_.outer[i]));
+  for (size_t i = 0; i + 1 < r_.outer.size(); ++i) cycles *= static_cast<double>(extent(r_.outer[i]));
+  // Of equals, the one with less code.
+  return cycles * (1 + 0.001 * static_cast<double>(c.unroll - 1) + 0.001 * static_cast<double>(c.edges));
+}
 
-  // Loops from the inside out; one thread's share.
-  std::vector<Level> levels;
-  const std::vector<std::string> reduces = reduce_order(acc_, c.window);
+double TileDraft::us(const TileChoice& c) const {
+  const int64_t width = r_.tile ? extent(*r_.tile) : 1, channels = extent(r_.vector), panel = c.lanes * c.vectors;
+  const int64_t height = r_.outer.empty() ? 1 : extent(r_.outer.back());
+  const double threads = m_.threads;
+
+  // Loops from the inside out; one thread's share of the outermost.
+  std::vector<Level> levels = {{acc_.axes[r_.vector].var, std::min(panel, channels), 1}};
+  if (r_.tile) levels.push_back({acc_.axes[*r_.tile].var, std::min(c.rows, width), 1});
+  if (!r_.outer.empty()) levels.push_back({acc_.axes[r_.outer.back()].var, std::min(c.patch, height), 1});
+  const auto& reduces = reduces_[static_cast<size_t>(c.window)];
   for (size_t i = reduces.size(); i-- > 0;) {
-    const auto a = std::ranges::find(acc_.raxes, reduces[i], &Axis::name);
-    levels.push_back({a->var, a->extent, static_cast<double>(a->extent)});
+    levels.push_back({reduces[i]->var, reduces[i]->extent, static_cast<double>(reduces[i]->extent)});
   }
-  std::vector<Level> tile = {{acc_.axes[r_.vector].var, std::min(panel, channels), 1}};
-  if (r_.tile) tile.push_back({acc_.axes[*r_.tile].var, std::min(c.rows, width), 1});
-  if (!r_.outer.empty()) tile.push_back({acc_.axes[r_.outer.back()].var, std::min(c.patch, height), 1});
-  levels.insert(levels.begin(), tile.begin(), tile.end());
-  const double panel_count = static_cast<double>(ceil_div(channels, panel));
-  double share = 1;  // the largest part of the work that one thread has
-  auto shared = [&](double n) { return std::ceil(n / threads) / n; };
-  const bool parallel = c.share != kShareNothing && depth * static_cast<double>(points(out_.axes)) > 50'000 && threads > 1;
+  const double panels = static_cast<double>(ceil_div(channels, panel));
   const bool inside = c.block == 0 && c.share != kSharePanels;
-  Level over_panels{acc_.axes[r_.vector].var, channels, panel_count};
+  const Level over_panels{acc_.axes[r_.vector].var, channels, panels};
   if (inside) levels.push_back(over_panels);
   if (r_.tile) {
     const int64_t end = r_.outer.empty() && c.block ? std::min(c.block, width) : width;
@@ -193,26 +300,23 @@ double TileDraft::us(const TileChoice& c) const {
     levels.push_back({acc_.axes[r_.outer[i]].var, end, static_cast<double>(ceil_div(end, step))});
   }
   if (!inside) levels.push_back(over_panels);
+  const uint32_t blocked = r_.outer.empty() && r_.tile ? *r_.tile : r_.outer.empty() ? r_.vector : r_.outer[0];
   if (c.block) {
-    const uint32_t axis = r_.outer.empty() ? *r_.tile : r_.outer[0];
-    levels.push_back({acc_.axes[axis].var, extent(axis), static_cast<double>(ceil_div(extent(axis), c.block))});
+    levels.push_back({acc_.axes[blocked].var, extent(blocked), static_cast<double>(ceil_div(extent(blocked), c.block))});
   }
-  if (parallel) {
+  double share = 1;  // the largest part of the work that one thread has
+  if (shared(c)) {
     Level& outermost = levels.back();
-    double n = outermost.trips;
-    if (c.share == kShareBoth) n *= panel_count;
-    share = shared(n);
+    const double n = outermost.trips * (c.share == kShareBoth ? panels : 1);
+    share = std::ceil(n / threads) / n;
     if (c.block && c.share == kShareRows) {  // the last block may be short
-      const double all = static_cast<double>(extent(r_.outer.empty() ? *r_.tile : r_.outer[0]));
-      share = std::min(1.0, std::ceil(n / threads) * static_cast<double>(c.block) / all);
+      share = std::min(1.0, std::ceil(n / threads) * static_cast<double>(c.block) / static_cast<double>(extent(blocked)));
     }
     const double before = outermost.trips;
     outermost.trips = std::max(1.0, outermost.trips * share);
     outermost.count = std::max<int64_t>(1, std::llround(static_cast<double>(outermost.count) * outermost.trips / before));
   }
-  compute *= share;
-  const double memory = memory_cycles(accesses_, levels, vars_, m_);
-  const double cycles = std::sqrt(compute * compute + memory * memory) + (parallel ? 1000 : 0);
+  const double cycles = overlapped(compute(c) * share, traffic(accesses_, levels, vars_, m_)) + (shared(c) ? 1000 : 0);
   return cycles / (m_.gigahertz * 1e3);
 }
 

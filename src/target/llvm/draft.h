@@ -34,28 +34,52 @@ struct Level {
   double trips;
 };
 
-// Cycles that one thread waits for bytes, and how many of them: loops from the inside out, the outermost ones shared
-// among threads by the caller (their trips are one thread's).
+// Cycles in which the bytes that one thread needs pass into each level of cache: loops from the inside out, the outermost
+// ones shared among threads by the caller (their trips are one thread's).
 //
 // A cache keeps what one iteration of a loop touches where that fits; that loop then loads everything it touches once, and
 // every loop outside it again.
-double memory_cycles(const std::vector<Access>& accesses, const std::vector<Level>& levels, size_t vars, const Machine& m);
+using Traffic = std::array<double, 3>;
+Traffic traffic(const std::vector<Access>& accesses, const std::vector<Level>& levels, size_t vars, const Machine& m);
+// Work and transfers overlap: nearly the longest of them.
+double overlapped(double compute, const Traffic& t);
 
 // A tiled reduction.
 class TileDraft {
  public:
+  TileDraft(const TileDraft&) = delete;  // points into itself
   TileDraft(const Schedule& s, const Roles& r, const Machine& m);
+  // Why a tile cannot be good: registers, length of code, blocks that do not fit the patches.
+  Result<> fits(const TileChoice& c) const;
+  bool in_registers(const TileChoice& c) const;
+  // Microseconds of one run.
   double us(const TileChoice& c) const;
+  // Cycles of all tiles on one thread, whatever passes between caches.
+  double compute(const TileChoice& c) const;
 
  private:
+  bool shared(const TileChoice& c) const;
+  int64_t extent(uint32_t axis) const { return acc_.axes[axis].extent; }
+
   const Machine m_;
   const Roles r_;
   Stage out_, acc_;
+  double depth_ = 1;          // points of the reduction
+  double longest_ = 1;        // of its loops
+  std::array<int64_t, 2> unrolled_{1, 1};  // steps in straight code, by TileChoice::window
+  std::array<std::vector<const Axis*>, 2> reduces_;
   size_t vars_;
   std::vector<Access> accesses_;
   std::optional<std::pair<int64_t, int64_t>> inner_;
-  int64_t loads_a_point_ = 1;
   bool weights_ = false;
+  // Where the points of a tile lie in memory: bytes from one to the next along the tile axis and the one outside it,
+  // and points of the window along both.
+  struct Strides {
+    int64_t x = 0, y = 0, window_x = 1, window_y = 1, step_x = 0, step_y = 0;
+  };
+  std::optional<Strides> strides_;
+  // Lines of a tile that throw each other out of the first-level cache, a step of the reduction.
+  double conflicts(const TileChoice& c) const;
 };
 
 // One stage without a reduction.

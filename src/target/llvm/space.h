@@ -69,6 +69,11 @@ void inline_cheap(Schedule& s);
 // ---- tile.cpp
 // Reduce loops by name, outermost first.
 std::vector<std::string> reduce_order(const Stage& acc, bool window_inside);
+// Is the loop expanded whole? Windows of a depthwise stage are: their weights and offsets become constants. Of a dense one
+// only the inner window axes, so that guards of its columns are decided.
+bool is_unrolled(const Stage& acc, const Roles& r, const Axis& reduce, const std::vector<std::string>& order);
+// Is there enough work for more than one thread?
+bool worth_sharing(const Stage& out, const Stage& acc, const Machine& m);
 // Points of the tile axis whose window is inside the input: [first, end). Nothing without padding along it.
 std::optional<std::pair<int64_t, int64_t>> inner_points(const StageGroup& g, const Stage& acc, uint32_t tile);
 // Transposed convolution with stride s divides the tile axis by s: tiles that start at a multiple of it know their
@@ -87,9 +92,8 @@ void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& 
 void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machine& m);
 
 // ---- tile_space.cpp
+// The tile that wastes least of the machine's arithmetic; how panels and threads pass over it is left as it is.
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m);
-// Why a tile cannot be good: registers, code size, blocks that do not fit the patches.
-Result<> fits(const Schedule& s, const Roles& r, const TileChoice& c, const Machine& m);
 // Null when no such tile lowers. `lanes`: 1 where there are no contiguous ones.
 std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes, const Machine& m);
 

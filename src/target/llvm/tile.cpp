@@ -69,6 +69,14 @@ void pack_constants(Schedule& s, const std::string& acc_name, uint32_t vector, i
 
 }  // namespace
 
+bool is_unrolled(const Stage& acc, const Roles& r, const Axis& reduce, const std::vector<std::string>& order) {
+  return reduce.extent <= 7 && (!r.broadcast || (acc.raxes.size() > 1 && reduce.name != order.front()));
+}
+
+bool worth_sharing(const Stage& out, const Stage& acc, const Machine& m) {
+  return points(out.axes) * points(acc.raxes) > 50'000 && m.threads > 1;
+}
+
 std::optional<std::pair<int64_t, int64_t>> inner_points(const StageGroup& g, const Stage& acc, uint32_t tile) {
   const VarId rows = acc.axes[tile].var;
   std::optional<std::pair<int64_t, int64_t>> found;
@@ -196,14 +204,12 @@ void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& 
     const std::string& name = red.axes[a].name;
     if (a != r.vector && std::ranges::find(inside, name) == inside.end()) order.push_back(name);
   }
-  // Windows of a depthwise stage are unrolled whole: their weights and offsets become constants. Of a dense one only
-  // the inner window axes, so that guards of its columns are decided.
   const std::vector<std::string> reduces = reduce_order(red, c.window);
   std::vector<std::string> whole;
   std::string innermost;
   for (const std::string& name : reduces) {
     const auto axis = std::ranges::find(red.raxes, name, &Axis::name);
-    if (axis->extent <= 7 && (!r.broadcast || (red.raxes.size() > 1 && name != reduces.front()))) {
+    if (is_unrolled(red, r, *axis, reduces)) {
       whole.push_back(name);
     } else {
       innermost = name;
@@ -241,7 +247,7 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
   const Stage red = s.group()[r.acc];
   const Tiled t = make_tile(s, r, c);
   if (s.failure()) return;
-  const bool share = c.share != kShareNothing && points(out.axes) * points(red.raxes) > 50'000 && m.threads > 1;
+  const bool share = c.share != kShareNothing && worth_sharing(out, red, m);
   std::vector<std::string> blocks;
   const bool inside = c.block == 0 && c.share != kSharePanels;  // panels are innermost
   if (!t.loops.blocks.empty()) blocks.push_back(t.loops.blocks);
@@ -252,6 +258,9 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
   std::vector<std::string> order = names(out.axes, r.unit);
   order.insert(order.end(), blocks.begin(), blocks.end());
   if (c.share == kShareBoth) {
+    for (const std::string& l : {t.loops.in_patch, t.loops.in_tile, t.loops.vectors, t.loops.lanes}) {
+      if (!l.empty()) order.push_back(l);
+    }
     s.reorder(t.stage, order);
     blocks.erase(blocks.begin());
     blocks[0] = s.fuse(t.stage, t.loops.blocks, t.loops.panels);

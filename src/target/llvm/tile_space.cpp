@@ -16,15 +16,10 @@ int64_t rows_that_fit(int64_t vectors, const Machine& m) {
   return std::max<int64_t>(1, (m.vector_registers - vectors - 1) / vectors);
 }
 
-bool worth_sharing(const Stage& out, const Stage& acc, const Machine& m) {
-  return points(out.axes) * points(acc.raxes) > 50'000 && m.threads > 1;
-}
-
 }  // namespace
 
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
-  const StageGroup& g = s.group();
-  const Stage& acc = g[r.acc];
+  const Stage& acc = s.group()[r.acc];
   TileChoice best;
   best.lanes = lanes_of(m, acc.dtype);
   const int64_t channels = acc.axes[r.vector].extent;
@@ -56,21 +51,7 @@ TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
     best.rows = std::max(unit, best.rows / unit * unit);
     best.phased = true;
   }
-  // Weights larger than the second-level cache are walked through panel by panel.
-  const int64_t weights = points(acc.raxes) * channels * size_of(acc.dtype);
-  int64_t rows_outside = 1;
-  for (uint32_t a : r.outer) rows_outside *= acc.axes[a].extent;
-  const int64_t panels = ceil_div(channels, best.lanes * best.vectors);
-  if (!r.broadcast) return best;
-  const bool large = weights > m.l2_bytes / 2;
-  if (m.threads > 1 && panels % m.threads == 0 && (large || rows_outside < 8 * m.threads) && panels >= m.threads) {
-    best.share = kSharePanels;
-  } else if (large && rows_outside >= 2 * m.threads && worth_sharing(g[r.out], acc, m)) {
-    // Rows outermost would read all weights once a row: strips of rows, each of which passes over the panels once.
-    best.block = ceil_div(acc.axes[r.outer[0]].extent, m.threads);
-  } else if (large) {
-    best.share = kSharePanels;
-  }
+  best.edges = kEdgesGuarded;
   return best;
 }
 
@@ -102,146 +83,152 @@ std::vector<int64_t> tile_sizes(int64_t extent, std::initializer_list<int64_t> s
 
 }  // namespace
 
-Result<> fits(const Schedule& s, const Roles& r, const TileChoice& c, const Machine& m) {
+namespace {
+
+// What each number of a choice may be, besides what it is without tuning.
+struct Values {
+  std::vector<int64_t> rows, patch, vectors, lanes, edges, block, share, window, unroll;
+};
+
+Values values_of(const Schedule& s, const Roles& r, const TileChoice& first, const Machine& m) {
   const Stage& acc = s.group()[r.acc];
-  const int64_t sums = c.rows * c.patch * c.vectors;
-  const int64_t others = r.broadcast ? c.vectors + (c.vectors > 1 ? 1 : 0) : 4;
-  if (c.lanes > 1 && sums + others > m.vector_registers) {
-    return refuse("a tile of {} x {} points and {} vectors needs {} registers, there are {}", c.patch, c.rows, c.vectors,
-                  sums + others, m.vector_registers);
+  const Stage& out = s.group()[r.out];
+  const int64_t channels = acc.axes[r.vector].extent, width = r.tile ? acc.axes[*r.tile].extent : 1;
+  const int64_t lanes = first.lanes;
+  const bool long_reduce = std::ranges::any_of(acc.raxes, [](const Axis& a) { return a.extent > 16; });
+  const bool scalar = lanes == 1;
+  Values v;
+  if (first.phased) {
+    const int64_t unit = phases_of(acc, acc.axes[*r.tile].var);
+    for (int64_t n = unit; n <= 14; n += unit) v.rows.push_back(n);
+  } else if (r.tile && r.broadcast) {
+    v.rows = tile_sizes(width, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14});
+    if (width > 16) std::erase_if(v.rows, [](int64_t n) { return n < 3; });
+  } else if (r.tile) {
+    v.rows = tile_sizes(width, {1, 2, 3, 4, 5, 6, 8});
   }
-  int64_t steps = c.unroll;
-  const std::vector<std::string> reduces = reduce_order(acc, c.window);
-  for (const Axis& a : acc.raxes) {
-    if (a.extent <= 7 && (!r.broadcast || (acc.raxes.size() > 1 && a.name != reduces.front()))) steps *= a.extent;
+  if (!r.outer.empty() && (!r.broadcast || shares_weights(acc, r, r.outer.back()))) {
+    const int64_t height = acc.axes[r.outer.back()].extent;
+    if (r.broadcast && width <= 14) v.patch = {3, 4, 7};
+    if (!r.broadcast || width <= 56) v.patch.push_back(2);
+    std::erase_if(v.patch, [&](int64_t n) { return n > height; });
   }
-  if (sums * steps > 1600) {
-    return refuse("{} multiply-adds in straight code: tiles of {} and {} steps of the reduction", sums * steps, sums, steps);
-  }
-  const int64_t channels = acc.axes[r.vector].extent, panels = ceil_div(channels, c.lanes * c.vectors);
-  if (c.vectors > 1 && c.lanes * (c.vectors - 1) >= channels) return refuse("{} channels have no {} vectors", channels, c.vectors);
-  const int64_t width = r.tile ? acc.axes[*r.tile].extent : 1;
-  if (!c.phased && c.rows > 1 && ceil_div(width, ceil_div(width, c.rows)) != c.rows) {
-    return refuse("{} points are tiles of {}", width, ceil_div(width, ceil_div(width, c.rows)));
-  }
-  if (c.edges == kEdgeTiles && c.rows >= width) return refuse("one tile has no edges of its own");
-  if (c.window && c.unroll > 1) return refuse("the window is the innermost loop and unrolled already");
-  const int64_t rows = !r.outer.empty() ? acc.axes[r.outer[0]].extent : width;
-  if (c.block > 0) {
-    if (panels == 1) return refuse("blocks of rows for one panel of weights");
-    if (c.share == kSharePanels) return refuse("blocks of rows inside panels change nothing");
-    if (r.outer.empty() && c.block < 2 * c.rows) return refuse("a block of {} points has no two tiles of {}", c.block, c.rows);
-    if (c.patch > 1 && r.outer.size() == 1 && (c.block % c.patch || rows % c.block)) {
-      return refuse("blocks of {} of {} rows do not hold patches of {}", c.block, rows, c.patch);
+  for (int64_t n = 1; n <= (r.broadcast || scalar ? 6 : 3) && n <= ceil_div(channels, lanes); ++n) v.vectors.push_back(n);
+  if (lanes >= 8 && channels % lanes && channels % lanes <= lanes / 2) v.lanes.push_back(lanes / 2);
+  if (r.tile) {
+    const auto inner = inner_points(s.group(), acc, *r.tile);
+    if (inner && inner->first < inner->second && (inner->first > 0 || inner->second < width)) {
+      v.edges = {kEdgesGuarded, kEdgePoints, kEdgeTiles};
     }
-    const int64_t blocks = ceil_div(rows, c.block);
-    if (c.share == kShareRows && blocks < m.threads && worth_sharing(acc, acc, m)) {
-      return refuse("{} blocks for {} threads", blocks, m.threads);
+  }
+  if (channels > lanes && !r.outer.empty()) {
+    const int64_t n = acc.axes[r.outer[0]].extent;
+    v.block = {1, 2, 4, 8, ceil_div(n, 2 * m.threads), ceil_div(n, m.threads)};
+    std::erase_if(v.block, [&](int64_t b) { return b >= n && b != 1; });
+    v.block.push_back(0);
+  } else if (channels > lanes && r.tile) {
+    v.block = {0, 64, 128, 256};
+    std::erase_if(v.block, [&](int64_t b) { return b >= width; });
+  }
+  v.share = {kShareRows};
+  if (channels > lanes) v.share.push_back(kSharePanels);
+  if (m.threads > 1) {
+    if (v.block.size() > 1) v.share.push_back(kShareBoth);
+    if (const int64_t work = points(out.axes) * points(acc.raxes); work > 50'000 && work < 1'000'000) {
+      v.share.push_back(kShareNothing);
     }
-    if (c.share == kShareBoth && blocks < 2) return refuse("one block: share the panels");
-    if (c.share == kShareNothing && blocks < 2) return refuse("one block: leave the rows whole");
   }
-  if (c.share == kShareBoth) {
-    if (c.block == 0) return refuse("panels are shared with blocks of rows");
-    if (channels % (c.lanes * c.vectors)) return refuse("{} channels are no whole panels of {}", channels, c.lanes * c.vectors);
+  if (r.broadcast && !scalar && long_reduce) {
+    if (acc.raxes.size() > 1) v.window = {0, 1};
+    v.unroll = {1, 2, 4};
   }
-  if (c.share == kSharePanels && panels < 2) return refuse("one panel for {} threads", m.threads);
-  return Done{};
+  return v;
 }
 
+// The choice that the draft likes best, in a coarser grid: what only tuning can tell is left as it is.
+TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values& v) {
+  TileChoice best = first, c = first;
+  double least = std::numeric_limits<double>::infinity();
+  const auto or_first = [](std::vector<int64_t> values, int64_t first) {
+    if (values.empty()) values.push_back(first);
+    return values;
+  };
+  std::vector<int64_t> patches = v.patch;
+  patches.push_back(1);
+  c.edges = kEdgesGuarded;
+  for (int64_t rows : or_first(v.rows, first.rows)) {
+    for (int64_t patch : patches) {
+      for (int64_t vectors : or_first(v.vectors, first.vectors)) {
+        c.rows = rows;
+        c.patch = patch;
+        c.vectors = vectors;
+        c.block = 0;
+        c.share = kShareRows;
+        c.unroll = rows * patch <= 2 && !v.unroll.empty() ? 4 : 1;
+        if (!draft.in_registers(c)) continue;
+        for (int64_t share : v.share) {
+          for (int64_t block : or_first(v.block, 0)) {
+            c.share = share;
+            c.block = block;
+            if (!draft.fits(c)) continue;
+            if (const double us = draft.us(c); us < least) {
+              least = us;
+              best = c;
+            }
+          }
+        }
+      }
+    }
+  }
+  return best;
+}
+
+}  // namespace
+
 std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes, const Machine& m) {
-  const Stage& acc = inlined.group()[r.acc];
-  const Stage& out = inlined.group()[r.out];
   auto plain = [=](const TileChoice& c) -> Result<Schedule> {
     Schedule s = inlined;
     schedule_tile(s, r, c, m);
     if (s.failure()) return *s.failure();
     return s;
   };
+  auto draft = std::make_shared<const TileDraft>(inlined, r, m);
   TileChoice initial = choose_tile(inlined, r, m);
   if (lanes == 1) {  // no contiguous lanes: scalars
     initial.lanes = 1;
     initial.vectors = 4;
-    initial.block = 0;
-    initial.share = kShareRows;
   }
-  for (;;) {
-    auto s = plain(initial);
-    if (s && lowers(*s)) break;
-    if (initial.block == 0 && initial.share == kShareRows) return nullptr;
-    initial.block = 0;
-    initial.share = kShareRows;
+  const Values values = values_of(inlined, r, initial, m);
+  TileChoice simple = initial;
+  if (lanes > 1 && r.broadcast) initial = drafted(*draft, initial, values);
+  // What is refused falls back to a plainer nest.
+  simple.edges = initial.edges;
+  bool found = false;
+  for (const TileChoice& c : {initial, simple}) {
+    auto s = plain(c);
+    found = s && lowers(*s);
+    if (!found) continue;
+    initial = c;
+    break;
   }
+  if (!found) return nullptr;
   auto build = [=](const TileChoice& c) -> Result<Schedule> {
-    if (auto fit = fits(inlined, r, c, m); !fit && c != initial) return Reason{fit.reason()};
+    if (auto fit = draft->fits(c); !fit && c != initial) return Reason{fit.reason()};
     return plain(c);
   };
-  auto draft = [=, d = TileDraft(inlined, r, m)](const TileChoice& c) {
-    return fits(inlined, r, c, m) || c == initial ? d.us(c) : std::numeric_limits<double>::infinity();
+  auto estimate = [=](const TileChoice& c) {
+    return draft->fits(c) || c == initial ? draft->us(c) : std::numeric_limits<double>::infinity();
   };
-  auto space = std::make_unique<Grid<TileChoice>>(initial, build, draft);
-  const int64_t channels = acc.axes[r.vector].extent, width = r.tile ? acc.axes[*r.tile].extent : 1;
-  const bool long_reduce = std::ranges::any_of(acc.raxes, [](const Axis& a) { return a.extent > 16; });
-  const bool scalar = lanes == 1;
-
-  std::vector<int64_t> rows;
-  if (initial.phased) {
-    const int64_t unit = phases_of(acc, acc.axes[*r.tile].var);
-    for (int64_t n = unit; n <= 14; n += unit) rows.push_back(n);
-  } else if (r.tile && r.broadcast) {
-    rows = tile_sizes(width, {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 13, 14});
-    if (width >= 8) std::erase_if(rows, [](int64_t n) { return n < 3; });
-  } else if (r.tile) {
-    rows = tile_sizes(width, {1, 2, 3, 4, 5, 6, 8});
-  }
-  space->add("rows", [](TileChoice& c) -> int64_t& { return c.rows; }, rows);
-  std::vector<int64_t> patches;
-  if (!r.outer.empty() && (!r.broadcast || shares_weights(acc, r, r.outer.back()))) {
-    const int64_t height = acc.axes[r.outer.back()].extent;
-    if (r.broadcast && width <= 14) patches = {2, 3, 4, 7};
-    if (!r.broadcast || width <= 56) patches.push_back(2);
-    std::erase_if(patches, [&](int64_t n) { return n > height; });
-  }
-  space->add("patch", [](TileChoice& c) -> int64_t& { return c.patch; }, patches);
-  std::vector<int64_t> vectors;
-  for (int64_t n = 1; n <= (r.broadcast || scalar ? 6 : 3) && n <= ceil_div(channels, lanes); ++n) vectors.push_back(n);
-  space->add("vectors", [](TileChoice& c) -> int64_t& { return c.vectors; }, vectors);
-  std::vector<int64_t> lane_counts;
-  if (lanes >= 8 && channels % lanes && channels % lanes <= lanes / 2) lane_counts.push_back(lanes / 2);
-  space->add("lanes", [](TileChoice& c) -> int64_t& { return c.lanes; }, lane_counts);
-  if (r.tile) {
-    const auto inner = inner_points(inlined.group(), acc, *r.tile);
-    if (inner && inner->first < inner->second && (inner->first > 0 || inner->second < width)) {
-      space->add("edges", [](TileChoice& c) -> int64_t& { return c.edges; }, {kEdgesGuarded, kEdgePoints, kEdgeTiles});
-    }
-  }
-  std::vector<int64_t> blocks;
-  if (channels > lanes) {
-    const int64_t n = !r.outer.empty() ? acc.axes[r.outer[0]].extent : width;
-    if (r.outer.empty()) {
-      for (int64_t b : {64, 128, 256}) blocks.push_back(b);
-    } else {
-      for (int64_t b : {int64_t{1}, int64_t{2}, int64_t{4}, int64_t{8}, ceil_div(n, 2 * m.threads), ceil_div(n, m.threads)}) {
-        blocks.push_back(b);
-      }
-    }
-    std::erase_if(blocks, [&](int64_t b) { return b >= n && b != 1; });
-    if (n > 1 || r.tile) blocks.push_back(0);
-  }
-  space->add("block", [](TileChoice& c) -> int64_t& { return c.block; }, blocks);
-  std::vector<int64_t> shares = {kShareRows};
-  if (channels > lanes) shares.push_back(kSharePanels);
-  if (m.threads > 1) {
-    if (channels > lanes && !blocks.empty()) shares.push_back(kShareBoth);
-    const int64_t work = points(out.axes) * points(acc.raxes);
-    if (work > 50'000 && work < 1'000'000) shares.push_back(kShareNothing);
-  }
-  space->add("share", [](TileChoice& c) -> int64_t& { return c.share; }, shares);
-  if (r.broadcast && !scalar) {
-    const bool window = acc.raxes.size() > 1 && long_reduce;
-    if (window) space->add("window", [](TileChoice& c) -> int64_t& { return c.window; }, {0, 1});
-    if (long_reduce) space->add("unroll", [](TileChoice& c) -> int64_t& { return c.unroll; }, {1, 2, 4});
-  }
+  auto space = std::make_unique<Grid<TileChoice>>(initial, build, estimate);
+  space->add("rows", [](TileChoice& c) -> int64_t& { return c.rows; }, values.rows);
+  space->add("patch", [](TileChoice& c) -> int64_t& { return c.patch; }, values.patch);
+  space->add("vectors", [](TileChoice& c) -> int64_t& { return c.vectors; }, values.vectors);
+  space->add("lanes", [](TileChoice& c) -> int64_t& { return c.lanes; }, values.lanes);
+  space->add("edges", [](TileChoice& c) -> int64_t& { return c.edges; }, values.edges);
+  space->add("block", [](TileChoice& c) -> int64_t& { return c.block; }, values.block);
+  space->add("share", [](TileChoice& c) -> int64_t& { return c.share; }, values.share);
+  space->add("window", [](TileChoice& c) -> int64_t& { return c.window; }, values.window);
+  space->add("unroll", [](TileChoice& c) -> int64_t& { return c.unroll; }, values.unroll);
   return space;
 }
 
