@@ -13,6 +13,7 @@
 #include <cstring>
 #include <optional>
 #include <span>
+#include <vector>
 
 namespace burnish::artifact {
 
@@ -212,47 +213,84 @@ class Xxh64 {
   std::size_t fill_ = 0;
 };
 
-// The checksum of docs/artifact.md over a file whose layout is good: ELF header, program headers,
-// then the file bytes of every PT_LOAD segment, in the order of the table. Taken as zero wherever
-// they appear: what `strip` rewrites (e_shoff, e_shnum, e_shstrndx, and the sizes of PT_PHDR) and
-// the checksum itself.
-inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& layout) {
-  std::array<Extent, 3 + kMaxProgramHeaders> zero;
-  std::size_t zeros = 0;
-  const auto take_as_zero = [&](Extent e) {  // kept sorted by offset
-    std::size_t at = zeros++;
-    for (; at > 0 && zero[at - 1].offset > e.offset; --at) zero[at] = zero[at - 1];
-    zero[at] = e;
-  };
-  take_as_zero({offsetof(ElfHeader, shoff), 8});
-  take_as_zero({offsetof(ElfHeader, shnum), 4});
-  take_as_zero({layout.checksum.offset, 8});
-  for (std::size_t i = 0; i < layout.header.phnum; ++i) {
-    if (layout.segments[i].type != kPhdr) continue;
-    take_as_zero(
-        {layout.header.phoff + i * sizeof(ProgramHeader) + offsetof(ProgramHeader, filesz), 16});
+// Feeds stretches of the file to a hash. Taken as zero wherever they appear: what `strip` rewrites
+// (e_shoff, e_shnum, e_shstrndx, and the sizes of PT_PHDR) and the checksum itself.
+class Cover {
+ public:
+  explicit Cover(const Layout& layout) {
+    take_as_zero({offsetof(ElfHeader, shoff), 8});
+    take_as_zero({offsetof(ElfHeader, shnum), 4});
+    take_as_zero({layout.checksum.offset, 8});
+    for (std::size_t i = 0; i < layout.header.phnum; ++i) {
+      if (layout.segments[i].type != kPhdr) continue;
+      take_as_zero(
+          {layout.header.phoff + i * sizeof(ProgramHeader) + offsetof(ProgramHeader, filesz), 16});
+    }
   }
 
-  Xxh64 hash;
-  constexpr std::byte nothing[16]{};
-  const auto cover = [&](std::uint64_t begin, std::uint64_t size) {
+  // `bytes`: those of the file from `begin` on, in the file or in a copy.
+  void feed(Xxh64& hash, std::uint64_t begin, const std::byte* bytes, std::uint64_t size) const {
+    constexpr std::byte nothing[16]{};
     const std::uint64_t end = begin + size;
-    for (std::size_t i = 0; i < zeros && begin < end; ++i) {
-      const std::uint64_t from = zero[i].offset, to = from + zero[i].size;
+    const auto skip_to = [&](std::uint64_t at) { bytes += at - begin, begin = at; };
+    for (std::size_t i = 0; i < zeros_ && begin < end; ++i) {
+      const std::uint64_t from = zero_[i].offset, to = from + zero_[i].size;
       if (to <= begin || from >= end) continue;
-      if (from > begin) hash.update(file.data() + begin, from - begin), begin = from;
+      if (from > begin) hash.update(bytes, from - begin), skip_to(from);
       const std::uint64_t stop = to < end ? to : end;
       hash.update(nothing, stop - begin);
-      begin = stop;
+      skip_to(stop);
     }
-    if (begin < end) hash.update(file.data() + begin, end - begin);
-  };
-  cover(0, sizeof(ElfHeader));
-  cover(layout.header.phoff, layout.header.phnum * sizeof(ProgramHeader));
-  for (const ProgramHeader& p : layout.program()) {
-    if (p.type == kLoad) cover(p.offset, p.filesz);
+    if (begin < end) hash.update(bytes, end - begin);
   }
+
+ private:
+  void take_as_zero(Extent e) {  // kept sorted by offset
+    std::size_t at = zeros_++;
+    for (; at > 0 && zero_[at - 1].offset > e.offset; --at) zero_[at] = zero_[at - 1];
+    zero_[at] = e;
+  }
+  std::array<Extent, 3 + kMaxProgramHeaders> zero_;
+  std::size_t zeros_ = 0;
+};
+
+// The checksum is made of digests of pieces, so that several threads can calculate it: the file
+// bytes of every PT_LOAD segment, in the order of the table, each cut from its beginning.
+inline constexpr std::uint64_t kPiece = std::uint64_t{2} << 20;
+
+inline std::vector<Extent> pieces_of(const Layout& layout) {
+  std::vector<Extent> pieces;
+  for (const ProgramHeader& p : layout.program()) {
+    if (p.type != kLoad) continue;
+    for (std::uint64_t at = 0; at < p.filesz; at += kPiece) {
+      pieces.push_back({p.offset + at, p.filesz - at < kPiece ? p.filesz - at : kPiece});
+    }
+  }
+  return pieces;
+}
+
+// The checksum of docs/artifact.md: XXH64 over the ELF header, the program headers, and the digests
+// of the pieces.
+inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& layout,
+                                 std::span<const std::uint64_t> digests) {
+  const Cover cover(layout);
+  Xxh64 hash;
+  cover.feed(hash, 0, file.data(), sizeof(ElfHeader));
+  const std::uint64_t table = layout.header.phoff;
+  cover.feed(hash, table, file.data() + table, layout.header.phnum * sizeof(ProgramHeader));
+  hash.update(reinterpret_cast<const std::byte*>(digests.data()), digests.size_bytes());
   return hash.digest();
+}
+
+inline std::uint64_t checksum_of(std::span<const std::byte> file, const Layout& layout) {
+  const Cover cover(layout);
+  std::vector<std::uint64_t> digests;
+  for (const Extent& piece : pieces_of(layout)) {
+    Xxh64 hash;
+    cover.feed(hash, piece.offset, file.data() + piece.offset, piece.size);
+    digests.push_back(hash.digest());
+  }
+  return checksum_of(file, layout, digests);
 }
 
 // Where the 8 bytes of the checksum lie in a linked library; nothing when it is not a whole library

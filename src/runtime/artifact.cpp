@@ -8,6 +8,7 @@
 
 #include <dlfcn.h>
 #include <fcntl.h>
+#include <link.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -38,7 +39,7 @@ class View {
     if (!S_ISREG(st.st_mode)) fail_at(BURNISH_ERROR_USER, path, "is not a file");
     if (st.st_size == 0) fail_at(BURNISH_ERROR_USER, path, "is empty");
     size_ = static_cast<std::size_t>(st.st_size);
-    data_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file.fd(), 0);
+    data_ = mmap(nullptr, size_, PROT_READ, MAP_PRIVATE, file.fd(), 0);
     if (data_ == MAP_FAILED) fail_at(BURNISH_ERROR_MEMORY, path, system_error("cannot be mapped"));
   }
   ~View() { munmap(data_, size_); }
@@ -102,7 +103,7 @@ File sealed_copy(const File& file, const std::string& path) {
   return sealed_file(view.bytes().data(), view.bytes().size(), path);
 }
 
-Metadata check_artifact(const File& file, const std::string& path) {
+Checked check_artifact(const File& file, const std::string& path, std::uint64_t copy_from) {
   const View view(file, path);
   const auto bytes = view.bytes();
   const artifact::Layout layout = artifact::read_layout(bytes);
@@ -112,22 +113,24 @@ Metadata check_artifact(const File& file, const std::string& path) {
     fail(BURNISH_ERROR_UNSUPPORTED, "%s is for %s, this machine is %s; compile it for this machine",
          path.c_str(), machine_name(layout.header.machine), here.name);
   }
-  const auto stated = artifact::detail::read_at<std::uint64_t>(bytes, layout.checksum.offset);
-  if (artifact::checksum_of(bytes, layout) != stated) {
-    fail_at(BURNISH_ERROR_USER, path,
-            "is damaged: its checksum does not match; copy or compile it anew");
-  }
-  if (const std::string why = check_self_contained(bytes, layout); !why.empty()) {
-    fail_at(BURNISH_ERROR_USER, path, why);
-  }
+  Checked out;
   try {
+    const auto stated = artifact::detail::read_at<std::uint64_t>(bytes, layout.checksum.offset);
+    if (checksum_and_copy(file.fd(), bytes, layout, segment_of_weights(layout, copy_from),
+                          out.copy) != stated) {
+      fail(BURNISH_ERROR_USER,
+           "is damaged: its checksum does not match; copy or compile it anew");
+    }
+    if (const std::string why = check_self_contained(bytes, layout); !why.empty()) {
+      fail(BURNISH_ERROR_USER, "%s", why.c_str());
+    }
     const auto* text = reinterpret_cast<const char*>(bytes.data() + layout.metadata.offset);
-    Metadata metadata = parse_metadata({text, layout.metadata.size});
-    check_machine(metadata);
-    return metadata;
+    out.metadata = parse_metadata({text, layout.metadata.size});
+    check_machine(out.metadata);
   } catch (const Failure& f) {
     fail_at(f.status, path, f.text);
   }
+  return out;
 }
 
 Library::Library(const File& file, const Metadata& metadata, const std::string& path) {
@@ -162,6 +165,12 @@ Library::Library(const File& file, const Metadata& metadata, const std::string& 
          path.c_str(), e->steps, metadata.steps.size());
   }
   *this = std::move(owner);
+}
+
+std::uint64_t Library::address_in_file(const void* at) const {
+  const link_map* map = nullptr;
+  if (dlinfo(handle_, RTLD_DI_LINKMAP, &map) != 0) return 0;
+  return reinterpret_cast<std::uintptr_t>(at) - map->l_addr;
 }
 
 Library::~Library() {

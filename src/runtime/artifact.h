@@ -1,6 +1,7 @@
 // A compiled library on its way into the process: opened, checked, and only then mapped.
 #pragma once
 
+#include "checksum.h"
 #include "metadata.h"
 
 #include <burnish/abi.h>
@@ -34,8 +35,13 @@ File sealed_file(const void* data, std::size_t bytes, const std::string& path);
 File sealed_copy(const File& file, const std::string& path);
 
 // Reads and checks: whole ELF library of this machine, imports nothing and runs nothing on being
-// loaded, checksum, metadata, ABI, CPU features.
-Metadata check_artifact(const File& file, const std::string& path);
+// loaded, checksum, metadata, ABI, CPU features. The segment of the weights is copied while it is
+// checked if it has `copy_from` bytes or more.
+struct Checked {
+  Metadata metadata;
+  SegmentCopy copy;
+};
+Checked check_artifact(const File& file, const std::string& path, std::uint64_t copy_from);
 
 // The library, mapped.
 class Library {
@@ -54,6 +60,8 @@ class Library {
     return *this;
   }
   const burnish_entry& entry() const { return *entry_; }
+  // What the file calls this address: less what the library was moved by.
+  std::uint64_t address_in_file(const void* at) const;
 
  private:
   void* handle_ = nullptr;

@@ -5,6 +5,7 @@
 
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <string_view>
@@ -339,6 +340,61 @@ TEST(Artifact, WeightsCopiedOrDirectGiveTheSame) {
               BURNISH_OK);
     EXPECT_EQ(run_affine(ModelHandle(model)), affine_result);
   }
+}
+
+// Many pieces, several threads, and weights at the very end of what is copied.
+TEST(Artifact, LargeWeights) {
+  constexpr std::size_t floats = 2'300'001;
+  const Bytes library = compile_model(
+      "affine",
+      replaced(affine_metadata(), "\"weights_bytes\":24",
+               "\"weights_bytes\":" + std::to_string(4 * (floats + 6))),
+      "-DUNUSED_WEIGHTS=" + std::to_string(floats));
+  const artifact::Layout layout = artifact::read_layout(library);
+  ASSERT_GE(artifact::pieces_of(layout).size(), 6u);
+  for (const burnish_weights weights :
+       {BURNISH_WEIGHTS_AUTO, BURNISH_WEIGHTS_COPY, BURNISH_WEIGHTS_DIRECT}) {
+    const burnish_load_options options = {
+        .struct_size = sizeof options, .weights = weights, .private_copy = 0};
+    burnish_model* model = nullptr;
+    ASSERT_EQ(burnish_model_load_memory(library.data(), library.size(), &options, &model),
+              BURNISH_OK)
+        << burnish_last_error();
+    EXPECT_EQ(run_affine(ModelHandle(model)), affine_result);
+  }
+  for (const artifact::Extent& piece : artifact::pieces_of(layout)) {
+    for (const std::uint64_t at : {std::uint64_t{100}, piece.size / 2, piece.size - 1}) {
+      if (at >= piece.size || !is_covered(layout, piece.offset + at)) continue;
+      Bytes damaged = library;
+      damaged[piece.offset + at] ^= std::byte{1};
+      const Refusal r = refusal(damaged);
+      EXPECT_EQ(r.status, BURNISH_ERROR_USER) << piece.offset << " + " << at;
+    }
+  }
+  Bytes exchanged = library;  // two pieces in each other's place
+  const auto pieces = artifact::pieces_of(layout);
+  const auto a = exchanged.begin() + static_cast<std::ptrdiff_t>(pieces[0].offset + 65536);
+  std::fill_n(a, 4096, std::byte{1});
+  std::swap_ranges(a, a + 4096, a + static_cast<std::ptrdiff_t>(artifact::kPiece));
+  expect_refused(exchanged, BURNISH_ERROR_USER, "checksum does not match");
+}
+
+TEST(Artifact, ChecksumIsThatOfThePieces) {
+  const Bytes library = affine();
+  const artifact::Layout layout = artifact::read_layout(library);
+  std::vector<std::uint64_t> digests;
+  for (const artifact::Extent& piece : artifact::pieces_of(layout)) {
+    Bytes bytes(library.begin() + static_cast<std::ptrdiff_t>(piece.offset),
+                library.begin() + static_cast<std::ptrdiff_t>(piece.offset + piece.size));
+    artifact::Xxh64 in_parts;  // the same in blocks of any size
+    for (std::size_t at = 0; at < bytes.size(); at += 61) {
+      artifact::Cover(layout).feed(in_parts, piece.offset + at, bytes.data() + at,
+                                   std::min<std::size_t>(61, bytes.size() - at));
+    }
+    digests.push_back(in_parts.digest());
+  }
+  EXPECT_EQ(artifact::checksum_of(library, layout, digests),
+            artifact::checksum_of(library, layout));
 }
 
 }  // namespace
