@@ -146,7 +146,7 @@ void LineReader::check_workload(const std::string& text) {
   known(good_workloads_, text);
 }
 
-Result<Record> LineReader::record(const Json& line) {
+Result<Record> LineReader::record(const Json& line, bool with_workload) {
   try {
     const Fields f{line};
     if (!line.is_object() || !f.has("burnish")) throw BadField{"no record: the field \"burnish\" is missing"};
@@ -159,9 +159,9 @@ Result<Record> LineReader::record(const Json& line) {
       if (r.foreign.empty()) throw BadField{"\"foreign\" is empty; records of Burnish leave it out"};
     }
     r.workload = f.text("workload", most_text);
-    if (r.workload.empty()) throw BadField{"\"workload\" is empty"};
+    if (with_workload && r.workload.empty()) throw BadField{"\"workload\" is empty"};
     r.workload_hash = f.text("workload_hash", 16);
-    if (r.workload_hash != hash_text(r.workload)) {
+    if (with_workload && r.workload_hash != hash_text(r.workload)) {
       throw BadField{fmt::format("\"workload_hash\" is \"{}\", but that of the workload is {}", r.workload_hash,
                                  hash_text(r.workload))};
     }
@@ -196,7 +196,7 @@ Result<Record> LineReader::record(const Json& line) {
     r.trial.probe_seconds = f.number("probe_seconds");
     r.when = f.integer("when", 0, last_when);
     if (const auto reason = implausible(r)) throw BadField{*reason};
-    if (r.foreign.empty()) check_workload(r.workload);
+    if (with_workload && r.foreign.empty()) check_workload(r.workload);
     return r;
   } catch (const BadField& bad) {
     return Reason{bad.reason};

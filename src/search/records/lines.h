@@ -12,7 +12,8 @@ namespace burnish::search {
 // Lines of one file name the same few workloads, targets and traces again and again: what was found good is remembered.
 class LineReader {
  public:
-  Result<Record> record(const Json& line);
+  // `with_workload`: its text has to be there, and right.
+  Result<Record> record(const Json& line, bool with_workload = true);
   Result<Winner> winner(const Json& line);
 
  private:

@@ -1,15 +1,14 @@
 #include "search/records/open.h"
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 #include <unistd.h>
 
 #include <chrono>
-#include <cstdlib>
 #include <thread>
 
 #include "base/error.h"
 #include "search/records/schema.h"
+#include "search/records/temporary.h"
 
 namespace burnish::search {
 
@@ -60,19 +59,6 @@ void use_log(Connection& db) {
   db.run(mode == "wal" ? "PRAGMA synchronous = NORMAL" : "PRAGMA synchronous = FULL");
 }
 
-struct TemporaryFolder {
-  fs::path path;
-  TemporaryFolder() {
-    std::string name = (fs::temp_directory_path() / "burnish-records-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "cannot make a temporary folder in {}", fs::temp_directory_path().string());
-    path = name;
-  }
-  ~TemporaryFolder() {
-    std::error_code ignored;
-    fs::remove_all(path, ignored);
-  }
-};
-
 fs::path beside(const fs::path& path, const char* ending) {
   fs::path other = path;
   return other += ending;
@@ -90,14 +76,8 @@ Connection open_unwritable(const fs::path& whole, const std::string& name) {
   const bool logged = has_bytes(beside(whole, "-wal")) || has_bytes(beside(whole, "-journal"));
   if (!logged) return Connection(whole, Connection::Open::Immutable, name);
   TemporaryFolder folder;
-  const fs::path copy = folder.path / "records.db";
-  for (const char* ending : {"", "-wal", "-journal"}) {
-    std::error_code error;
-    if (!fs::exists(beside(whole, ending), error)) continue;
-    fs::copy_file(beside(whole, ending), beside(copy, ending), error);
-    require(!error, "cannot read {}{}: {}", name, ending, error.message());
-  }
-  return Connection(copy, Connection::Open::Write, name).in_memory();
+  copy_database(whole, folder.path / "records.db", name);
+  return Connection(folder.path / "records.db", Connection::Open::Write, name).in_memory();
 }
 
 Connection open_readable(const fs::path& whole, const std::string& name, Connection::Open how) {
@@ -115,6 +95,15 @@ Connection open_readable(const fs::path& whole, const std::string& name, Connect
 }
 
 }  // namespace
+
+void copy_database(const fs::path& from, const fs::path& to, const std::string& name) {
+  for (const char* ending : {"", "-wal", "-journal"}) {
+    std::error_code error;
+    if (!fs::exists(beside(from, ending), error)) continue;
+    fs::copy_file(beside(from, ending), beside(to, ending), error);
+    require(!error, "cannot copy {}{} for reading: {}", name, ending, error.message());
+  }
+}
 
 Connection open_for_writing(const fs::path& path) {
   const fs::path whole = checked_path(path, false);

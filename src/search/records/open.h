@@ -15,4 +15,7 @@ Connection open_for_reading(const std::filesystem::path& path);
 // without. UserError, SqliteError.
 Connection open_as_it_is(const std::filesystem::path& path);
 
+// Copies a database with the log that may lie beside it. `name` is what messages call it. UserError.
+void copy_database(const std::filesystem::path& from, const std::filesystem::path& to, const std::string& name);
+
 }  // namespace burnish::search

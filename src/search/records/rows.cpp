@@ -81,7 +81,6 @@ Record read_bare_trial(const Statement& row, int64_t& machine) {
   r.when = integer();
   r.foreign = text();
   machine = integer();
-  make_plausible(r.trial);
   return r;
 }
 
@@ -90,6 +89,7 @@ Record read_trial(const Statement& row) {
   Record r = read_bare_trial(row, machine);
   r.workload = row.text(23);
   r.machine = row.text(24);
+  make_plausible(r.trial);
   return r;
 }
 

@@ -131,6 +131,12 @@ std::string Connection::text(const char* sql) {
 
 int64_t Connection::changes() const { return sqlite3_changes64(db_); }
 
+void Connection::tolerate_damage() {
+  sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);
+  run("PRAGMA writable_schema = ON");  // a file that is shorter than its header says is read all the same
+  run("PRAGMA cell_size_check = ON");
+}
+
 Connection Connection::in_memory() const {
   Connection copy({}, Open::Memory, name_);
   sqlite3_backup* backup = sqlite3_backup_init(copy.db_, "main", db_, "main");

@@ -43,6 +43,8 @@ class Connection {
   int64_t changes() const;  // rows that the last statement changed
   // A copy of all of it, in memory.
   Connection in_memory() const;
+  // Reads on past what is known to be wrong. For copies that are thrown away.
+  void tolerate_damage();
   const std::string& name() const { return name_; }
   sqlite3* get() const { return db_; }
   [[noreturn]] void fail(int code) const;
