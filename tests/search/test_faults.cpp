@@ -180,10 +180,13 @@ TEST_F(Faults, AReferenceThatCrashesIsNotTheCandidatesFault) {
 
 TEST(Workers, LeaveNothingBehind) {
   const size_t files = open_files(), processes = children().size();
+  fs::path folder;
   pid_t runner_pid = 0;
   {
     Recruiter recruiter(find_worker({}));
     recruiter.prepare(2);
+    folder = recruiter.folder();
+    EXPECT_TRUE(fs::exists(folder)) << folder;
     RunnerClient runner(recruiter, setup(), 0.3);
     EXPECT_EQ(runner.run({.hash = "a", .candidate = built(library("LOOPS"))}).status, Status::TimedOut);
     EXPECT_EQ(runner.run({.hash = "a", .candidate = built(library("GOOD"))}).status, Status::Ok);
@@ -191,6 +194,7 @@ TEST(Workers, LeaveNothingBehind) {
     EXPECT_TRUE(exists(runner_pid));
   }
   EXPECT_FALSE(exists(runner_pid));
+  EXPECT_FALSE(fs::exists(folder)) << folder;
   EXPECT_EQ(open_files(), files);
   EXPECT_EQ(children().size(), processes);
 }
@@ -198,20 +202,31 @@ TEST(Workers, LeaveNothingBehind) {
 // A search that is killed takes its workers along, even one that runs a candidate that never ends.
 TEST(Workers, EndWithTheirParent) {
   const std::string endless = library("LOOPS");
-  int ends[2];
+  int ends[2], names[2];
   ASSERT_EQ(pipe(ends), 0);
+  ASSERT_EQ(pipe(names), 0);
+  std::string mine;
   const pid_t parent = fork();
   if (parent == 0) {
     Recruiter recruiter(find_worker({}));
     recruiter.prepare(2);
     RunnerClient runner(recruiter, setup(), 100);
     std::vector<pid_t> all = children();
+    mine = recruiter.folder();
+    std::ofstream(recruiter.folder() / "file") << "left";
+    if (write(names[1], mine.data(), mine.size()) < 0) _exit(1);
+    close(names[1]);
     if (write(ends[1], all.data(), all.size() * sizeof(pid_t)) < 0) _exit(1);
     close(ends[1]);
     runner.run({.hash = "a", .candidate = built(endless)});
     _exit(0);
   }
   close(ends[1]);
+  close(names[1]);
+  char name[256];
+  for (ssize_t n; (n = read(names[0], name, sizeof name)) > 0;) mine.append(name, static_cast<size_t>(n));
+  close(names[0]);
+  EXPECT_TRUE(fs::exists(mine)) << mine;
   std::vector<pid_t> workers;
   for (pid_t p; read(ends[0], &p, sizeof p) == sizeof p;) workers.push_back(p);
   close(ends[0]);
@@ -229,6 +244,7 @@ TEST(Workers, EndWithTheirParent) {
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
   }
   EXPECT_TRUE(std::ranges::none_of(workers, alive));
+  EXPECT_FALSE(fs::exists(mine) || fs::exists(mine + ".gone")) << mine;
 }
 
 TEST(Workers, AProgramThatIsNoneIsNamed) {

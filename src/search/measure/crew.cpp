@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 #include <signal.h>
+#include <stdlib.h>
 
 #include <algorithm>
 
@@ -17,12 +18,30 @@ Clock::time_point after(double seconds) {
   return Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(seconds));
 }
 
+// In memory where there is such a folder: linking writes small files and waits for the disk.
+std::filesystem::path new_folder() {
+  std::error_code error;
+  for (const std::filesystem::path& base : {std::filesystem::path("/dev/shm"), std::filesystem::temp_directory_path(error)}) {
+    std::string name = (base / "burnish-workers-XXXXXX").string();
+    if (!base.empty() && mkdtemp(name.data())) return name;
+  }
+  fail_user("there is no folder for temporary files: set TMPDIR to one that can be written");
+}
+
 }  // namespace
 
 // ---- starting
 
+Recruiter::Recruiter(std::string program) : program_(std::move(program)), folder_(new_folder()) {}
+
+Recruiter::~Recruiter() {
+  spare_.clear();
+  std::error_code ignored;
+  std::filesystem::remove_all(folder_, ignored);
+}
+
 void Recruiter::prepare(size_t n) {
-  while (spare_.size() < n) spare_.push_back(std::make_unique<Worker>(program_));
+  while (spare_.size() < n) spare_.push_back(std::make_unique<Worker>(program_, folder_.string()));
 }
 
 std::unique_ptr<Worker> Recruiter::hire(const Setup& setup) {

@@ -1,7 +1,7 @@
 // Workers at work, from the parent's side: they are given requests, and replaced when they do not live to answer.
 #pragma once
 
-#include <functional>
+#include <filesystem>
 #include <memory>
 #include <set>
 #include <string>
@@ -15,14 +15,20 @@ namespace burnish::search {
 // Starts workers, some before they are needed.
 class Recruiter {
  public:
-  explicit Recruiter(std::string program) : program_(std::move(program)) {}
+  explicit Recruiter(std::string program);
+  ~Recruiter();
+  Recruiter(const Recruiter&) = delete;
+  Recruiter& operator=(const Recruiter&) = delete;
   // Processes that wait for their role from now on: `n` in all.
   void prepare(size_t n);
   // A worker that has its role. UserError when workers do not start.
   std::unique_ptr<Worker> hire(const Setup& setup);
+  // For the temporary files of workers, which cannot clean up when they are killed.
+  const std::filesystem::path& folder() const { return folder_; }
 
  private:
   std::string program_;
+  std::filesystem::path folder_;
   std::vector<std::unique_ptr<Worker>> spare_;
 };
 

@@ -107,7 +107,7 @@ std::string find_worker(const std::string& wanted) {
             this_file().string());
 }
 
-Worker::Worker(const std::string& program) {
+Worker::Worker(const std::string& program, const std::string& folder) {
   int ends[2];
   require(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == 0, "cannot start a worker: {}",
           std::strerror(errno));
@@ -137,7 +137,8 @@ Worker::Worker(const std::string& program) {
     posix_spawnattr_setflags(&spawn.attributes,
                              POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETPGROUP);
     const std::string number = std::to_string(worker_socket);
-    char* const argv[] = {const_cast<char*>(program.c_str()), const_cast<char*>(number.c_str()), nullptr};
+    char* const argv[] = {const_cast<char*>(program.c_str()), const_cast<char*>(number.c_str()),
+                          const_cast<char*>(folder.c_str()), nullptr};
     const int error = posix_spawn(&pid_, program.c_str(), &spawn.actions, &spawn.attributes, argv, environ);
     if (error != 0) pid_ = -1;
     require(error == 0, "cannot start {}: {}", program, std::strerror(error));

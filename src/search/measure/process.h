@@ -28,8 +28,9 @@ struct Death {
 
 class Worker {
  public:
-  // In a process group of its own, with nothing of this process but a socket. UserError when it cannot be started.
-  explicit Worker(const std::string& program);
+  // In a process group of its own, with nothing of this process but a socket. Its temporary files go into `folder`, which
+  // it removes when this process is gone. UserError when it cannot be started.
+  Worker(const std::string& program, const std::string& folder);
   ~Worker();  // ends the whole group
   Worker(const Worker&) = delete;
   Worker& operator=(const Worker&) = delete;

@@ -14,6 +14,7 @@
 #include <cerrno>
 #include <cstddef>
 #include <cstdio>
+#include <filesystem>
 #include <thread>
 #include <vector>
 
@@ -21,11 +22,15 @@
 
 namespace burnish::search {
 
-void end_with(int socket) {
-  std::thread([socket] {
+void end_with(int socket, const std::string& folder) {
+  std::thread([socket, folder] {
     pollfd fd{socket, 0, 0};  // POLLHUP is always told
     while (poll(&fd, 1, -1) <= 0 || !(fd.revents & (POLLHUP | POLLERR))) {
     }
+    // First out of the way of those that still write to it; one of them can do this, and then clears it.
+    std::error_code error;
+    std::filesystem::rename(folder, folder + ".gone", error);
+    if (!error) std::filesystem::remove_all(folder + ".gone", error);
     kill(0, SIGKILL);
   }).detach();
 }
@@ -45,7 +50,9 @@ void limit_memory(uint64_t bytes) {
   };
   set(RLIMIT_CORE, 0);
   set(RLIMIT_FSIZE, uint64_t{2} << 30);
+#if !defined(__SANITIZE_ADDRESS__)  // which reserves terabytes
   if (bytes > 0) set(RLIMIT_AS, pages * static_cast<uint64_t>(sysconf(_SC_PAGESIZE)) + bytes);
+#endif
 }
 
 bool forbid_processes() {

@@ -16,8 +16,10 @@ namespace burnish::search {
 
 namespace {
 
-// The other side is gone, or talks nonsense: nothing is left to do.
-struct Over {};
+// Nothing is left to do: the other side is gone, or talks nonsense.
+struct Over {
+  bool nonsense;
+};
 
 class Talk : public Teller {
  public:
@@ -26,11 +28,11 @@ class Talk : public Teller {
   Message receive() {
     for (;;) {
       if (auto m = in_.next()) return std::move(*m);
-      if (!in_.broken().empty()) throw Over{};
+      if (!in_.broken().empty()) throw Over{true};
       char buffer[1 << 16];
       const ssize_t n = read(socket_, buffer, sizeof buffer);
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) throw Over{};
+      if (n <= 0) throw Over{false};
       in_.feed({buffer, static_cast<size_t>(n)});
     }
   }
@@ -40,7 +42,7 @@ class Talk : public Teller {
     for (size_t sent = 0; sent < bytes.size();) {
       const ssize_t n = ::send(socket_, bytes.data() + sent, bytes.size() - sent, MSG_NOSIGNAL);
       if (n < 0 && errno == EINTR) continue;
-      if (n <= 0) throw Over{};
+      if (n <= 0) throw Over{false};
       sent += static_cast<size_t>(n);
     }
   }
@@ -107,13 +109,14 @@ void serve(Talk& talk) {
 
 }  // namespace
 
-int serve(int socket) {
-  end_with(socket);
+int serve(int socket, const std::string& folder) {
+  end_with(socket, folder);
   Talk talk(socket);
   try {
     serve(talk);
-  } catch (const Over&) {
-    return 0;
+  } catch (const Over& over) {
+    if (!over.nonsense) sleep(10);  // end_with clears up, and then ends this process
+    return over.nonsense;
   } catch (const std::bad_alloc&) {
     std::fputs("out of memory\n", stderr);
   } catch (const std::exception& e) {

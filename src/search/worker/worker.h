@@ -40,13 +40,14 @@ class Runner {
 
 CompareReply compare(const CompareRequest& r);
 
-// Answers requests from the socket until it is closed; the exit code.
-int serve(int socket);
+// Answers requests from the socket until it is closed; the exit code. `folder`: where its temporary files are.
+int serve(int socket, const std::string& folder);
 
 // ---- limits.cpp: what a candidate must not do to the machine.
 
-// Ends this process and its group when the other side of the socket is gone, even while a candidate hangs.
-void end_with(int socket);
+// Ends this process and its group, and removes `folder`, when the other side of the socket is gone, even while a
+// candidate hangs.
+void end_with(int socket, const std::string& folder);
 // No core files, no large files, and no more address space than now plus `bytes`.
 void limit_memory(uint64_t bytes);
 // From now on starting a process ends this one (SIGSYS). Threads may be started. False: this system cannot do it.
