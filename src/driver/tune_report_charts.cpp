@@ -61,9 +61,11 @@ std::string curve(size_t number, const TunedTask& t) {
   plot.dots(trial_spots(t, scale, scale * high), "trials");
   plot.line({{0, scale * start}, {trials, scale * start}}, "default");
   plot.line(steps, "best");
-  const std::string words =
-      fmt::format("default {}, best {} after {:.0f} trials: {}", time_text(start), time_text(best),
-                  trials, gain_text(start, best));
+  std::string words = fmt::format("default {}, best {} after {:.0f} trials: {}", time_text(start),
+                                  time_text(best), trials, gain_text(start, best));
+  if (t.best_seconds > 0 && t.best_seconds < 0.999 * best) {
+    words += fmt::format("; an earlier search found {}", time_text(t.best_seconds));
+  }
   return fmt::format("<figure><h3>{}. {}</h3>{}<figcaption>{}</figcaption></figure>\n", number,
                      escaped(t.name),
                      plot.text(fmt::format("best time so far of {}: {}", t.name, words)), words);

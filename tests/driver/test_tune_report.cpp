@@ -168,9 +168,12 @@ TEST(TuneReport, CurveFallsOnlyWhereATrialWasFaster) {
                                {.round = 1, .seconds = 0}, {.round = 1, .seconds = 1e-3}}));
   const std::string html = report::curve_section(r);
   EXPECT_TRUE(has(html, "default 4.000 ms, best 1.000 ms after 4 trials: 4.00×")) << html;
+  EXPECT_FALSE(has(html, "an earlier search"));
   const size_t from = html.find("class=\"best\" d=\"") + 16;
   const std::string path = html.substr(from, html.find('"', from) - from);
   EXPECT_EQ(std::count(path.begin(), path.end(), 'L'), 5) << path;  // two steps of two corners, and the end
+  r.tasks[0].best_seconds = 0.5e-3;
+  EXPECT_TRUE(has(report::curve_section(r), "1.000 ms after 4 trials: 4.00×; an earlier search found 500.0 µs"));
 }
 
 TEST(TuneReport, MarksTheWinnersKnobs) {
