@@ -24,6 +24,11 @@ class Candidates {
   const Entry& at(const Point& p);
   // The same for many points, on all CPUs.
   void prepare(std::span<const Point> points);
+  // Every entry made so far.
+  template <class F>
+  void each(F f) const {
+    for (const auto& [point, entry] : entries_) f(*entry);
+  }
   double draft_us(const Point& p) const { return task_->space->draft_us(p); }
 
  private:

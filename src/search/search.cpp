@@ -13,6 +13,7 @@
 
 #include "base/error.h"
 #include "search/candidates.h"
+#include "search/model/remaining_gain.h"
 #include "search/tuner.h"
 
 namespace burnish::search {
@@ -167,7 +168,8 @@ class Searcher {
       auto features = features_of_trace(group->second, r.trial.trace, target_.machine(), 0);
       if (!features) continue;
       const auto number = static_cast<uint32_t>(tasks_.size() + numbers.size());
-      base_samples_.push_back({std::move(*features), speed(r.trial), numbers.try_emplace(r.workload_hash, number).first->second});
+      const uint32_t group_number = numbers.try_emplace(r.workload_hash, number).first->second;
+      base_samples_.push_back({std::move(*features), speed(r.trial), group_number, transfer_weight});
     }
     if (!options_.resume) return;
     for (const auto& t : tasks_) {
@@ -277,6 +279,7 @@ class Searcher {
     note(t, trials, predicted);
     commit(t, trials);
     train(false);
+    if (learned()) t.state.progress.predicted_gain = predicted_gain(t);
   }
 
   bool learned() const { return model_ && model_->trained() && options_.tuner == "xgb"; }
@@ -288,6 +291,22 @@ class Searcher {
       t.state.trials.push_back({round, predicted[i], learned(), trial.status == Status::Ok ? trial.timing.median : 0,
                                 text_of(*t.task().space, trial.point), trial.status});
     }
+  }
+
+  // What the model promises of the points that were looked at and not measured.
+  double predicted_gain(TaskSearch& t) const {
+    std::vector<Features> measured, unmeasured;
+    std::vector<double> seconds;
+    for (const Sample& s : t.samples) {
+      if (!std::isfinite(s.seconds)) continue;
+      measured.push_back(s.features);
+      seconds.push_back(s.seconds);
+    }
+    t.candidates.each([&](const Candidates::Entry& e) {
+      if (!e.trace.empty() && !t.measured.contains(e.trace)) unmeasured.push_back(e.features);
+    });
+    if (measured.size() < 2 || unmeasured.empty()) return 0;
+    return remaining_gain(model_->predict(measured), seconds, model_->predict(unmeasured));
   }
 
   void commit(TaskSearch& t, std::span<const Trial> trials) {
