@@ -94,9 +94,11 @@ void widen(Schedule& s, const Stage& stage, const Machine& m) {
     rows.insert(rows.end(), sums.begin(), sums.end());
     try_steps(s, {step::Reorder{stage.name, rows}});
   }
-  for (uint32_t a : order) {
-    if (stage.axes[a].extent < 2) continue;
-    if (a != order.back() && m.threads > 1) try_steps(s, {step::Parallel{stage.name, stage.axes[a].name}});
+  for (const std::string& loop : s.loops(stage.name)) {
+    const auto axis = stage.axis_named(loop);
+    if (m.threads == 1 || std::ranges::find(sums, loop) != sums.end()) break;
+    if (axis && stage.axes[*axis].extent == 1) continue;
+    if (loop != inner + ".i") try_steps(s, {step::Parallel{stage.name, loop}});
     break;
   }
 }
