@@ -92,9 +92,9 @@ std::string panel(const Agreement& a, std::string_view name) {
   }
   plot.line({{0, 0}, {100, 100}}, "default");
   plot.axes("predicted place in its round, % (0: best)", "measured place, %");
-  const std::string words =
-      fmt::format("{}: {} of {} pairs in the right order ({} trials, {} rounds)", name,
-                  percent_text(a.accuracy()), a.pairs, a.trials, a.rounds);
+  const std::string words = fmt::format(
+      "{}: {} of {} pairs in the right order ({} trials in {} round{})", name,
+      percent_text(a.accuracy()), a.pairs, a.trials, a.rounds, a.rounds == 1 ? "" : "s");
   return fmt::format("<figure>{}<figcaption>{}</figcaption></figure>\n", plot.text(words),
                      escaped(words));
 }
@@ -104,13 +104,14 @@ std::string panel(const Agreement& a, std::string_view name) {
 std::string order_section(const TuneResult& r) {
   const auto [draft, learned] = agreements(r);
   if (draft.pairs + learned.pairs == 0) return "";
-  std::string out = "<section><h2>Predicted against measured</h2><p>Where a candidate stood in its "
-                    "round by its score, and by its time; "
-                    "the stronger the colour, the more trials. A good model fills the dashed line. Of two "
-                    "candidates in one round, a coin gets 50% of "
-                    "the pairs right; candidates were chosen for good scores, so that they differ "
-                    "less than any two of the space.</p>\n"
-                    "<div class=\"pair\">";
+  std::string out =
+      "<section><h2>Predicted against measured</h2><p>Where a candidate stood in its "
+      "round by its score, and by its time; "
+      "the stronger the colour, the more trials. A good model fills the dashed line. Of two "
+      "candidates in one round, a coin gets 50% of "
+      "the pairs right; candidates were chosen for good scores, so that they differ "
+      "less than any two of the space.</p>\n"
+      "<div class=\"pair\">";
   if (draft.pairs > 0) out += panel(draft, "Draft");
   if (learned.pairs > 0) out += panel(learned, "Learned model");
   return out + "</div></section>\n";

@@ -158,7 +158,7 @@ TEST(TuneReport, CountsPairsWithinRoundsOnly) {
                                {.round = 1, .predicted = 5, .seconds = 5e-3},
                                {.round = 1, .predicted = 5, .seconds = 6e-3}}));
   const std::string html = report::order_section(r);
-  EXPECT_TRUE(has(html, "Draft: 62.5% of 4 pairs in the right order (5 trials, 2 rounds)")) << html;
+  EXPECT_TRUE(has(html, "Draft: 62.5% of 4 pairs in the right order (5 trials in 2 rounds)")) << html;
   EXPECT_FALSE(has(html, "Learned"));
 }
 
