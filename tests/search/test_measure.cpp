@@ -1,8 +1,17 @@
 // Candidates built and timed in worker processes. No test asserts a time.
 #include <gtest/gtest.h>
 
+#include <signal.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+
+#include "base/temporary_folder.h"
+#include "base/text.h"
+#include "search/measure/crew.h"
+#include "search/measure/kernel.h"
 #include "search/measurer.h"
-#include "base/error.h"
 
 namespace burnish::search {
 namespace {
@@ -31,26 +40,142 @@ Task conv_task() {
   return t;
 }
 
-TEST(Measure, GoodCandidates) {
-  const auto target = make_target("native", 2);
-  const auto m = local_measurer(target, {});
+class Measure : public ::testing::Test {
+ protected:
+  Outcome one(Measurer& m, const Candidate& c) { return m.measure(std::span(&c, 1)).at(0); }
+  std::shared_ptr<const Target> target = make_target("native", 2);
   const Task task = conv_task();
   const std::string trace = target->default_schedule(task.group).to_text();
-  const Candidate c[] = {{&task, trace, true}, {&task, "", true}, {&task, "split(relu, nothing, 3)", false}, {&task, trace, false, 1}};
+};
+
+TEST_F(Measure, GoodAndIllegalCandidates) {
+  const auto m = local_measurer(target, {});
+  const Candidate c[] = {{&task, trace, true},
+                         {&task, "", true},
+                         {&task, "split(relu, nothing, 3)"},
+                         {&task, "no step at all"},
+                         {&task, trace, false, 1},
+                         {&task, trace, false, 1e-9},
+                         {&task, trace}};
   const auto outcomes = m->measure(c);
-  ASSERT_EQ(outcomes.size(), 4u);
-  for (size_t i : {0, 1, 3}) {
+  ASSERT_EQ(outcomes.size(), std::size(c));
+  for (size_t i : {0, 1, 4, 5, 6}) {
     const Outcome& o = outcomes[i];
-    EXPECT_EQ(o.status, Status::Ok) << o.message;
-    EXPECT_TRUE(o.checked);
-    EXPECT_GE(o.timing.repeats, 3);
+    EXPECT_EQ(o.status, Status::Ok) << i << ": " << o.message;
+    EXPECT_EQ(o.checked, i < 5) << i;  // asked for, or faster than a second
+    EXPECT_GE(o.timing.repeats, i == 5 ? 1 : 3);
     EXPECT_GT(o.timing.min, 0);
     EXPECT_GE(o.timing.median, o.timing.min);
+    EXPECT_GE(o.timing.mad, 0);
     EXPECT_GT(o.probe_seconds, 0);
-    printf("%g us, mad %g, min %g, %d repeats, built %g ms, measured %g ms, probe %g us\n", o.timing.median * 1e6, o.timing.mad*1e6,o.timing.min*1e6,o.timing.repeats,o.build_seconds*1e3,o.measure_seconds*1e3,o.probe_seconds*1e6);
+    EXPECT_GT(o.build_seconds, 0);
+    EXPECT_GE(o.measure_seconds, o.timing.min);
   }
+  EXPECT_LT(outcomes[0].timing.median, outcomes[1].timing.median);  // by a factor of 1000
   EXPECT_EQ(outcomes[2].status, Status::Illegal);
   EXPECT_NE(outcomes[2].message.find("nothing"), std::string::npos) << outcomes[2].message;
+  EXPECT_EQ(outcomes[3].status, Status::Illegal) << outcomes[3].message;
+  EXPECT_TRUE(m->measure({}).empty());
+}
+
+TEST_F(Measure, WarmWeights) {
+  const auto m = local_measurer(target, {.cold_weights = false});
+  const Outcome o = one(*m, {&task, trace, true});
+  EXPECT_EQ(o.status, Status::Ok) << o.message;
+}
+
+TEST_F(Measure, SchedulesThatRefuseToLowerAreIllegal) {
+  const auto m = local_measurer(target, {.builders = 1});
+  const Outcome o = one(*m, {&task, "compute_at(conv.acc, relu, x)\nparallel(conv.acc, k)"});
+  EXPECT_EQ(o.status, Status::Illegal) << o.message;
+  EXPECT_NE(o.message, "");
+}
+
+// A kernel of another group under this task's name: what a miscompiled candidate looks like.
+TEST_F(Measure, AWrongAnswerIsFound) {
+  Recruiter recruiter(find_worker({}));
+  RunnerClient runner(recruiter, {.target = target->text(), .threads = 2, .l2_bytes = 1 << 20, .min_time = 1e-3}, 5);
+  std::string text = task.workload;
+  text.replace(text.find("+ w2"), 1, "-");
+  const Built good = *build_kernel(target->default_schedule(task.group), *target);
+  const Built bad = *build_kernel(target->default_schedule(parse_stages(text)), *target);
+  const Built plain = *build_kernel(plain_schedule(task.group, target->machine()), *target);
+  const RunReply right = runner.run({.hash = "conv", .candidate = good, .reference = plain, .check = true});
+  EXPECT_EQ(right.status, Status::Ok) << right.message;
+  const RunReply wrong = runner.run({.hash = "conv", .candidate = bad, .reference = plain, .check = true});
+  EXPECT_EQ(wrong.status, Status::Wrong) << wrong.message;
+  EXPECT_NE(wrong.message.find("elements are wrong"), std::string::npos) << wrong.message;
+  const RunReply unchecked = runner.run({.hash = "conv", .candidate = bad, .reference = plain});
+  EXPECT_EQ(unchecked.status, Status::Ok);
+  EXPECT_FALSE(unchecked.checked);
+}
+
+TEST_F(Measure, BuildersThatTakeTooLongAreReplaced) {
+  const auto hasty = local_measurer(target, {.builders = 2, .build_timeout = 1e-4});
+  const Candidate c[] = {{&task, trace}, {&task, trace}, {&task, trace}};
+  for (const Outcome& o : hasty->measure(c)) EXPECT_EQ(o.status, Status::BuildTimeout) << o.message;
+}
+
+TEST_F(Measure, KilledWorkersAreReplaced) {
+  const auto m = local_measurer(target, {.builders = 2});
+  for (int round = 0; round < 3; ++round) {
+    std::ifstream in("/proc/self/task/" + std::to_string(getpid()) + "/children");
+    for (pid_t p; in >> p;) kill(p, SIGKILL);
+    const Candidate c[] = {{&task, trace, true}, {&task, trace}, {&task, trace}};
+    for (const Outcome& o : m->measure(c)) EXPECT_EQ(o.status, Status::Ok) << o.message;
+  }
+}
+
+TEST_F(Measure, KernelsOfOtherTypes) {
+  Task quantised;
+  quantised.name = "q";
+  quantised.workload = R"(group q {
+  input X: u8[i:70, j:33]
+  compute t: i32[i:70] sum[j:33]
+  compute Y: i64[i:70]
+  compute Z: bf16[i:70]
+  inputs X
+  outputs Y, Z
+  t {
+    body i32(X[i, j])
+  }
+  Y {
+    body i64(t[i])
+  }
+  Z {
+    body bf16(t[i])
+  }
+}
+)";
+  quantised.group = parse_stages(quantised.workload);
+  quantised.hash = hash_text(quantised.workload);
+  const auto m = local_measurer(target, {.builders = 1});
+  const Outcome o = one(*m, {&quantised, target->default_schedule(quantised.group).to_text(), true});
+  EXPECT_EQ(o.status, Status::Ok) << o.message;
+  EXPECT_TRUE(o.checked);
+}
+
+TEST_F(Measure, LibrariesAgainstEachOther) {
+  const TemporaryFolder folder;
+  const std::string a = (folder.path / "a.so").string(), b = (folder.path / "b.so").string();
+  write_file(a, build_kernel(target->default_schedule(task.group), *target)->library);
+  write_file(b, build_kernel(Schedule(task.group), *target)->library);
+  const auto c = compare_libraries({a, b, a}, 2, 0.05, true, {});
+  ASSERT_TRUE(c.ok()) << c.reason();
+  ASSERT_EQ(c->runs.size(), 3u);
+  ASSERT_EQ(c->steps.size(), 3u);
+  for (const auto& runs : c->runs) {
+    EXPECT_GE(runs.size(), 3u);
+    EXPECT_EQ(runs.size(), c->runs[0].size());
+  }
+  for (const auto& steps : c->steps) EXPECT_EQ(steps.size(), 2u);
+  EXPECT_LT(*std::ranges::min_element(c->runs[0]), *std::ranges::min_element(c->runs[1]));
+  const auto whole = compare_libraries({a}, 1, 0, false, {});
+  ASSERT_TRUE(whole.ok()) << whole.reason();
+  EXPECT_TRUE(whole->steps.at(0).empty());
+  const auto none = compare_libraries({a, "/nowhere/model.so"}, 1, 0.01, false, {});
+  ASSERT_FALSE(none.ok());
+  EXPECT_NE(none.reason().find("/nowhere/model.so"), std::string::npos) << none.reason();
 }
 
 }  // namespace

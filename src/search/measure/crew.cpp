@@ -46,7 +46,8 @@ void Recruiter::prepare(size_t n) {
 
 std::unique_ptr<Worker> Recruiter::hire(const Setup& setup) {
   std::string why;
-  for (int tries = 0; tries < 3; ++tries) {
+  for (int tries = 0; tries < 3;) {
+    if (spare_.empty()) ++tries;  // what waited for long may have died long ago
     prepare(1);
     std::unique_ptr<Worker> w = std::move(spare_.front());
     spare_.erase(spare_.begin());
