@@ -108,7 +108,8 @@ struct Finding {
   Kind kind;
   std::string text;
 };
-// What is wrong with a database, and what is worth knowing about it. `target`: records of others are noted; may be empty.
+// What is wrong with a database, and what is worth knowing about it. `target`: records of others are noted, whatever
+// the number of threads; may be empty.
 // Throws only when there is no such file.
 std::vector<Finding> examine(const std::filesystem::path& path, const std::string& target);
 

@@ -60,5 +60,7 @@ void add_profile(CLI::App& app, int& status);
 void add_verify(CLI::App& app, int& status);
 void add_lower(CLI::App& app, int& status);
 void add_tune(CLI::App& app, int& status);
+void add_records(CLI::App& app, int& status);
+void add_completion(CLI::App& app, int& status);
 
 }  // namespace burnish::cli

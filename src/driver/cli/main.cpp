@@ -34,6 +34,8 @@ int run(int argc, char** argv) {
   add_verify(app, status);
   add_lower(app, status);
   add_tune(app, status);
+  add_records(app, status);
+  add_completion(app, status);
   try {
     app.parse(argc, argv);
   } catch (const CLI::RequiredError& e) {

@@ -17,6 +17,8 @@ namespace {
 
 std::string counted(int64_t n, const char* what) { return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s"); }
 
+std::string without_threads(const std::string& target) { return target.substr(0, target.find(",threads=")); }
+
 class Examiner {
  public:
   explicit Examiner(std::vector<Finding>& findings) : findings_(findings) {}
@@ -122,7 +124,7 @@ class Examiner {
     Statement targets(db, "SELECT target, count(*) FROM trials WHERE origin = '' GROUP BY target ORDER BY 2 DESC, 1");
     int64_t others = 0;
     while (targets.step()) {
-      if (targets.text(0) == target || target.empty()) continue;
+      if (target.empty() || without_threads(targets.text(0)) == without_threads(target)) continue;
       if (++others <= 20) {
         note(fmt::format("{} of another target: {}", counted(targets.integer(1), "record"), shortened(targets.text(0), 300)));
       }
