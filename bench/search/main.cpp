@@ -2,6 +2,9 @@
 //   bench_search ablation [FILE...] [--synthetic N] [--trials N] [--batch N] [--seeds N] [--threads N] [--svg FILE]
 //   bench_search dump FILE...
 //   bench_search measure STAGES... [--points N] [--threads N] [--seed N] [--least]
+//   bench_search rank FILE...
+//   bench_search race DATABASE DATABASE...
+//   bench_search replay DATABASE MODEL [--shape NAME=1x3x...]
 // --least: the least of the repeats, not their median, for a machine that is not quiet.
 // FILE: JSON lines, or a database of records. STAGES: what `burnish lower MODEL --task NAME` prints.
 #include <fmt/format.h>
@@ -12,6 +15,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "bench/search/ablation.h"
+#include "bench/search/commands.h"
 #include "bench/search/measure.h"
 
 using namespace burnish;
@@ -26,6 +30,7 @@ struct Arguments {
   int threads = 2;
   MeasuringOptions measuring;
   std::string svg;
+  std::map<std::string, std::vector<int64_t>> shapes;
 };
 
 template <class T>
@@ -33,6 +38,14 @@ void read_number(T& value, const std::string& option, const std::string& text) {
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
   require(error == std::errc() && end == text.data() + text.size() && value >= 1, "{} takes a positive number, not {}", option,
           text);
+}
+
+void read_shape(std::map<std::string, std::vector<int64_t>>& shapes, const std::string& text) {
+  const size_t at = text.rfind('=');
+  require(at != std::string::npos, "--shape {}: write it as name=1x3x544x960", text);
+  for (const std::string& part : split_text(std::string_view(text).substr(at + 1), 'x')) {
+    read_number(shapes[text.substr(0, at)].emplace_back(), "--shape", part);
+  }
 }
 
 Arguments parse(int argc, char** argv) {
@@ -56,6 +69,7 @@ Arguments parse(int argc, char** argv) {
     else if (option == "--threads") read_number(a.threads, option, value);
     else if (option == "--points") read_number(a.measuring.points, option, value);
     else if (option == "--seed") read_number(a.measuring.seed, option, value);
+    else if (option == "--shape") read_shape(a.shapes, value);
     else if (option == "--svg") a.svg = value;
     else fail_user("there is no option {}", option);
   }
@@ -93,7 +107,19 @@ int run(int argc, char** argv) {
     if (!a.svg.empty()) write_file(a.svg, svg_of(done, all, a.ablation));
     return 0;
   }
-  fail_user("say what to do: ablation, dump or measure (bench/search/README.md)");
+  if (command == "rank") {
+    std::fputs(rank_table(landscapes(a)).c_str(), stdout);
+    return 0;
+  }
+  if (command == "race") {
+    std::fputs(race_databases(a.files, a.threads).c_str(), stdout);
+    return 0;
+  }
+  if (command == "replay") {
+    require(a.files.size() == 2, "replay takes a database and a model");
+    return replay_database(a.files[0], a.files[1], a.shapes, a.threads) ? 0 : 1;
+  }
+  fail_user("say what to do: ablation, dump, measure, rank, race or replay (bench/search/README.md)");
 }
 
 }  // namespace

@@ -68,7 +68,8 @@ std::string svg_of(const Ablation& a, const std::vector<Landscape>& landscapes, 
     const std::vector<double> mean = mean_share(a, landscapes, a.explorers[e], trials);
     std::string path;
     for (size_t t = 0; t < mean.size(); ++t) {
-      path += fmt::format("{}{:.1f} {:.1f}", t ? "L" : "M", x_of(static_cast<double>(t + 1)), y_of(mean[t]));
+      const double x = x_of(static_cast<double>(t + 1)), y = y_of(mean[t]);
+      path += t ? fmt::format("H{:.1f}V{:.1f}", x, y) : fmt::format("M{:.1f} {:.1f}", x, y);
     }
     const char *colour = colours[e % colours.size()], *dash = dashes[e % dashes.size()];
     s += fmt::format("<path d=\"{}\" fill=\"none\" stroke=\"{}\" stroke-width=\"2\" stroke-dasharray=\"{}\"/>\n", path, colour, dash);

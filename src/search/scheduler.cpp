@@ -15,8 +15,9 @@ constexpr double optimism = 0.1;
 constexpr double decay = 0.7;
 // The prior counts as so many batches.
 constexpr double prior_weight = 0.5;
-// Part of what the model promises that a batch delivers.
+// Part of what the model promises that a batch delivers; half of it after each batch that delivered nothing.
 constexpr double trust = 0.3;
+constexpr double nothing = 0.002;
 
 bool positive(double x) { return x > 0 && x < std::numeric_limits<double>::infinity(); }
 
@@ -36,17 +37,19 @@ double expected_gain(const Progress& p) {
   // By history: shares that batches won, the first against the default, later ones counting more, and the prior.
   const auto batches = static_cast<double>(std::max<size_t>(1, p.history.size()));
   double sum = prior_weight * optimism / batches, weights = prior_weight;
-  double before = p.default_seconds, w = std::pow(decay, batches - 1);
+  double before = p.default_seconds, w = std::pow(decay, batches - 1), believed = trust;
   for (const double after : p.history) {
     if (positive(before) && positive(after)) {
-      sum += w * std::clamp((before - after) / before, 0.0, 1.0);
+      const double won = std::clamp((before - after) / before, 0.0, 1.0);
+      sum += w * won;
       weights += w;
+      believed = won > nothing ? trust : believed / 2;
     }
     before = after;
     w /= decay;
   }
   const double by_history = sum / weights;
-  const double promised = p.predicted_gain > 0 ? trust * std::min(p.predicted_gain, 1.0) : 0;
+  const double promised = p.predicted_gain > 0 ? believed * std::min(p.predicted_gain, 1.0) : 0;
   const double left = p.points > 0 ? 1 - static_cast<double>(p.trials) / static_cast<double>(p.points) : 1;
   return weighted(p) * std::max(by_history, promised) * std::clamp(left, 0.0, 1.0);
 }

@@ -68,6 +68,9 @@ TEST(Scheduler, WeightsCountAndSoDoPromisesOfTheModel) {
   const double plain = expected_gain(light);
   light.predicted_gain = 0.5;
   EXPECT_GT(expected_gain(light), plain);
+  // Promises that are never kept are believed no more.
+  light.history.assign(12, 1e-3);
+  EXPECT_LT(expected_gain(light), 0.002e-3);
 }
 
 TEST(Scheduler, LeavesExhaustedTasksAlone) {
