@@ -1,113 +1,32 @@
-// Default schedules against the formulas they are schedules of: convolutions of all shapes, chains of them, reductions
-// over rows, concatenation. Every one has to lower, and has to compute what the formula says, in the interpreter.
+// Spaces of schedules and their default points, against the formulas they are schedules of: convolutions of all shapes,
+// chains of them, matrix products, reductions over rows, concatenation. What lowers has to compute what the formula says,
+// in the interpreter.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 #include <random>
 
-#include "loop/interpreter.h"
+#include "groups.h"
 #include "loop/program.h"
+#include "support.h"
 #include "target/llvm/space.h"
-#include "te/builder.h"
-#include "te/evaluate.h"
 
 namespace burnish::llvm_target {
 namespace {
 
-const Layout nhwc = permuted({0, 2, 3, 1});
-constexpr StageId none = ~StageId{0};
+using target_test::at;
+using target_test::chain;
+using target_test::Conv;
+using target_test::conv;
+using target_test::expect_computes;
+using target_test::image;
+using target_test::machine;
+using target_test::nhwc;
+using target_test::softmax;
 
-Machine machine(int threads, int vector_bytes = 64) {
-  Machine m;
-  m.vector_bytes = vector_bytes;
-  m.vector_registers = vector_bytes == 64 ? 32 : 16;
-  m.threads = threads;
-  return m;
-}
-
-std::vector<Index> at(AxisVars a) { return {a.begin(), a.end()}; }
-
-struct Conv {
-  int height, width, in, out, kernel = 1, stride = 1;
-  bool depthwise = false, relu = true;
-};
-
-StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none) {
-  const int pad = c.kernel / 2;
-  const std::vector<NamedExtent> axes = {{"n", 1},
-                                         {"c", c.out},
-                                         {"y", (c.height + 2 * pad - c.kernel) / c.stride + 1},
-                                         {"x", (c.width + 2 * pad - c.kernel) / c.stride + 1}};
-  std::vector<NamedExtent> raxes = {{"ky", c.kernel}, {"kx", c.kernel}};
-  if (!c.depthwise) raxes.insert(raxes.begin(), {"k", c.in});
-  const StageId w = b.constant(name + ".w", DType::F32, {{"c", c.out}, {"k", c.depthwise ? 1 : c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
-  const StageId bias = b.constant(name + ".b", DType::F32, {{"c", c.out}});
-  const Expr fill = pad ? constant(0) : Expr{};
-  const StageId acc = b.reduce(name + ".acc", DType::F32, axes, raxes, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    const Aff k = c.depthwise ? a[1] : r[0], ky = r[c.depthwise ? 0 : 1], kx = r[c.depthwise ? 1 : 2];
-    return b.at(x, {a[0], k, a[2] * c.stride + ky - Aff(pad), a[3] * c.stride + kx - Aff(pad)}, fill) *
-           b.at(w, {a[1], c.depthwise ? Aff(0) : r[0], ky, kx});
-  });
-  const StageId out = b.compute(name, DType::F32, axes, [&](AxisVars a) {
-    Expr v = b.at(acc, at(a)) + b.at(bias, {a[1]});
-    if (residual != none) v = v + b.at(residual, at(a));
-    return c.relu ? max(v, constant(0)) : v;
-  });
-  b[out].layout = nhwc;
-  return out;
-}
-
-StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc) {
-  return b.input("X", DType::F32, {{"n", 1}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
-}
-
-std::vector<float> in_layout(const Tensor& t, const Layout& layout) {
-  std::vector<float> out(static_cast<size_t>(physical_size(layout, t.shape)), 0);
-  const std::vector<PhysicalDim> dims = physical(layout, t.shape);
-  for (int64_t e = 0; e < t.size(); ++e) {
-    std::vector<int64_t> index(t.shape.size());
-    int64_t left = e, place = 0;
-    for (size_t i = t.shape.size(); i-- > 0; left /= t.shape[i]) index[i] = left % t.shape[i];
-    for (const PhysicalDim& d : dims) {
-      const int64_t i = index[d.dim.axis] / d.dim.div;
-      place += (d.dim.mod ? i % d.dim.mod : i) * d.stride;
-    }
-    out[static_cast<size_t>(place)] = t.data<float>()[e];
-  }
-  return out;
-}
-
-// The default schedule's loops, interpreted on random numbers, against the formula.
-void expect_same(const StageGroup& g, const Machine& m) {
-  const Schedule s = default_schedule(g, m);
-  const auto f = lower(s);
-  ASSERT_TRUE(f.ok()) << f.reason();
-  verify(*f);
-  std::mt19937 random(7);
-  std::uniform_real_distribution<float> unit(-1, 1);
-  std::vector<Tensor> inputs;
-  std::vector<const Tensor*> pointers;
-  for (StageId i : g.inputs) {
-    Tensor t(DType::F32, g[i].shape());
-    for (int64_t e = 0; e < t.size(); ++e) t.data<float>()[e] = unit(random);
-    inputs.push_back(std::move(t));
-  }
-  for (const Tensor& t : inputs) pointers.push_back(&t);
-  const Tensor want = std::move(evaluate(g, pointers).at(0));
-  std::vector<std::vector<float>> buffers;
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    buffers.push_back(in_layout(inputs[i], packed_layout(s, s.group().inputs[i])));
-  }
-  const Layout layout = packed_layout(s, s.group().outputs[0]);
-  buffers.emplace_back(static_cast<size_t>(physical_size(layout, want.shape)));
-  std::vector<void*> args;
-  for (auto& b : buffers) args.push_back(b.data());
-  interpret(*f, args);
-  const std::vector<float> expected = in_layout(want, layout);
-  for (size_t i = 0; i < expected.size(); ++i) {
-    ASSERT_NEAR(buffers.back()[i], expected[i], 1e-4 * (1 + std::fabs(expected[i]))) << "element " << i << "\n" << s.to_text();
-  }
-}
+void expect_same(const StageGroup& g, const Machine& m) { expect_computes(default_schedule(g, m), g); }
 
 TEST(DefaultSchedule, Convolutions) {
   for (const Conv& c : {Conv{9, 19, 24, 144}, Conv{9, 19, 20, 24}, Conv{8, 17, 24, 24, 3, 2, true},
@@ -134,36 +53,21 @@ TEST(DefaultSchedule, RowMajorInput) {
 TEST(DefaultSchedule, ChainsShareOneNest) {
   for (int stride : {1, 2}) {
     for (int threads : {1, 2, 3}) {
-      GroupBuilder b("chain");
-      const int height = 17, width = 30, out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
-      const StageId x = image(b, 24, height, width);
-      const StageId e = conv(b, "E", x, {height, width, 24, 72});
-      const StageId d = conv(b, "D", e, {height, width, 72, 72, 3, stride, true});
-      b.output(conv(b, "O", d, {out_height, out_width, 72, 24, 1, 1, false, false}, stride == 1 ? x : none));
+      const StageGroup g = chain(17, 30, stride);
       SCOPED_TRACE(testing::Message() << "stride " << stride << ", " << threads << " threads");
-      const Schedule s = default_schedule(b.group(), machine(threads));
+      const Schedule s = default_schedule(g, machine(threads));
       EXPECT_NE(s.to_text().find("fold_storage(E, y"), std::string::npos) << s.to_text();
-      expect_same(b.group(), machine(threads));
+      expect_same(g, machine(threads));
     }
   }
 }
 
 TEST(DefaultSchedule, SoftmaxRunsInLanes) {
   for (int64_t length : {5, 16, 33, 100}) {
-    GroupBuilder b("softmax");
-    const StageId x = b.input("X", DType::F32, {{"i", 7}, {"j", length}});
-    const StageId m = b.reduce("m", DType::F32, {{"i", 7}}, {{"j", length}}, Combine::Max,
-                               [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}); });
-    const StageId e = b.compute("e", DType::F32, {{"i", 7}, {"j", length}}, [&](AxisVars a) {
-      return unary(UnaryOp::Exp, b.at(x, at(a)) - b.at(m, {a[0]}));
-    });
-    const StageId z = b.reduce("z", DType::F32, {{"i", 7}}, {{"j", length}}, Combine::Sum,
-                               [&](AxisVars a, AxisVars r) { return b.at(e, {a[0], r[0]}); });
-    b.output(b.compute("Y", DType::F32, {{"i", 7}, {"j", length}},
-                       [&](AxisVars a) { return b.at(e, at(a)) / b.at(z, {a[0]}); }));
+    const StageGroup g = softmax(7, length);
     SCOPED_TRACE(length);
-    expect_same(b.group(), machine(2));
-    const std::string text = default_schedule(b.group(), machine(1)).to_text();
+    expect_same(g, machine(2));
+    const std::string text = default_schedule(g, machine(1)).to_text();
     EXPECT_EQ(text.find("lanes)") != std::string::npos, length >= 32) << text;
   }
 }
@@ -180,6 +84,211 @@ TEST(DefaultSchedule, ConcatIsCutAtItsOperands) {
   b.output(o);
   expect_same(b.group(), machine(1));
   EXPECT_NE(default_schedule(b.group(), machine(1)).to_text().find("partition(concat, c, 24)"), std::string::npos);
+}
+
+// ---- spaces
+
+struct Case {
+  std::string name;
+  StageGroup group;
+};
+
+StageGroup conv_group(const Conv& c, Layout layout = nhwc) {
+  GroupBuilder b("conv");
+  b.output(conv(b, "conv", image(b, c.in, c.height, c.width, std::move(layout)), c));
+  return b.group();
+}
+
+StageGroup matmul(int64_t batch, int64_t rows, int64_t columns, int64_t depth, bool constant_weights) {
+  GroupBuilder b("matmul");
+  const StageId x = b.input("X", DType::F32, {{"b", batch}, {"m", rows}, {"k", depth}});
+  const std::vector<NamedExtent> axes = {{"b", constant_weights ? 1 : batch}, {"k", depth}, {"n", columns}};
+  const StageId w = constant_weights ? b.constant("W", DType::F32, axes) : b.input("W", DType::F32, axes);
+  const StageId acc = b.reduce("acc", DType::F32, {{"b", batch}, {"m", rows}, {"n", columns}}, {{"k", depth}}, Combine::Sum,
+                               [&](AxisVars a, AxisVars r) {
+                                 return b.at(x, {a[0], a[1], r[0]}) *
+                                        b.at(w, {constant_weights ? Index(Aff(0)) : Index(a[0]), r[0], a[2]});
+                               });
+  b.output(b.compute("Y", DType::F32, {{"b", batch}, {"m", rows}, {"n", columns}},
+                     [&](AxisVars a) { return max(b.at(acc, at(a)), constant(0)); }));
+  return b.group();
+}
+
+StageGroup transposed_conv() {
+  return parse_stages(R"(group conv_transpose {
+  input in0: f32[n:1, c:24, y:4, x:9] layout(n, y, x, c)
+  constant w1: f32[n:24, c:20, y:2, x:2]
+  input in2: f32[n:1, c:20, y:8, x:18] layout(n, y, x, c)
+  compute acc: f32[n:1, c:20, y:8, x:18] sum[k:24, ky:1, kx:1]
+  compute add: f32[n:1, c:20, y:8, x:18] layout(n, y, x, c)
+  inputs in0, w1, in2
+  outputs add
+  acc {
+    body in0[n, k, -ky + {y / 2}, -kx + {x / 2} else 0.0] * w1[k, c, 2*ky + {y % 2}, 2*kx + {x % 2}]
+  }
+  add {
+    body acc[0, c, y, x] + in2[0, c, y, x]
+  }
+}
+)");
+}
+
+StageGroup max_pool(int height, int width, int channels) {
+  GroupBuilder b("pool");
+  const StageId x = image(b, channels, height, width);
+  const StageId o = b.reduce("pool", DType::F32, {{"n", 1}, {"c", channels}, {"y", height / 2}, {"x", width / 2}},
+                             {{"ky", 2}, {"kx", 2}}, Combine::Max, [&](AxisVars a, AxisVars r) {
+                               return b.at(x, {a[0], a[1], a[2] * 2 + r[0], a[3] * 2 + r[1]});
+                             });
+  b[o].layout = nhwc;
+  b.output(o);
+  return b.group();
+}
+
+StageGroup elementwise(int channels, int height, int width) {
+  GroupBuilder b("add");
+  const StageId x = image(b, channels, height, width);
+  const StageId y = b.input("Y", DType::F32, {{"n", 1}, {"c", channels}, {"y", 1}, {"x", 1}});
+  const StageId o = b.compute("add", DType::F32, {{"n", 1}, {"c", channels}, {"y", height}, {"x", width}}, [&](AxisVars a) {
+    return b.at(x, at(a)) + b.at(y, {a[0], a[1], Aff(0), Aff(0)});
+  });
+  b[o].layout = nhwc;
+  b.output(o);
+  return b.group();
+}
+
+std::vector<Case> cases() {
+  std::vector<Case> all;
+  all.push_back({"3x3 of an odd image", conv_group({9, 13, 20, 40, 3})});
+  all.push_back({"3x3, stride 2", conv_group({11, 15, 17, 48, 3, 2})});
+  all.push_back({"3x3 of a small image", conv_group({7, 7, 32, 64, 3})});
+  all.push_back({"5x5, one channel more than a vector", conv_group({6, 10, 4, 17, 5})});
+  all.push_back({"1x1 of many channels", conv_group({5, 9, 24, 96})});
+  all.push_back({"1x1 to one channel", conv_group({9, 19, 24, 1})});
+  all.push_back({"3x3 of a row-major image", conv_group({16, 18, 3, 32, 3, 2}, {})});
+  all.push_back({"depthwise", conv_group({9, 13, 40, 40, 3, 1, true})});
+  all.push_back({"depthwise, stride 2", conv_group({10, 11, 24, 24, 3, 2, true})});
+  all.push_back({"transposed", transposed_conv()});
+  all.push_back({"max pool", max_pool(10, 14, 24)});
+  all.push_back({"matrix product", matmul(1, 33, 70, 40, true)});
+  all.push_back({"one row times a matrix", matmul(1, 1, 70, 64, true)});
+  all.push_back({"batch of matrix products", matmul(3, 7, 40, 20, false)});
+  all.push_back({"chain", chain(12, 15, 1)});
+  all.push_back({"chain, stride 2", chain(13, 18, 2, 16, 40)});
+  all.push_back({"softmax", softmax(40, 131)});
+  all.push_back({"elementwise", elementwise(24, 9, 31)});
+  return all;
+}
+
+TEST(Space, DefaultPointIsTheDefaultSchedule) {
+  for (const Case& c : cases()) {
+    for (int threads : {1, 2}) {
+      for (int bytes : {16, 32, 64}) {
+        SCOPED_TRACE(testing::Message() << c.name << ", " << threads << " threads, vectors of " << bytes);
+        const Machine m = machine(threads, bytes);
+        const auto space = make_space(c.group, m);
+        ASSERT_NE(space, nullptr);
+        const auto s = space->schedule(space->default_point());
+        ASSERT_TRUE(s.ok()) << s.reason();
+        EXPECT_EQ(s->to_text(), default_schedule(c.group, m).to_text());
+        EXPECT_TRUE(std::isfinite(space->draft_us(space->default_point())));
+      }
+    }
+  }
+}
+
+// A sample of every space: each point is refused with a reason, or replays from its text, lowers, and computes what the
+// formula says.
+TEST(Space, PointsComputeTheFormula) {
+  const uint64_t seed = target_test::seed();
+  std::mt19937_64 random(seed);
+  for (const Case& c : cases()) {
+    for (int threads : {1, 2}) {
+      SCOPED_TRACE(testing::Message() << c.name << ", " << threads << " threads, seed " << seed);
+      const auto space = make_space(c.group, machine(threads));
+      ASSERT_NE(space, nullptr);
+      const int64_t points = size_of(*space);
+      int legal = 0, lowered = 0;
+      for (int64_t i = 0; i < 400 && lowered < 12; ++i) {
+        const Point p = point_at(*space, points <= 24 ? i % points : static_cast<int64_t>(random() % static_cast<uint64_t>(points)));
+        const auto s = space->schedule(p);
+        const double us = space->draft_us(p);
+        if (!s) {
+          EXPECT_FALSE(s.reason().empty());
+          EXPECT_TRUE(std::isinf(us)) << text_of(*space, p) << ": " << s.reason();
+          continue;
+        }
+        SCOPED_TRACE(text_of(*space, p));
+        ++legal;
+        EXPECT_GT(us, 0);
+        EXPECT_EQ(us, space->draft_us(p));
+        Schedule again(c.group);
+        const auto replayed = again.replay(s->to_text());
+        ASSERT_TRUE(replayed.ok()) << replayed.reason();
+        EXPECT_EQ(again.to_text(), s->to_text());
+        const auto f = lower(again);
+        if (!f) {
+          EXPECT_FALSE(f.reason().empty());
+          continue;
+        }
+        ++lowered;
+        expect_computes(again, c.group);
+        if (HasFailure()) return;
+      }
+      // Reasons come before lowering: nearly all that the space lets pass lowers.
+      EXPECT_GE(lowered, std::min<int64_t>(points, 4)) << points << " points, " << legal << " legal";
+      EXPECT_GE(lowered * 4, legal * 3) << "of " << legal << " points";
+    }
+  }
+}
+
+TEST(Space, SpacesAreLargeWhereThereIsMuchToChoose) {
+  for (const Case& c : {Case{"3x3", conv_group({28, 28, 128, 128, 3})}, Case{"1x1", conv_group({14, 14, 256, 256})},
+                        Case{"matrix product", matmul(1, 197, 768, 768, true)}, Case{"chain", chain(56, 56, 1, 24, 144)}}) {
+    const auto space = make_space(c.group, machine(2));
+    ASSERT_NE(space, nullptr);
+    int64_t legal = 0;
+    const int64_t points = std::min<int64_t>(size_of(*space), 30'000);
+    for (int64_t i = 0; i < points; ++i) legal += std::isfinite(space->draft_us(point_at(*space, i)));
+    EXPECT_GE(legal, 100) << c.name;
+  }
+}
+
+// Refusals name what does not fit.
+TEST(Space, TilesThatNeedMoreRegistersAreRefused) {
+  const auto space = make_space(conv_group({28, 28, 64, 128}), machine(1));
+  Point p = space->default_point();
+  for (size_t i = 0; i < p.size(); ++i) {
+    const Knob& k = space->knobs()[i];
+    if (k.name == "rows" || k.name == "vectors") p[i] = static_cast<uint16_t>(k.values.size() - 1);
+  }
+  const auto s = space->schedule(p);
+  ASSERT_FALSE(s.ok());
+  EXPECT_NE(s.reason().find("registers"), std::string::npos) << s.reason();
+  EXPECT_TRUE(std::isinf(space->draft_us(p)));
+}
+
+// What the draft promises: tiles that fill the machine before tiles that do not.
+TEST(Space, DraftPrefersFullTiles) {
+  const auto space = make_space(conv_group({28, 28, 128, 128, 3}), machine(1));
+  // The default point but for some knobs.
+  const auto with = [&](const std::map<std::string, int64_t>& values) {
+    Point p = space->default_point();
+    for (size_t i = 0; i < p.size(); ++i) {
+      const Knob& k = space->knobs()[i];
+      const auto it = values.find(k.name);
+      if (it == values.end()) continue;
+      const auto at = std::ranges::find(k.values, it->second);
+      EXPECT_NE(at, k.values.end()) << k.name << "=" << it->second;
+      p[i] = static_cast<uint16_t>(at - k.values.begin());
+    }
+    return space->draft_us(p);
+  };
+  SCOPED_TRACE(text_of(*space, space->default_point()));
+  const double full = with({{"rows", 14}, {"vectors", 2}, {"patch", 1}});
+  EXPECT_LT(full, with({{"rows", 4}, {"vectors", 1}, {"patch", 1}}));
+  EXPECT_LT(full, with({{"rows", 10}, {"vectors", 2}, {"patch", 1}}));
+  EXPECT_LT(full, with({{"rows", 14}, {"vectors", 1}, {"patch", 1}}));
 }
 
 }  // namespace

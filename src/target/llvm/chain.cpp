@@ -5,9 +5,11 @@
 //     for step: E: new rows | D: rows | O: rows
 //
 // (MobileNet's inverted residual: E = relu(1x1), D = relu(depthwise), O = 1x1 + input.)
+#include <fmt/format.h>
+
 #include <algorithm>
 
-#include "target/llvm/draft.h"
+#include "target/llvm/chain.h"
 #include "target/llvm/grid.h"
 #include "target/llvm/space.h"
 
@@ -15,31 +17,21 @@ namespace burnish::llvm_target {
 
 namespace {
 
-struct ChainChoice {
-  int64_t rows = 1;                // of the output, a step
-  int64_t strips = 1;              // of rows, a thread
-  std::vector<TileChoice> tiles;   // of every link
-  friend bool operator==(const ChainChoice&, const ChainChoice&) = default;
-};
-
-struct Link {
-  Roles roles;
-  bool window = false;  // its consumer reads more than one of its rows for a row of its own
-};
-
-// Does `acc` read several rows of its producer for a row of its own?
-bool reads_window(const StageGroup& g, const Roles& r, StageId producer) {
+// How `acc` moves through the rows of its producer: fills what the producer's link says about that.
+void find_overlap(const StageGroup& g, const Roles& r, StageId producer, Link& l) {
   const Stage& acc = g[r.acc];
   const VarId rows = acc.axes[r.outer[0]].var;
-  bool window = false;
   visit(acc.body, [&](const Expr& x) {
     if (x.kind() != ExprKind::Load || x.from() != producer) return;
     for (const Index& i : x.indices()) {
       if (i.a.slope(rows) == 0) continue;
-      for (const Axis& a : acc.raxes) window |= a.extent > 1 && i.a.slope(a.var) != 0;
+      l.stride = std::abs(i.a.slope(rows));
+      int64_t window = 1;
+      for (const Axis& a : acc.raxes) window += std::abs(i.a.slope(a.var)) * (a.extent - 1);
+      l.window |= window > 1;
+      l.overlap = std::max(l.overlap, window - l.stride);
     }
   });
-  return window;
 }
 
 // Transposed convolutions move through their input by fractions of a row: they stand alone.
@@ -58,11 +50,12 @@ std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
   const auto computed = std::ranges::count_if(g.stages, [](const Stage& x) { return x.is_compute(); });
   std::vector<Link> links;
   int64_t covered = 0;
-  bool window = false;
+  Link link;
   for (std::optional<StageId> next = out; next;) {
     auto roles = roles_of(s, *next);
     if (!roles || !roles->tile || roles->outer.size() != 1 || has_phases(g[roles->acc])) return std::nullopt;
-    links.push_back({*roles, window});
+    link.roles = *roles;
+    links.push_back(link);
     covered += roles->acc == roles->out ? 1 : 2;
     next.reset();
     for (StageId p : producers(g, roles->acc)) {
@@ -70,7 +63,8 @@ std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
       if (next) return std::nullopt;
       next = p;
     }
-    if (next) window = reads_window(g, *roles, *next);
+    link = {};
+    if (next) find_overlap(g, *roles, *next, link);
   }
   if (covered != computed || links.size() < 2) return std::nullopt;
   std::reverse(links.begin(), links.end());
@@ -88,11 +82,15 @@ Layout blocked(const Stage& stage, const Roles& r, int64_t lanes) {
   return layout;
 }
 
-// The tiles that each link takes without tuning.
-std::vector<TileChoice> choose_tiles(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
-  std::vector<TileChoice> tiles;
-  for (const Link& l : links) tiles.push_back(choose_tile(s, l.roles, m));
-  return tiles;
+// What each link takes without tuning; a row a step.
+ChainChoice first_choice(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
+  ChainChoice c;
+  for (size_t i = 0; i < links.size(); ++i) {
+    c.tiles.push_back(choose_tile(s, links[i].roles, m));
+    const bool inner = i + 1 < links.size();
+    c.orders.push_back(inner && !links[i].roles.broadcast ? kPanelsRowsTiles : kRowsPanelsTiles);
+  }
+  return c;
 }
 
 Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std::vector<Link>& links,
@@ -129,15 +127,20 @@ Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std:
   }
 
   auto [strip, in_strip] = s.split_parts(o.name, row_axis, m.threads * choice.strips);
-  auto [step, row] = s.split(o.name, in_strip, choice.rows, Tail::Guard);
+  auto [step, row] = s.split(o.name, in_strip, choice.step, Tail::Guard);
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& p = parts[i];
     const bool inner = i + 1 < parts.size();
     std::vector<std::string> outside = names(p.stage.axes, p.roles.unit);
     const std::string axis = p.stage.axes[p.roles.outer[0]].name;
-    if (!inner) outside.insert(outside.end(), {strip, step, row, p.tiled.loops.panels, p.tiled.loops.tiles});
-    if (inner && p.roles.broadcast) outside.insert(outside.end(), {axis, p.tiled.loops.panels, p.tiled.loops.tiles});
-    if (inner && !p.roles.broadcast) outside.insert(outside.end(), {p.tiled.loops.panels, axis, p.tiled.loops.tiles});
+    const std::string rows = inner ? p.tiled.loops.outer[0] : row;
+    if (!inner) outside.insert(outside.end(), {strip, step});
+    const auto& [panels, tiles] = std::tie(p.tiled.loops.panels, p.tiled.loops.tiles);
+    switch (ChainOrder{choice.orders[i]}) {
+      case kRowsPanelsTiles: outside.insert(outside.end(), {rows, panels, tiles}); break;
+      case kPanelsRowsTiles: outside.insert(outside.end(), {panels, rows, tiles}); break;
+      case kRowsTilesPanels: outside.insert(outside.end(), {rows, tiles, panels}); break;
+    }
     if (inner) s.compute_at(p.stage.name, o.name, step);
     if (inner && links[i].window) {
       s.store_at(p.stage.name, o.name, strip);
@@ -175,16 +178,16 @@ int64_t scratch_bytes(const Function& f) {
 }  // namespace
 
 std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const Machine& m) {
-  const auto links = links_of(inlined, out);
-  if (!links) return nullptr;
-  auto build = [=, links = *links](const ChainChoice& c) -> Result<Schedule> {
-    return chain_schedule(inlined, out, links, c, m);
-  };
+  const auto found = links_of(inlined, out);
+  if (!found) return nullptr;
+  const std::vector<Link> links = *found;
+  auto plain = [=](const ChainChoice& c) { return chain_schedule(inlined, out, links, c, m); };
   // More rows a step share more loads of weights, as long as rings and rows stay in the second-level cache.
   std::optional<ChainChoice> initial;
   for (int64_t rows : {1, 2, 4}) {
-    ChainChoice c{rows, 1, choose_tiles(inlined, *links, m)};
-    auto s = build(c);
+    ChainChoice c = first_choice(inlined, links, m);
+    c.step = rows;
+    auto s = plain(c);
     if (!s) break;
     auto f = lower(*s);
     if (!f) continue;
@@ -192,8 +195,39 @@ std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const M
     initial = std::move(c);
   }
   if (!initial) return nullptr;
-  auto draft = [](const ChainChoice&) { return 0.0; };
-  auto space = std::make_unique<Grid<ChainChoice>>(*initial, build, draft);
+  auto draft = std::make_shared<const ChainDraft>(inlined, links, m);
+  auto build = [=](const ChainChoice& c) -> Result<Schedule> {
+    if (auto fit = draft->fits(c); !fit && c != *initial) return Reason{fit.reason()};
+    return plain(c);
+  };
+  auto estimate = [=](const ChainChoice& c) {
+    return draft->fits(c) || c == *initial ? draft->us(c) : std::numeric_limits<double>::infinity();
+  };
+  auto space = std::make_unique<Grid<ChainChoice>>(*initial, build, estimate);
+  space->add("step", [](ChainChoice& c) -> int64_t& { return c.step; }, {1, 2, 4, 8});
+  if (m.threads > 1) space->add("strips", [](ChainChoice& c) -> int64_t& { return c.strips; }, {1, 2, 4});
+  for (size_t i = 0; i < links.size(); ++i) {
+    const Roles& r = links[i].roles;
+    const Stage& acc = inlined.group()[r.acc];
+    const int64_t width = acc.axes[*r.tile].extent, channels = acc.axes[r.vector].extent;
+    const TileChoice& first = initial->tiles[i];
+    const auto knob = [&](const char* name, int64_t TileChoice::*at, std::vector<int64_t> values) {
+      space->add(fmt::format("{}.{}", name, i), [=](ChainChoice& c) -> int64_t& { return c.tiles[i].*at; }, std::move(values));
+    };
+    if (r.broadcast) {
+      knob("rows", &TileChoice::rows, tile_sizes(width, {4, 6, 7, 8, 10, 12, 14}));
+    } else {
+      knob("rows", &TileChoice::rows, tile_sizes(width, {2, 3, 4, 6, 8}));
+      if (i + 1 < links.size()) knob("patch", &TileChoice::patch, {1, 2});
+    }
+    std::vector<int64_t> vectors;
+    for (int64_t n = 1; n <= (r.broadcast ? 4 : 2) && n <= ceil_div(channels, first.lanes); ++n) vectors.push_back(n);
+    knob("vectors", &TileChoice::vectors, vectors);
+    if (channels > first.lanes) {
+      space->add(fmt::format("order.{}", i), [=](ChainChoice& c) -> int64_t& { return c.orders[i]; },
+                 {kRowsPanelsTiles, kPanelsRowsTiles, kRowsTilesPanels});
+    }
+  }
   return space;
 }
 
@@ -204,7 +238,7 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
   const StageId out = inlined.group().outputs[0];
   const auto links = links_of(inlined, out);
   if (!links) return false;
-  auto s = chain_schedule(inlined, out, *links, {.tiles = choose_tiles(inlined, *links, m)}, m);
+  auto s = chain_schedule(inlined, out, *links, first_choice(inlined, *links, m), m);
   if (!s) return false;
   auto f = lower(*s);
   if (!f) return false;

@@ -94,6 +94,8 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
 // ---- tile_space.cpp
 // The tile that wastes least of the machine's arithmetic; how panels and threads pass over it is left as it is.
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m);
+// Sizes of these that cut `extent` into equal tiles, or nearly so, each a different number of them.
+std::vector<int64_t> tile_sizes(int64_t extent, std::initializer_list<int64_t> sizes);
 // Null when no such tile lowers. `lanes`: 1 where there are no contiguous ones.
 std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes, const Machine& m);
 

@@ -72,7 +72,8 @@ bool shares_weights(const Stage& acc, const Roles& r, uint32_t axis) {
   return same;
 }
 
-// Sizes of at most `most` that cut `extent` into different numbers of equal tiles.
+}  // namespace
+
 std::vector<int64_t> tile_sizes(int64_t extent, std::initializer_list<int64_t> sizes) {
   std::vector<int64_t> out;
   for (int64_t n : sizes) {
@@ -80,8 +81,6 @@ std::vector<int64_t> tile_sizes(int64_t extent, std::initializer_list<int64_t> s
   }
   return out;
 }
-
-}  // namespace
 
 namespace {
 
@@ -112,6 +111,7 @@ Values values_of(const Schedule& s, const Roles& r, const TileChoice& first, con
     if (r.broadcast && width <= 14) v.patch = {3, 4, 7};
     if (!r.broadcast || width <= 56) v.patch.push_back(2);
     std::erase_if(v.patch, [&](int64_t n) { return n > height; });
+    v.patch.push_back(1);
   }
   for (int64_t n = 1; n <= (r.broadcast || scalar ? 6 : 3) && n <= ceil_div(channels, lanes); ++n) v.vectors.push_back(n);
   if (lanes >= 8 && channels % lanes && channels % lanes <= lanes / 2) v.lanes.push_back(lanes / 2);
@@ -153,11 +153,9 @@ TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values
     if (values.empty()) values.push_back(first);
     return values;
   };
-  std::vector<int64_t> patches = v.patch;
-  patches.push_back(1);
   c.edges = kEdgesGuarded;
   for (int64_t rows : or_first(v.rows, first.rows)) {
-    for (int64_t patch : patches) {
+    for (int64_t patch : or_first(v.patch, 1)) {
       for (int64_t vectors : or_first(v.vectors, first.vectors)) {
         c.rows = rows;
         c.patch = patch;

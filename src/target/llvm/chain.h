@@ -1,0 +1,48 @@
+// Chains of reductions in one nest: what may be chosen, and an estimate.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "target/llvm/draft.h"
+#include "target/llvm/space.h"
+
+namespace burnish::llvm_target {
+
+// Order of a link's loops outside its tile.
+enum ChainOrder : int64_t { kRowsPanelsTiles, kPanelsRowsTiles, kRowsTilesPanels };
+
+struct ChainChoice {
+  int64_t step = 1;                // rows of the output that are computed together
+  int64_t strips = 1;              // of rows, a thread
+  std::vector<TileChoice> tiles;   // of every link
+  std::vector<int64_t> orders;
+  friend bool operator==(const ChainChoice&, const ChainChoice&) = default;
+};
+
+struct Link {
+  Roles roles;
+  bool window = false;        // its consumer reads more than one of its rows for a row of its own
+  int64_t overlap = 0;        // rows that the consumer reads again for its next row
+  int64_t stride = 1;         // rows of it for one of the consumer's
+};
+
+class ChainDraft {
+ public:
+  ChainDraft(const Schedule& inlined, const std::vector<Link>& links, const Machine& m);
+  Result<> fits(const ChainChoice& c) const;
+  double us(const ChainChoice& c) const;
+
+ private:
+  struct Part {
+    std::unique_ptr<const TileDraft> tile;
+    int64_t height, width, channels, unrolled;
+    double weights, row;      // bytes of its constants, of a row of its values
+    int64_t overlap, stride, window;
+  };
+  Machine m_;
+  std::vector<Part> parts_;
+  double input_ = 0, output_ = 0;
+};
+
+}  // namespace burnish::llvm_target

@@ -1,0 +1,127 @@
+#include "groups.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+#include <random>
+
+#include "loop/interpreter.h"
+#include "te/evaluate.h"
+
+namespace burnish::target_test {
+
+Machine machine(int threads, int vector_bytes) {
+  Machine m;
+  m.vector_bytes = vector_bytes;
+  m.vector_registers = vector_bytes == 64 ? 32 : 16;
+  m.threads = threads;
+  return m;
+}
+
+std::vector<Index> at(AxisVars a) { return {a.begin(), a.end()}; }
+
+StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual) {
+  const int pad = c.kernel / 2;
+  const std::vector<NamedExtent> axes = {{"n", 1},
+                                         {"c", c.out},
+                                         {"y", (c.height + 2 * pad - c.kernel) / c.stride + 1},
+                                         {"x", (c.width + 2 * pad - c.kernel) / c.stride + 1}};
+  std::vector<NamedExtent> raxes = {{"ky", c.kernel}, {"kx", c.kernel}};
+  if (!c.depthwise) raxes.insert(raxes.begin(), {"k", c.in});
+  const StageId w = b.constant(name + ".w", DType::F32, {{"c", c.out}, {"k", c.depthwise ? 1 : c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
+  const StageId bias = b.constant(name + ".b", DType::F32, {{"c", c.out}});
+  const Expr fill = pad ? constant(0) : Expr{};
+  const StageId acc = b.reduce(name + ".acc", DType::F32, axes, raxes, Combine::Sum, [&](AxisVars a, AxisVars r) {
+    const Aff k = c.depthwise ? a[1] : r[0], ky = r[c.depthwise ? 0 : 1], kx = r[c.depthwise ? 1 : 2];
+    return b.at(x, {a[0], k, a[2] * c.stride + ky - Aff(pad), a[3] * c.stride + kx - Aff(pad)}, fill) *
+           b.at(w, {a[1], c.depthwise ? Aff(0) : r[0], ky, kx});
+  });
+  const StageId out = b.compute(name, DType::F32, axes, [&](AxisVars a) {
+    Expr v = b.at(acc, at(a)) + b.at(bias, {a[1]});
+    if (residual != none) v = v + b.at(residual, at(a));
+    return c.relu ? max(v, constant(0)) : v;
+  });
+  b[out].layout = nhwc;
+  return out;
+}
+
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout) {
+  return b.input("X", DType::F32, {{"n", 1}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
+}
+
+StageGroup softmax(int64_t rows, int64_t length) {
+  GroupBuilder b("softmax");
+  const StageId x = b.input("X", DType::F32, {{"i", rows}, {"j", length}});
+  const StageId m = b.reduce("m", DType::F32, {{"i", rows}}, {{"j", length}}, Combine::Max,
+                             [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}); });
+  const StageId e = b.compute("e", DType::F32, {{"i", rows}, {"j", length}}, [&](AxisVars a) {
+    return unary(UnaryOp::Exp, b.at(x, at(a)) - b.at(m, {a[0]}));
+  });
+  const StageId z = b.reduce("z", DType::F32, {{"i", rows}}, {{"j", length}}, Combine::Sum,
+                             [&](AxisVars a, AxisVars r) { return b.at(e, {a[0], r[0]}); });
+  b.output(b.compute("Y", DType::F32, {{"i", rows}, {"j", length}},
+                     [&](AxisVars a) { return b.at(e, at(a)) / b.at(z, {a[0]}); }));
+  return b.group();
+}
+
+StageGroup chain(int height, int width, int stride, int channels, int expanded) {
+  GroupBuilder b("chain");
+  const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
+  const StageId x = image(b, channels, height, width);
+  const StageId e = conv(b, "E", x, {height, width, channels, expanded});
+  const StageId d = conv(b, "D", e, {height, width, expanded, expanded, 3, stride, true});
+  b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, false}, stride == 1 ? x : none));
+  return b.group();
+}
+
+namespace {
+
+std::vector<float> in_layout(const Tensor& t, const Layout& layout) {
+  std::vector<float> out(static_cast<size_t>(physical_size(layout, t.shape)), 0);
+  const std::vector<PhysicalDim> dims = physical(layout, t.shape);
+  for (int64_t e = 0; e < t.size(); ++e) {
+    std::vector<int64_t> index(t.shape.size());
+    int64_t left = e, place = 0;
+    for (size_t i = t.shape.size(); i-- > 0; left /= t.shape[i]) index[i] = left % t.shape[i];
+    for (const PhysicalDim& d : dims) {
+      const int64_t i = index[d.dim.axis] / d.dim.div;
+      place += (d.dim.mod ? i % d.dim.mod : i) * d.stride;
+    }
+    out[static_cast<size_t>(place)] = t.data<float>()[e];
+  }
+  return out;
+}
+
+}  // namespace
+
+void expect_computes(const Schedule& s, const StageGroup& g) {
+  const auto f = lower(s);
+  ASSERT_TRUE(f.ok()) << f.reason();
+  verify(*f);
+  std::mt19937 random(7);
+  std::uniform_real_distribution<float> unit(-1, 1);
+  std::vector<Tensor> inputs;
+  std::vector<const Tensor*> pointers;
+  for (StageId i : g.inputs) {
+    Tensor t(DType::F32, g[i].shape());
+    for (int64_t e = 0; e < t.size(); ++e) t.data<float>()[e] = unit(random);
+    inputs.push_back(std::move(t));
+  }
+  for (const Tensor& t : inputs) pointers.push_back(&t);
+  const Tensor want = std::move(evaluate(g, pointers).at(0));
+  std::vector<std::vector<float>> buffers;
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    buffers.push_back(in_layout(inputs[i], packed_layout(s, s.group().inputs[i])));
+  }
+  const Layout layout = packed_layout(s, s.group().outputs[0]);
+  buffers.emplace_back(static_cast<size_t>(physical_size(layout, want.shape)));
+  std::vector<void*> args;
+  for (auto& b : buffers) args.push_back(b.data());
+  interpret(*f, args);
+  const std::vector<float> expected = in_layout(want, layout);
+  for (size_t i = 0; i < expected.size(); ++i) {
+    ASSERT_NEAR(buffers.back()[i], expected[i], 1e-4 * (1 + std::fabs(expected[i]))) << "element " << i << "\n" << s.to_text();
+  }
+}
+
+}  // namespace burnish::target_test

@@ -1,0 +1,30 @@
+// Groups to schedule, and what a schedule of them has to compute.
+#pragma once
+
+#include "schedule/schedule.h"
+#include "target/target.h"
+#include "te/builder.h"
+
+namespace burnish::target_test {
+
+inline const Layout nhwc = permuted({0, 2, 3, 1});
+inline constexpr StageId none = ~StageId{0};
+
+Machine machine(int threads, int vector_bytes = 64);
+std::vector<Index> at(AxisVars a);
+
+struct Conv {
+  int height, width, in, out, kernel = 1, stride = 1;
+  bool depthwise = false, relu = true;
+};
+
+StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc);
+StageGroup softmax(int64_t rows, int64_t length);
+// conv 1x1 -> depthwise 3x3 -> conv 1x1, plus the input where the stride is 1.
+StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72);
+
+// Interprets the schedule's loops on random numbers and compares with the group's formula.
+void expect_computes(const Schedule& s, const StageGroup& g);
+
+}  // namespace burnish::target_test
