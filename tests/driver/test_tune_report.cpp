@@ -19,32 +19,49 @@ namespace {
 
 constexpr Roofs roofs{.macs_per_second = 100e9, .bytes_per_second = 20e9};
 
-// A search as it might have gone: `tasks` tasks, rounds of 8, the draft first, then a learned model that is mostly right.
+// A search as it might have gone: `tasks` tasks, rounds of 8, the draft first, then a learned model
+// that is mostly right.
 TuneResult plausible(size_t tasks, uint64_t seed) {
   std::mt19937_64 random(seed);
   const auto uniform = [&] { return std::generate_canonical<double, 32>(random); };
-  TuneResult r{.seconds = 60.2, .search_seconds = 54.1, .stopped = "the time is over", .default_seconds = 12.5e-3,
-               .tuned_seconds = 9.8e-3, .speedup = 1.275, .speedup_noise = 0.012, .target = "llvm:cpu=znver4,threads=2",
-               .machine = "A CPU, caches 32/1024/32768 KB", .threads = 2};
+  TuneResult r{.seconds = 60.2,
+               .search_seconds = 54.1,
+               .stopped = "the time is over",
+               .default_seconds = 12.5e-3,
+               .tuned_seconds = 9.8e-3,
+               .speedup = 1.275,
+               .speedup_noise = 0.012,
+               .target = "llvm:cpu=znver4,threads=2",
+               .machine = "A CPU, caches 32/1024/32768 KB",
+               .threads = 2};
   r.notes.push_back("tasks were left out: 3");
   for (size_t i = 0; i < tasks; ++i) {
-    TunedTask t{.name = "conv_relu_" + std::to_string(i), .sources = {"Conv_" + std::to_string(i), "Relu"}, .weight = 1.0 + double(i % 3)};
+    TunedTask t{.name = "conv_relu_" + std::to_string(i),
+                .sources = {"Conv_" + std::to_string(i), "Relu"},
+                .weight = 1.0 + double(i % 3)};
     t.macs = static_cast<int64_t>(1e7 * (1 + 9 * uniform()));
     t.bytes = static_cast<int64_t>(double(t.macs) / (1 + 30 * uniform()));
     t.default_seconds = double(t.macs) / (20e9 + 40e9 * uniform());
     t.best_seconds = t.default_seconds;
     t.knobs = "default";
-    t.measured.push_back({.round = -1, .seconds = t.default_seconds, .knobs = "default", .status = "ok"});
+    t.measured.push_back(
+        {.round = -1, .seconds = t.default_seconds, .knobs = "default", .status = "ok"});
     for (int64_t k = 0; k < 64; ++k) {
       const bool learned = k >= 16, failed = uniform() < 0.05;
       const int rows = 1 << (random() % 4), vectors = 1 + static_cast<int>(random() % 3);
-      const double seconds = t.default_seconds * (0.7 + 0.6 * std::abs(rows - 4) / 4 + 0.2 * uniform());
-      t.measured.push_back({.round = k / 8, .predicted = -seconds * (1 + (learned ? 0.3 : 2) * uniform()), .learned = learned,
-                            .seconds = failed ? 0 : seconds,
-                            .knobs = "rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors),
-                            .status = failed ? "wrong" : "ok"});
-      if (failed) ++t.failed;
-      else if (seconds < t.best_seconds) t.best_seconds = seconds, t.knobs = t.measured.back().knobs;
+      const double seconds =
+          t.default_seconds * (0.7 + 0.6 * std::abs(rows - 4) / 4 + 0.2 * uniform());
+      t.measured.push_back(
+          {.round = k / 8,
+           .predicted = -seconds * (1 + (learned ? 0.3 : 2) * uniform()),
+           .learned = learned,
+           .seconds = failed ? 0 : seconds,
+           .knobs = "rows=" + std::to_string(rows) + " vectors=" + std::to_string(vectors),
+           .status = failed ? "wrong" : "ok"});
+      if (failed)
+        ++t.failed;
+      else if (seconds < t.best_seconds)
+        t.best_seconds = seconds, t.knobs = t.measured.back().knobs;
     }
     t.trials = 64;
     t.used = i % 4 != 3;
@@ -56,27 +73,32 @@ TuneResult plausible(size_t tasks, uint64_t seed) {
   return r;
 }
 
-// Every element is closed in order, every attribute quoted, every & an entity that XML knows. Empty when all is well.
+// Every element is closed in order, every attribute quoted, every & an entity that XML knows. Empty
+// when all is well.
 std::string fault_of(std::string_view html) {
   std::vector<std::string> open;
   size_t at = html.find('\n') + 1;  // after the document type
   while (at < html.size()) {
     if (html[at] == '&') {
       const std::string_view entity = html.substr(at, html.find(';', at) - at + 1);
-      if (entity != "&lt;" && entity != "&gt;" && entity != "&amp;" && entity != "&quot;") return "entity " + std::string(entity.substr(0, 20));
+      if (entity != "&lt;" && entity != "&gt;" && entity != "&amp;" && entity != "&quot;")
+        return "entity " + std::string(entity.substr(0, 20));
     }
-    if (html[at] == '>') return "a > in text: " + std::string(html.substr(at > 20 ? at - 20 : 0, 40));
+    if (html[at] == '>')
+      return "a > in text: " + std::string(html.substr(at > 20 ? at - 20 : 0, 40));
     if (html[at] != '<') {
       ++at;
       continue;
     }
     const size_t end = html.find_first_of("<>", at + 1);
-    if (end == std::string_view::npos || html[end] == '<') return "a tag without an end: " + std::string(html.substr(at, 40));
+    if (end == std::string_view::npos || html[end] == '<')
+      return "a tag without an end: " + std::string(html.substr(at, 40));
     const std::string_view tag = html.substr(at + 1, end - at - 1);
     const std::string name(tag.substr(0, tag.find_first_of(" \n")));
     if (std::count(tag.begin(), tag.end(), '"') % 2 != 0) return "quotes of " + std::string(tag);
     if (tag.starts_with("/")) {
-      if (open.empty() || open.back() != tag.substr(1)) return "closes " + std::string(tag) + (open.empty() ? "" : ", open is " + open.back());
+      if (open.empty() || open.back() != tag.substr(1))
+        return "closes " + std::string(tag) + (open.empty() ? "" : ", open is " + open.back());
       open.pop_back();
     } else if (!tag.ends_with("/")) {
       open.push_back(name);
@@ -90,25 +112,32 @@ std::string fault_of(std::string_view html) {
   return open.empty() ? "" : "open at the end: " + open.back();
 }
 
-bool has(const std::string& text, std::string_view part) { return text.find(part) != std::string::npos; }
+bool has(const std::string& text, std::string_view part) {
+  return text.find(part) != std::string::npos;
+}
 
 TEST(TuneReport, HasEverySectionAndNothingToLoad) {
   const uint64_t seed = 11;
   SCOPED_TRACE(seed);
   const std::string html = report_text("centerface.onnx", plausible(6, seed), roofs);
   EXPECT_EQ(fault_of(html), "");
-  for (const char* part : {"Tuning centerface.onnx", "12.500 ms", "9.800 ms", "1.275× ± 0.012", "the time is over", "tasks were left out: 3",
-                           "conv_relu_5", "Best so far", "Predicted against measured", "Draft: ", "Learned model: ",
-                           "Share of peak", "peak 200 GFLOP/s", "memory 20 GB/s", "What knobs won"}) {
+  for (const char* part :
+       {"Tuning centerface.onnx", "12.500 ms", "9.800 ms", "1.275× ± 0.012", "the time is over",
+        "tasks were left out: 3", "conv_relu_5", "Best so far", "Predicted against measured",
+        "Draft: ", "Learned model: ", "Share of peak", "peak 200 GFLOP/s", "memory 20 GB/s",
+        "What knobs won"}) {
     EXPECT_TRUE(has(html, part)) << part;
   }
-  for (const char* part : {"<script", " src=", "href=", "url(", "@import", "<link", "nan", "inf\""}) EXPECT_FALSE(has(html, part)) << part;
-  if (const char* path = std::getenv("BURNISH_REPORT")) write_file(path, report_text("centerface.onnx", plausible(30, seed), roofs));
+  for (const char* part : {"<script", " src=", "href=", "url(", "@import", "<link", "nan", "inf\""})
+    EXPECT_FALSE(has(html, part)) << part;
+  if (const char* path = std::getenv("BURNISH_REPORT"))
+    write_file(path, report_text("centerface.onnx", plausible(30, seed), roofs));
 }
 
 TEST(TuneReport, NamesCannotBecomeMarkup) {
   TuneResult r = plausible(1, 3);
-  const std::string evil = "</td></table><script>alert(\"1\")</script>&nbsp;\x01\xff\xc0\xaf\xed\xa0\x80'";
+  const std::string evil =
+      "</td></table><script>alert(\"1\")</script>&nbsp;\x01\xff\xc0\xaf\xed\xa0\x80'";
   r.tasks[0].name = r.machine = r.target = r.stopped = evil;
   r.tasks[0].sources = {evil};
   r.tasks[0].knobs = r.tasks[0].stopped = "rows=" + evil;
@@ -122,7 +151,8 @@ TEST(TuneReport, NamesCannotBecomeMarkup) {
 }
 
 TEST(TuneReport, StrangeFiguresStayOutOfThePlots) {
-  const double inf = std::numeric_limits<double>::infinity(), nan = std::numeric_limits<double>::quiet_NaN();
+  const double inf = std::numeric_limits<double>::infinity(),
+               nan = std::numeric_limits<double>::quiet_NaN();
   TuneResult r = plausible(3, 4);
   r.tasks[0].measured[1].predicted = nan;
   r.tasks[0].measured[2].predicted = -inf;
@@ -148,7 +178,8 @@ TunedTask task_with(std::vector<TunedTrial> trials) {
 }
 
 TEST(TuneReport, CountsPairsWithinRoundsOnly) {
-  // Round 0: of three pairs two are in order. Round 1: one pair, tied scores. Across rounds nothing counts.
+  // Round 0: of three pairs two are in order. Round 1: one pair, tied scores. Across rounds nothing
+  // counts.
   TuneResult r;
   r.tasks.push_back(task_with({{.round = -1, .seconds = 4e-3, .knobs = "default"},
                                {.round = 0, .predicted = 3, .seconds = 2e-3},
@@ -158,34 +189,42 @@ TEST(TuneReport, CountsPairsWithinRoundsOnly) {
                                {.round = 1, .predicted = 5, .seconds = 5e-3},
                                {.round = 1, .predicted = 5, .seconds = 6e-3}}));
   const std::string html = report::order_section(r);
-  EXPECT_TRUE(has(html, "Draft: 62.5% of 4 pairs in the right order (5 trials in 2 rounds)")) << html;
+  EXPECT_TRUE(has(html, "Draft: 62.5% of 4 pairs in the right order (5 trials in 2 rounds)"))
+      << html;
   EXPECT_FALSE(has(html, "Learned"));
 }
 
 TEST(TuneReport, CurveFallsOnlyWhereATrialWasFaster) {
   TuneResult r;
-  r.tasks.push_back(task_with({{.round = -1, .seconds = 4e-3}, {.round = 0, .seconds = 5e-3}, {.round = 0, .seconds = 2e-3},
-                               {.round = 1, .seconds = 0}, {.round = 1, .seconds = 1e-3}}));
+  r.tasks.push_back(task_with({{.round = -1, .seconds = 4e-3},
+                               {.round = 0, .seconds = 5e-3},
+                               {.round = 0, .seconds = 2e-3},
+                               {.round = 1, .seconds = 0},
+                               {.round = 1, .seconds = 1e-3}}));
   const std::string html = report::curve_section(r);
   EXPECT_TRUE(has(html, "default 4.000 ms, best 1.000 ms after 4 trials: 4.00×")) << html;
   EXPECT_FALSE(has(html, "an earlier search"));
   const size_t from = html.find("class=\"best\" d=\"") + 16;
   const std::string path = html.substr(from, html.find('"', from) - from);
-  EXPECT_EQ(std::count(path.begin(), path.end(), 'L'), 5) << path;  // two steps of two corners, and the end
+  EXPECT_EQ(std::count(path.begin(), path.end(), 'L'), 5)
+      << path;  // two steps of two corners, and the end
   r.tasks[0].best_seconds = 0.5e-3;
-  EXPECT_TRUE(has(report::curve_section(r), "1.000 ms after 4 trials: 4.00×; an earlier search found 500.0 µs"));
+  EXPECT_TRUE(has(report::curve_section(r),
+                  "1.000 ms after 4 trials: 4.00×; an earlier search found 500.0 µs"));
 }
 
 TEST(TuneReport, MarksTheWinnersKnobs) {
   TuneResult r;
-  r.tasks.push_back(task_with({{.seconds = 2e-3, .knobs = "rows=16 order=0"}, {.seconds = 1e-3, .knobs = "rows=4 order=1"},
+  r.tasks.push_back(task_with({{.seconds = 2e-3, .knobs = "rows=16 order=0"},
+                               {.seconds = 1e-3, .knobs = "rows=4 order=1"},
                                {.seconds = 0, .knobs = "rows=4 order=0"}}));
   r.tasks[0].knobs = "rows=4 order=1";
   r.tasks[0].used = true;
   const std::string html = report::knob_section(r);
   EXPECT_TRUE(has(html, "<td class=\"yes\">4 ✓</td><td>2</td><td>1</td><td>1.000 ms</td>")) << html;
   EXPECT_TRUE(has(html, "<td>16</td><td>1</td><td>0</td><td>2.000 ms</td>")) << html;
-  EXPECT_LT(html.find("<td class=\"yes\">4 ✓</td><td>2"), html.find("<td>16</td>")) << "values count upwards";
+  EXPECT_LT(html.find("<td class=\"yes\">4 ✓</td><td>2"), html.find("<td>16</td>"))
+      << "values count upwards";
 }
 
 TEST(TuneReport, FilesAreWrittenWholeOrNotAtAll) {
@@ -193,15 +232,18 @@ TEST(TuneReport, FilesAreWrittenWholeOrNotAtAll) {
   const auto path = folder.path / "tune.html";
   write_report(path, "m.onnx", plausible(2, 6));
   EXPECT_EQ(fault_of(read_file(path)), "");
-  EXPECT_THROW(write_report(folder.path / "none" / "tune.html", "m.onnx", plausible(1, 6)), UserError);
+  EXPECT_THROW(write_report(folder.path / "none" / "tune.html", "m.onnx", plausible(1, 6)),
+               UserError);
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder.path), {}), 1);
 }
 
 TEST(TuneReportParts, TicksAreRoundAndInside) {
   using report::Scale;
   EXPECT_EQ((Scale{.lo = 0, .hi = 100}.ticks(5)), (std::vector<double>{0, 20, 40, 60, 80, 100}));
-  EXPECT_EQ((Scale{.lo = 0.5, .hi = 60, .logarithmic = true}.ticks(9)), (std::vector<double>{0.5, 1, 2, 5, 10, 20, 50}));
-  EXPECT_EQ((Scale{.lo = 0.5, .hi = 60, .logarithmic = true}.ticks(3)), (std::vector<double>{1, 10}));
+  EXPECT_EQ((Scale{.lo = 0.5, .hi = 60, .logarithmic = true}.ticks(9)),
+            (std::vector<double>{0.5, 1, 2, 5, 10, 20, 50}));
+  EXPECT_EQ((Scale{.lo = 0.5, .hi = 60, .logarithmic = true}.ticks(3)),
+            (std::vector<double>{1, 10}));
   const Scale s{.lo = 1, .hi = 100, .from = 0, .to = 200, .logarithmic = true};
   EXPECT_DOUBLE_EQ(s.at(10), 100);
   EXPECT_DOUBLE_EQ(s.at(1e9), 200);
@@ -210,7 +252,8 @@ TEST(TuneReportParts, TicksAreRoundAndInside) {
 
 TEST(TuneReportParts, KnobsOfText) {
   EXPECT_TRUE(report::knobs_of("default").empty());
-  EXPECT_EQ(report::knobs_of("rows=6 vectors=2"), (std::vector<std::pair<std::string, std::string>>{{"rows", "6"}, {"vectors", "2"}}));
+  EXPECT_EQ(report::knobs_of("rows=6 vectors=2"),
+            (std::vector<std::pair<std::string, std::string>>{{"rows", "6"}, {"vectors", "2"}}));
   EXPECT_TRUE(report::knobs_of("= =3  ").empty());
 }
 
