@@ -127,7 +127,7 @@ std::string roofline_section(const TuneResult& r, const Roofs& roofs) {
   plot.axes("FLOP a byte of inputs, constants and outputs", "GFLOP/s", 12, 9);
   plot.line({{left, roof_left}, {ridge, peak}, {right, peak}}, "roof");
   // Beside the corner and below the slope, where few tasks are.
-  plot.label({ridge, peak}, -10, 4, fmt::format("peak {} GFLOP/s", number_text(peak)), "end");
+  plot.label({ridge, peak}, -6, -6, fmt::format("peak {} GFLOP/s", number_text(peak)), "end");
   plot.label({1.5 * left, 1.5 * roof_left}, 12, 8,
              fmt::format("memory {} GB/s", number_text(bandwidth)));
   for (const Entry& e : entries)
