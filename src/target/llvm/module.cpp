@@ -160,14 +160,31 @@ void add_entry(llvm::Module& m, const Program& p, llvm::Function* run, const std
   b.CreateRet(entry);
 }
 
-// The kernels [first, last) of a program as one object.
+// Every `parts`-th kernel of a program, from `part` on.
+void add_kernels(llvm::Module& m, const Program& p, const Isa& isa, size_t part, size_t parts) {
+  for (size_t i = part; i < p.functions.size(); i += parts) {
+    generate(p.functions[i], m, kernel_symbol(p.functions[i], i), isa, &p.functions);
+  }
+}
+
 std::string kernels_object(const Program& p, const Isa& isa, size_t part, size_t parts) {
   llvm::LLVMContext c;
   auto tm = make_machine(isa);
   auto m = new_module(c, *tm);
-  for (size_t i = part; i < p.functions.size(); i += parts) {
-    generate(p.functions[i], *m, kernel_symbol(p.functions[i], i), isa, &p.functions);
-  }
+  add_kernels(*m, p, isa, part, parts);
+  return emit_module(*m, *tm, EmitKind::Object);
+}
+
+// What calls the kernels, weights and notes; of a small program the kernels, too.
+std::string model_object(const Program& p, const Isa& isa, const std::string& metadata, bool with_kernels) {
+  llvm::LLVMContext c;
+  auto tm = make_machine(isa);
+  auto m = new_module(c, *tm);
+  if (with_kernels) add_kernels(*m, p, isa, 0, 1);
+  llvm::Function* run = add_run(*m, p, memory_of(p), isa);
+  add_entry(*m, p, run, weights_of(p), isa);
+  add_note(*m, BURNISH_NOTE_METADATA, metadata);
+  add_note(*m, BURNISH_NOTE_CHECKSUM, std::string(8, '\0'));
   return emit_module(*m, *tm, EmitKind::Object);
 }
 
@@ -203,9 +220,7 @@ std::string emit_program(const Program& p, const Isa& isa, EmitKind kind) {
   llvm::LLVMContext c;
   auto tm = make_machine(isa);
   auto m = new_module(c, *tm);
-  for (size_t i = 0; i < p.functions.size(); ++i) {
-    generate(p.functions[i], *m, kernel_symbol(p.functions[i], i), isa, &p.functions);
-  }
+  add_kernels(*m, p, isa, 0, 1);
   add_run(*m, p, memory_of(p), isa);
   return emit_module(*m, *tm, kind);
 }
@@ -213,7 +228,7 @@ std::string emit_program(const Program& p, const Isa& isa, EmitKind kind) {
 std::string build_program(const Program& p, const Isa& isa, const std::string& metadata) {
   initialize_llvm();
   size_t parts = std::clamp<size_t>(std::min<size_t>(std::thread::hardware_concurrency(), p.functions.size() / 4), 1, 8);
-  std::vector<std::string> objects(parts + 1);
+  std::vector<std::string> objects(parts);
   std::vector<std::exception_ptr> failures(parts);
   auto compile = [&](size_t i) {
     try {
@@ -222,7 +237,7 @@ std::string build_program(const Program& p, const Isa& isa, const std::string& m
       failures[i] = std::current_exception();
     }
   };
-  {
+  if (parts > 1) {
     std::vector<std::jthread> threads;
     for (size_t i = 1; i < parts; ++i) threads.emplace_back(compile, i);
     compile(0);
@@ -230,16 +245,9 @@ std::string build_program(const Program& p, const Isa& isa, const std::string& m
   for (const std::exception_ptr& e : failures) {
     if (e) std::rethrow_exception(e);
   }
-  {
-    llvm::LLVMContext c;
-    auto tm = make_machine(isa);
-    auto m = new_module(c, *tm);
-    llvm::Function* run = add_run(*m, p, memory_of(p), isa);
-    add_entry(*m, p, run, weights_of(p), isa);
-    add_note(*m, BURNISH_NOTE_METADATA, metadata);
-    add_note(*m, BURNISH_NOTE_CHECKSUM, std::string(8, '\0'));
-    objects[parts] = emit_module(*m, *tm, EmitKind::Object);
-  }
+  // A module costs milliseconds whatever is in it, and search builds many small programs.
+  if (parts == 1) objects.clear();
+  objects.push_back(model_object(p, isa, metadata, parts == 1));
   std::string library = link_library(objects, isa);
   auto bytes = std::as_writable_bytes(std::span(library));
   const char* wrong = artifact::stamp_checksum(bytes);
