@@ -143,6 +143,9 @@ TEST_F(Faults, Processes) {
 }
 
 TEST_F(Faults, Memory) {
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "address space cannot be limited under AddressSanitizer";
+#endif
   const RunReply r = run("ALLOCATES");
   EXPECT_TRUE(r.status == Status::Crashed || r.status == Status::OutOfMemory) << r.message;
   expect_good();

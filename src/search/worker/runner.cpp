@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
 #include <new>
 
@@ -70,7 +69,7 @@ std::vector<GuardedBuffer> guarded(TaskData& d, const std::vector<Parameter>& pa
       continue;
     }
     const auto packed = pack_constant(d.tensor(i, seed), p.layout);
-    std::memcpy(b.data(), packed->data(), packed->size());
+    std::ranges::copy(*packed, b.data());
     b.read_only();
   }
   return all;

@@ -60,7 +60,7 @@ TaskData& TaskCache::get(const std::string& hash, const std::vector<Parameter>& 
     if (!p.constant) stagger = (stagger + 13) % 64;
     if (p.constant || p.output) continue;
     const auto packed = pack_constant(d.tensor(i, 0), p.layout);
-    std::memcpy(d.buffers.back().data(), packed->data(), packed->size());
+    std::ranges::copy(*packed, d.buffers.back().data());
   }
   tasks_.push_front(std::move(d));
   return tasks_.front();
@@ -85,7 +85,7 @@ void place_constants(TaskData& d, const std::vector<Parameter>& parameters, size
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!parameters[i].constant) continue;
     const auto packed = pack_constant(d.tensor(i, 0), parameters[i].layout);
-    std::memcpy(d.constants->data() + d.offset[i], packed->data(), packed->size());
+    std::ranges::copy(*packed, d.constants->data() + d.offset[i]);
   }
   for (size_t c = 1; c < d.copies; ++c) {
     std::memcpy(d.constants->data() + c * d.stride, d.constants->data(), d.stride);
