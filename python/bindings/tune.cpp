@@ -54,8 +54,8 @@ double seconds_of(const Time& time) {
   return value * scale;
 }
 
-// Calls the callbacks after a round. What they raise, and Ctrl-C, ends the search; it is kept until what was found is
-// compared and recorded, and raised then.
+// Calls the callbacks after a round. What they raise, and Ctrl-C, ends the search; it is kept until
+// what was found is compared and recorded, and raised then.
 class Observer {
  public:
   explicit Observer(std::vector<nb::callable> callbacks) : callbacks_(std::move(callbacks)) {}
@@ -68,7 +68,8 @@ class Observer {
       bool go_on = true;
       if (!callbacks_.empty()) {
         const nb::object copy = nb::cast(copy_of(progress));
-        for (const nb::callable& callback : callbacks_) go_on &= !callback(copy).is(nb::bool_(false));
+        for (const nb::callable& callback : callbacks_)
+          go_on &= !callback(copy).is(nb::bool_(false));
       }
       return go_on;
     } catch (nb::python_error& error) {
@@ -86,16 +87,18 @@ class Observer {
   std::optional<nb::python_error> raised_;
 };
 
-TuneResult tune_file(const Path& model, const Shapes& shapes, const std::string& target, int threads,
-                     const std::optional<Time>& time, std::optional<int64_t> trials, const std::optional<Path>& records,
-                     const std::string& tuner, const std::optional<std::string>& tasks, uint64_t seed, bool resume,
+TuneResult tune_file(const Path& model, const Shapes& shapes, const std::string& target,
+                     int threads, const std::optional<Time>& time, std::optional<int64_t> trials,
+                     const std::optional<Path>& records, const std::string& tuner,
+                     const std::optional<std::string>& tasks, uint64_t seed, bool resume,
                      const std::optional<Path>& report, std::vector<nb::callable> callbacks) {
   TuneOptions options;
   options.model.shapes = shapes;
   options.model.target = target;
   options.model.threads = threads;
   options.model.python_messages = true;
-  if (trials && *trials < 1) throw UserError("trials is " + std::to_string(*trials) + ": give 1 or more, or None");
+  if (trials && *trials < 1)
+    throw UserError("trials is " + std::to_string(*trials) + ": give 1 or more, or None");
   options.trials = trials.value_or(0);
   options.seconds = time ? seconds_of(*time) : trials ? 0 : options.seconds;
   options.records = records.value_or(Path());
@@ -116,9 +119,13 @@ TuneResult tune_file(const Path& model, const Shapes& shapes, const std::string&
 
 nb::list records_of(const Path& path, const std::string& which) {
   RecordSelection selection = RecordSelection::All;
-  if (which == "best") selection = RecordSelection::Best;
-  else if (which == "winners") selection = RecordSelection::Winners;
-  else if (which != "all") throw UserError("there are no \"" + which + "\" records: ask for \"all\", \"best\" or \"winners\"");
+  if (which == "best")
+    selection = RecordSelection::Best;
+  else if (which == "winners")
+    selection = RecordSelection::Winners;
+  else if (which != "all")
+    throw UserError("there are no \"" + which +
+                    "\" records: ask for \"all\", \"best\" or \"winners\"");
   std::vector<std::string> lines;
   {
     nb::gil_scoped_release released;
@@ -132,7 +139,8 @@ nb::list records_of(const Path& path, const std::string& which) {
 
 std::string repr(const TuneResult& r) {
   char text[200];
-  std::snprintf(text, sizeof text, "TuneResult(default=%.4f ms, tuned=%.4f ms, speedup=%.3f +- %.3f, trials=%lld)",
+  std::snprintf(text, sizeof text,
+                "TuneResult(default=%.4f ms, tuned=%.4f ms, speedup=%.3f +- %.3f, trials=%lld)",
                 1e3 * r.default_seconds, 1e3 * r.tuned_seconds, r.speedup, r.speedup_noise,
                 static_cast<long long>(r.trials));
   return text;
@@ -140,21 +148,25 @@ std::string repr(const TuneResult& r) {
 
 std::string repr(const TunedTask& t) {
   char text[120];
-  std::snprintf(text, sizeof text, ", default=%.1f us, best=%.1f us, trials=%lld)", 1e6 * t.default_seconds,
-                1e6 * t.best_seconds, static_cast<long long>(t.trials));
+  std::snprintf(text, sizeof text, ", default=%.1f us, best=%.1f us, trials=%lld)",
+                1e6 * t.default_seconds, 1e6 * t.best_seconds, static_cast<long long>(t.trials));
   return "TunedTask(" + t.name + text;
 }
 
 void bind_tasks(nb::module_& module) {
   nb::class_<TunedTrial>(module, "TunedTrial", "One candidate that was measured.")
       .def_ro("round", &TunedTrial::round, "Of its task, from 0; -1: the default schedule.")
-      .def_ro("predicted", &TunedTrial::predicted, "The score before it was measured, higher is better within a round.")
-      .def_ro("learned", &TunedTrial::learned, "The score is the learned model's; else the draft's.")
+      .def_ro("predicted", &TunedTrial::predicted,
+              "The score before it was measured, higher is better within a round.")
+      .def_ro("learned", &TunedTrial::learned,
+              "The score is the learned model's; else the draft's.")
       .def_ro("seconds", &TunedTrial::seconds, "Of one run; 0: it failed.")
       .def_ro("knobs", &TunedTrial::knobs)
       .def_ro("status", &TunedTrial::status, "\"ok\", \"wrong\", \"crashed\", ...");
 
-  nb::class_<TunedTask>(module, "TunedTask", "A kernel of the model as the search sees it. Times are seconds of one run of it.")
+  nb::class_<TunedTask>(
+      module, "TunedTask",
+      "A kernel of the model as the search sees it. Times are seconds of one run of it.")
       .def_ro("name", &TunedTask::name)
       .def_ro("sources", &TunedTask::sources, "Names of the model's nodes.")
       .def_ro("weight", &TunedTask::weight, "How often a run of the model executes it.")
@@ -168,23 +180,31 @@ void bind_tasks(nb::module_& module) {
       .def_ro("history", &TunedTask::history, "The best so far after every round.")
       .def_ro("knobs", &TunedTask::knobs, "Of the best: \"rows=6 vectors=2\".")
       .def_ro("stopped", &TunedTask::stopped, "Why nothing more is tried; empty: something may be.")
-      .def_ro("measured", &TunedTask::measured, "All trials of this search, in order; only in the result.")
+      .def_ro("measured", &TunedTask::measured,
+              "All trials of this search, in order; only in the result.")
       .def_ro("used", &TunedTask::used, "Its schedule won inside the model.")
-      .def_ro("model_default_seconds", &TunedTask::model_default_seconds, "All its runs inside the model; 0: was not compared.")
+      .def_ro("model_default_seconds", &TunedTask::model_default_seconds,
+              "All its runs inside the model; 0: was not compared.")
       .def_ro("model_tuned_seconds", &TunedTask::model_tuned_seconds)
       .def("__repr__", [](const TunedTask& t) { return repr(t); });
 }
 
 void bind_results(nb::module_& module) {
   nb::class_<Progress>(module, "TuneProgress", "Where a search stands, for its callbacks.")
-      .def_ro("phase", &Progress::phase, "\"search\", or \"compare\": candidates against the default inside the model.")
+      .def_ro("phase", &Progress::phase,
+              "\"search\", or \"compare\": candidates against the default inside the model.")
       .def_ro("tasks", &Progress::tasks)
-      .def_prop_ro("task", [](const Progress& p) { return p.current ? std::optional(p.tasks[*p.current]) : std::nullopt; },
-                   "The task of the last round; None while comparing.")
+      .def_prop_ro(
+          "task",
+          [](const Progress& p) {
+            return p.current ? std::optional(p.tasks[*p.current]) : std::nullopt;
+          },
+          "The task of the last round; None while comparing.")
       .def_ro("trials", &Progress::trials)
       .def_ro("elapsed", &Progress::elapsed, "Seconds.")
       .def_ro("limit", &Progress::limit, "Seconds; 0: none.")
-      .def_ro("default_seconds", &Progress::default_seconds, "A run of the model, estimated: the sum over its tasks.")
+      .def_ro("default_seconds", &Progress::default_seconds,
+              "A run of the model, estimated: the sum over its tasks.")
       .def_ro("best_seconds", &Progress::best_seconds, "The same with the best so far.");
 
   nb::class_<TuneResult>(module, "TuneResult", "What a search found.")
@@ -194,43 +214,57 @@ void bind_results(nb::module_& module) {
       .def_ro("search_seconds", &TuneResult::search_seconds, "Until the last comparison.")
       .def_ro("stopped", &TuneResult::stopped, "Why the search ended.")
       .def_ro("notes", &TuneResult::notes, "For people.")
-      .def_ro("default_seconds", &TuneResult::default_seconds, "Median of the whole model's runs, measured in turns.")
+      .def_ro("default_seconds", &TuneResult::default_seconds,
+              "Median of the whole model's runs, measured in turns.")
       .def_ro("tuned_seconds", &TuneResult::tuned_seconds)
-      .def_ro("speedup", &TuneResult::speedup, "Default over tuned, the median of neighbouring runs.")
-      .def_ro("speedup_noise", &TuneResult::speedup_noise, "Half the width of a 95% interval of the speedup.")
+      .def_ro("speedup", &TuneResult::speedup,
+              "Default over tuned, the median of neighbouring runs.")
+      .def_ro("speedup_noise", &TuneResult::speedup_noise,
+              "Half the width of a 95% interval of the speedup.")
       .def_ro("target", &TuneResult::target)
       .def_ro("machine", &TuneResult::machine)
       .def_ro("threads", &TuneResult::threads)
       .def("__repr__", [](const TuneResult& r) { return repr(r); });
 }
 
+constexpr const char* tune_signature =
+    "def tune(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
+    "target: str = 'native', threads: int = 0, time: str | float | None = None, "
+    "trials: int | None = None, records: str | os.PathLike | None = ..., tuner: str = 'xgb', "
+    "tasks: str | None = None, seed: int = 0, resume: bool = False, "
+    "report: str | os.PathLike | None = None, "
+    "callbacks: typing.Sequence[typing.Callable[[TuneProgress], object]] = ()) -> TuneResult";
+
+constexpr const char* tune_text =
+    R"(Searches for faster code on this machine and records what it finds, for compile(records=...).
+
+time, in seconds or as "60s", "5m", "2h", is for everything, the last comparison included: a minute, or no limit
+when trials is given. records is a database, "tune.db" unless told otherwise, that is made when missing; None keeps
+nothing. tuner is "xgb", "anneal", "genetic", "random" or "grid". tasks is a regular expression on names of kernels
+and nodes. resume goes on where a search with the same tuner and seed ended. report is an HTML file to write.
+
+callbacks are called with a TuneProgress after every round; one that returns False ends the search. What a callback
+raises, and Ctrl-C, ends it, too, and is raised once what was found is compared and recorded. The GIL is released
+meanwhile.)";
+
+constexpr const char* records_text =
+    R"(Reads a database of tune: "all" of its measurements, of every workload and target the "best" correct one,
+or the "winners", schedules that won inside a model, which compile uses.)";
+
 }  // namespace
 
 void bind_tuning(nb::module_& module) {
   bind_tasks(module);
   bind_results(module);
-  module.def(
-      "tune", &tune_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(), "target"_a = "native", "threads"_a = 0,
-      "time"_a = nb::none(), "trials"_a = nb::none(), "records"_a = Path("tune.db"), "tuner"_a = "xgb",
-      "tasks"_a = nb::none(), "seed"_a = 0, "resume"_a = false, "report"_a = nb::none(),
-      "callbacks"_a = std::vector<nb::callable>(),
-      nb::sig("def tune(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
-              "target: str = 'native', threads: int = 0, time: str | float | None = None, trials: int | None = None, "
-              "records: str | os.PathLike | None = 'tune.db', tuner: str = 'xgb', tasks: str | None = None, seed: int = 0, "
-              "resume: bool = False, report: str | os.PathLike | None = None, "
-              "callbacks: typing.Sequence[typing.Callable[[TuneProgress], object]] = ()) -> TuneResult"),
-      "Searches for faster code on this machine and records what it finds, for compile(records=...). time, in seconds or as "
-      "\"60s\", \"5m\", \"2h\", is for everything, the last comparison included: 60 s, or no limit when trials is given. "
-      "records is a database that is made when missing; None keeps nothing. tuner is \"xgb\", \"anneal\", \"genetic\", "
-      "\"random\" or \"grid\". tasks is a regular expression on names of kernels and nodes. resume goes on where a search "
-      "with the same tuner and seed ended. report is an HTML file to write. callbacks are called with a TuneProgress after "
-      "every round; one that returns False ends the search. What a callback raises, and Ctrl-C, ends it, too, and is raised "
-      "once what was found is compared and recorded. The GIL is released meanwhile.");
-  module.def(
-      "records", &records_of, "path"_a, "which"_a = "all",
-      nb::sig("def records(path: str | os.PathLike, which: str = 'all') -> list[dict[str, typing.Any]]"),
-      "Reads a database of tune: \"all\" of its measurements, of every workload and target the \"best\" correct one, or the "
-      "\"winners\", schedules that won inside a model, which compile uses.");
+  module.def("tune", &tune_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(),
+             "target"_a = "native", "threads"_a = 0, "time"_a = nb::none(), "trials"_a = nb::none(),
+             "records"_a = Path("tune.db"), "tuner"_a = "xgb", "tasks"_a = nb::none(), "seed"_a = 0,
+             "resume"_a = false, "report"_a = nb::none(),
+             "callbacks"_a = std::vector<nb::callable>(), nb::sig(tune_signature), tune_text);
+  module.def("records", &records_of, "path"_a, "which"_a = "all",
+             nb::sig("def records(path: str | os.PathLike, which: str = 'all') "
+                     "-> list[dict[str, typing.Any]]"),
+             records_text);
 }
 
 }  // namespace burnish::python
