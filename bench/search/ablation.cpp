@@ -147,7 +147,7 @@ std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes
     line += "---:|";
   }
   text += "\n" + line + "\n";
-  std::map<std::string, double> logs;
+  std::map<std::string, double> logs, sums;
   std::map<std::string, int> missed;
   for (size_t i = 0; i < landscapes.size(); ++i) {
     const Landscape& l = landscapes[i];
@@ -158,7 +158,9 @@ std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes
       for (const std::vector<double>& c : a.tasks[i].at(e)) counts.push_back(trials_to(c, l.best(), options.enough, most + 1));
       std::sort(counts.begin(), counts.end());
       for (const size_t c : counts) {
-        logs[e] += std::log(static_cast<double>(c)) / static_cast<double>(counts.size() * landscapes.size());
+        const double share = 1 / static_cast<double>(counts.size() * landscapes.size());
+        logs[e] += share * std::log(static_cast<double>(c));
+        sums[e] += share * static_cast<double>(c);
         missed[e] += c > most ? 1 : 0;
       }
       const size_t median = counts[counts.size() / 2];
@@ -167,10 +169,12 @@ std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes
     }
     text += "\n";
   }
-  text += "| geometric mean | |";
-  for (const std::string& e : a.explorers) text += fmt::format(" {:.1f} |", std::exp(logs[e]));
-  text += "\n| against random | |";
-  for (const std::string& e : a.explorers) text += fmt::format(" {:.2f}x |", std::exp(logs[e] - logs["random"]));
+  text += "| mean | |";
+  for (const std::string& e : a.explorers) text += fmt::format(" {:.1f} ({:.2f}x) |", sums[e], sums[e] / sums["random"]);
+  text += "\n| geometric mean | |";
+  for (const std::string& e : a.explorers) {
+    text += fmt::format(" {:.1f} ({:.2f}x) |", std::exp(logs[e]), std::exp(logs[e] - logs["random"]));
+  }
   text += "\n| searches that did not get there | |";
   for (const std::string& e : a.explorers) {
     text += fmt::format(" {} of {} |", missed[e], landscapes.size() * options.seeds);

@@ -1,5 +1,5 @@
 // The search without measuring: explorers and models on recorded landscapes. README.md has the formats.
-//   bench_search ablation [FILE...] [--synthetic N] [--trials N] [--batch N] [--seeds N] [--threads N] [--svg FILE]
+//   bench_search ablation [FILE...] [--synthetic N] [--trials N] [--batch N] [--seeds N] [--threads N] [--enough PERCENT] [--svg FILE]
 //   bench_search dump FILE...
 //   bench_search measure STAGES... [--points N] [--threads N] [--seed N] [--least]
 //   bench_search rank FILE...
@@ -70,7 +70,12 @@ Arguments parse(int argc, char** argv) {
     else if (option == "--points") read_number(a.measuring.points, option, value);
     else if (option == "--seed") read_number(a.measuring.seed, option, value);
     else if (option == "--shape") read_shape(a.shapes, value);
-    else if (option == "--svg") a.svg = value;
+    else if (option == "--enough") {
+      int percent = 0;
+      read_number(percent, option, value);
+      require(percent <= 100, "--enough {} is more than 100 percent", percent);
+      a.ablation.enough = percent / 100.0;
+    } else if (option == "--svg") a.svg = value;
     else fail_user("there is no option {}", option);
   }
   return a;

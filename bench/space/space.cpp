@@ -1,10 +1,11 @@
 // The space of one group's schedules on this machine: times the default, the points that the draft likes best, and random
 // ones, and says how well the draft orders them.
 //   bench_space FILE... [--threads N] [--best N] [--random N] [--seed N] [--rounds N] [--cold] [--all] [--point "rows=7 ..."]
-//               [--log LOG] [--replay]
+//               [--log LOG] [--replay] [--print]
 // FILE: the output of `burnish lower MODEL --task NAME`, or its stages alone. --cold: constants come from memory, as they
 // do in a model larger than the caches. --all prints every point. Answers are compared with the default's. --log appends what
-// was measured to a file; --replay measures nothing and judges the draft by such a file.
+// was measured to a file; --replay measures nothing and judges the draft by such a file. --print
+// prints the schedule and the loops of the point, or of the default, as bench_loops reads them.
 #include <burnish/abi.h>
 #include <dlfcn.h>
 #include <emmintrin.h>
@@ -307,7 +308,14 @@ void measure(const std::string& file, const Options& o) {
   if (size_t at = text.find("# schedule\n"); at != text.npos) text = text.substr(0, at);
   auto target = make_target("native", o.threads);
   if (o.print) {
-    const Schedule s = target->default_schedule(parse_stages(text));
+    Schedule s = target->default_schedule(parse_stages(text));
+    if (!o.points.empty()) {
+      const auto space = target->space(parse_stages(text));
+      require(space != nullptr, "there is nothing to choose for {}", file);
+      const auto point = partial_point(*space, o.points[0]);
+      require(point.has_value(), "\"{}\" is no point of the space", o.points[0]);
+      s = space->schedule(*point).expect("this point");
+    }
     std::printf("# schedule\n%s\n# loops\n%s", s.to_text().c_str(), to_text(*lower(s)).c_str());
     return;
   }
