@@ -28,7 +28,7 @@ using Json = nlohmann::json;
 
 struct RecordsArgs {
   std::vector<std::string> databases, files;
-  std::string target, task, status, output, salvage;
+  std::string database, target, task, status, output, salvage;
   int64_t limit = -1;
   bool json = false;
 };
@@ -240,7 +240,7 @@ search::ImportReport import_file(Database& db, const std::string& file) {
 }
 
 int import_command(const RecordsArgs& args) {
-  Database db(args.databases.at(0), Database::Mode::ReadWrite);
+  Database db(args.database, Database::Mode::ReadWrite);
   bool any = false, refused = false;
   for (const std::string& file : args.files) {
     const search::ImportReport r = import_file(db, file);
@@ -256,7 +256,7 @@ int import_command(const RecordsArgs& args) {
                       {"foreign", r.foreign}, {"refused_lines", r.refused_lines}, {"refused", r.refused}, {"notes", r.notes}};
       fmt::print("{}\n", j.dump(-1, ' ', false, Json::error_handler_t::replace));
     } else {
-      fmt::print("{}: {} imported, {} known already, {} winners, {} lines refused\n", file, r.imported, r.duplicates,
+      fmt::print("{}: imported {}, known already {}, winners {}, refused lines {}\n", file, r.imported, r.duplicates,
                  r.winners, r.refused_lines);
     }
   }
@@ -270,10 +270,10 @@ void merge_command(const RecordsArgs& args) {
     std::error_code error;
     if (std::filesystem::equivalent(args.databases[i], args.output, error)) continue;
     const search::MergeReport r = search::merge(into, sources[i]);
-    fmt::print("{}: {} records added, {} known already, {} winners, {} states of searches\n", args.databases[i], r.added,
+    fmt::print("{}: added {}, known already {}, winners {}, states of searches {}\n", args.databases[i], r.added,
                r.duplicates, r.winners, r.states);
   }
-  fmt::print("{}: {} records\n", args.output, into.count());
+  fmt::print("{}: records {}\n", args.output, into.count());
 }
 
 int doctor_command(const RecordsArgs& args) {
@@ -301,7 +301,7 @@ int doctor_command(const RecordsArgs& args) {
     const Json j = {{"file", args.salvage}, {"records", r.records}, {"winners", r.winners}, {"states", r.states}, {"lost", r.lost}};
     fmt::print("{}\n", j.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print("{}: {} records, {} winners, {} states of searches saved\n", args.salvage, r.records, r.winners, r.states);
+    fmt::print("{}: saved records {}, winners {}, states of searches {}\n", args.salvage, r.records, r.winners, r.states);
     for (const std::string& what : r.lost) fmt::print("  lost: {}\n", printable(what, 1000));
   }
   return ok;
@@ -330,7 +330,7 @@ void add_filter(CLI::App& command, RecordsArgs& args, bool status) {
     }
     command.add_option("--status", args.status, "only trials that ended so")->check(CLI::IsMember(names));
   }
-  command.add_option("--limit", args.limit, "at most so many; 0: all")->check(CLI::Range(int64_t{0}, INT64_MAX))->type_name("N");
+  command.add_option("--limit", args.limit, "at most so many; 0: all")->check(CLI::NonNegativeNumber)->type_name("N");
 }
 
 }  // namespace
@@ -359,7 +359,7 @@ void add_records(CLI::App& app, int& status) {
   exporting->callback([args, &status] { export_command(*args), status = ok; });
 
   auto* importing = add_command(*records, args, "import", "JSON lines, Burnish's or AutoTVM's, into a database");
-  importing->add_option("DB", args->databases, "the database; made when missing")->required()->expected(1)->type_name("FILE");
+  importing->add_option("DB", args->database, "the database; made when missing")->required()->type_name("FILE");
   importing->add_option("LINES", args->files, "files of lines; - for stdin")->required()->type_name("FILE");
   importing->add_flag("--json", args->json, "one JSON object a file");
   importing->callback([args, &status] { status = import_command(*args); });

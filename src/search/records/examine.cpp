@@ -1,6 +1,7 @@
 // What is wrong with a database, and what is worth knowing about it.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -50,6 +51,8 @@ class Examiner {
     workloads(db);
     winners(db);
     origins(db, target);
+    const auto is_note = [](const Finding& f) { return f.kind == Finding::Kind::Note; };
+    if (std::ranges::all_of(findings_, is_note)) db.keep_log(false);  // well: closed as by any reader
   }
 
   void problem(std::string text) { findings_.push_back({Finding::Kind::Problem, std::move(text)}); }

@@ -80,9 +80,10 @@ Connection open_unwritable(const fs::path& whole, const std::string& name) {
   return Connection(folder.path / "records.db", Connection::Open::Write, name).in_memory();
 }
 
-Connection open_readable(const fs::path& whole, const std::string& name, Connection::Open how) {
+Connection open_readable(const fs::path& whole, const std::string& name, bool keep_log) {
   try {
-    Connection db(whole, how, name);
+    Connection db(whole, Connection::Open::Write, name);
+    db.keep_log(keep_log);
     db.integer("SELECT count(*) FROM sqlite_schema");
     return db;
   } catch (const SqliteError& e) {
@@ -129,7 +130,7 @@ Connection open_for_writing(const fs::path& path) {
 Connection open_for_reading(const fs::path& path) {
   const fs::path whole = checked_path(path, true);
   // Opened for writing where that is allowed: the last one who closes it then clears the log away.
-  Connection db = open_readable(whole, path.string(), Connection::Open::Write);
+  Connection db = open_readable(whole, path.string(), false);
   const Content content = content_of(db);
   switch (content) {
     case Content::Empty:
@@ -143,7 +144,8 @@ Connection open_for_reading(const fs::path& path) {
 }
 
 Connection open_as_it_is(const fs::path& path) {
-  return open_readable(checked_path(path, true), path.string(), Connection::Open::Read);
+  const fs::path whole = checked_path(path, true);
+  return open_readable(whole, path.string(), has_bytes(beside(whole, "-wal")));
 }
 
 }  // namespace burnish::search

@@ -11,8 +11,7 @@ Connection open_for_writing(const std::filesystem::path& path);
 // For reading only, also in a folder that cannot be written. UserError, SqliteError.
 Connection open_for_reading(const std::filesystem::path& path);
 
-// As it is, whatever is in it: for examining and salvaging. Nothing is written, as long as the folder allows reading
-// without. UserError, SqliteError.
+// As it is, whatever is in it: for examining. A log beside it stays as it is, too. UserError, SqliteError.
 Connection open_as_it_is(const std::filesystem::path& path);
 
 // Copies a database with the log that may lie beside it. `name` is what messages call it. UserError.

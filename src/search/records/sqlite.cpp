@@ -83,7 +83,6 @@ Connection::Connection(const std::filesystem::path& path, Open how, std::string 
   int flags = SQLITE_OPEN_NOMUTEX;
   std::string file = path.string();
   switch (how) {
-    case Open::Read: flags |= SQLITE_OPEN_READONLY; break;
     case Open::Write: flags |= SQLITE_OPEN_READWRITE; break;
     case Open::Create: flags |= SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE; break;
     case Open::Immutable:
@@ -130,6 +129,8 @@ std::string Connection::text(const char* sql) {
 }
 
 int64_t Connection::changes() const { return sqlite3_changes64(db_); }
+
+void Connection::keep_log(bool keep) { sqlite3_db_config(db_, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, keep ? 1 : 0, nullptr); }
 
 void Connection::tolerate_damage() {
   sqlite3_db_config(db_, SQLITE_DBCONFIG_DEFENSIVE, 0, nullptr);

@@ -26,7 +26,7 @@ struct SqliteError : std::runtime_error {
 
 class Connection {
  public:
-  enum class Open { Read, Write, Create, Immutable, Memory };
+  enum class Open { Write, Create, Immutable, Memory };
   // `name` is what messages call the file.
   Connection(const std::filesystem::path& path, Open how, std::string name);
   Connection(Connection&& other) noexcept : name_(std::move(other.name_)), db_(std::exchange(other.db_, nullptr)) {}
@@ -43,6 +43,8 @@ class Connection {
   int64_t changes() const;  // rows that the last statement changed
   // A copy of all of it, in memory.
   Connection in_memory() const;
+  // Closing leaves the log beside the file as it is, or, as usual, the last one to close clears it away.
+  void keep_log(bool keep);
   // Reads on past what is known to be wrong. For copies that are thrown away.
   void tolerate_damage();
   const std::string& name() const { return name_; }
