@@ -48,11 +48,14 @@ struct MeasureOptions {
 // Measures in worker processes: some that compile, one that runs, never both at a time.
 std::unique_ptr<Measurer> local_measurer(std::shared_ptr<const Target> target, const MeasureOptions& options);
 
-// Whole libraries against each other: runs `libraries` in turns for `seconds`, with random inputs from `seed`, in a
-// worker process. Seconds of every step (by library, then step: medians) and of whole runs (all of them, in order).
+// Whole libraries against each other: runs them in turns for `seconds`, on the same random inputs, in a worker process.
+// Seconds of every step (by library, then step: medians) and of whole runs (all of them, in order).
 struct Comparison {
   std::vector<std::vector<double>> steps;
   std::vector<std::vector<double>> runs;
+  // By library: the largest difference of its outputs from the first library's, over the root mean square of the output;
+  // infinite where one has a NaN, an infinity or a tensor that the other has not.
+  std::vector<double> deviation;
 };
 Result<Comparison> compare_libraries(const std::vector<std::string>& paths, int threads, double seconds, bool steps,
                                      const MeasureOptions& options);

@@ -133,10 +133,12 @@ TEST(Protocol, PayloadsReadBack) {
   EXPECT_EQ(c.seconds, 1.5);
   EXPECT_TRUE(c.steps);
 
-  const CompareReply cr = again(CompareReply{"why", {{{1, 2}, {3}}, {{}, {4, 5}}}});
+  const CompareReply cr = again(CompareReply{"why", {{{1, 2}, {3}}, {{}, {4, 5}}, {0, 1e-7}}});
   EXPECT_EQ(cr.failure, "why");
   EXPECT_EQ(cr.comparison.steps, (std::vector<std::vector<double>>{{1, 2}, {3}}));
   EXPECT_EQ(cr.comparison.runs, (std::vector<std::vector<double>>{{}, {4, 5}}));
+
+  EXPECT_EQ(cr.comparison.deviation, (std::vector<double>{0, 1e-7}));
 
   EXPECT_EQ(again(Phase::Checking), Phase::Checking);
 }

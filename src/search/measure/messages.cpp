@@ -170,13 +170,14 @@ void decode(std::string_view payload, CompareRequest& m) {
 }
 
 std::string encode(const CompareReply& m) {
-  return packed({bytes(m.failure), m.comparison.steps, m.comparison.runs});
+  return packed({bytes(m.failure), m.comparison.steps, m.comparison.runs, m.comparison.deviation});
 }
 
 void decode(std::string_view payload, CompareReply& m) {
   read(payload, "compared", [&](const json& j) {
     m = {text_of(j.at(0)),
-         {j.at(1).get<std::vector<std::vector<double>>>(), j.at(2).get<std::vector<std::vector<double>>>()}};
+         {j.at(1).get<std::vector<std::vector<double>>>(), j.at(2).get<std::vector<std::vector<double>>>(),
+          j.at(3).get<std::vector<double>>()}};
   });
 }
 

@@ -3,7 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstring>
+#include <limits>
 
 #include "base/error.h"
 #include "expr/dtype.h"
@@ -53,6 +53,40 @@ void fill_inputs(Contestant& c) {
   c.steps.resize(info.steps);
 }
 
+struct Output {
+  std::string name;
+  DType dtype;
+  std::vector<std::byte> bytes;
+};
+
+std::vector<Output> outputs_of(const Contestant& c) {
+  burnish_model_info info{};
+  info.struct_size = sizeof info;
+  succeed(burnish_model_get_info(c.model.get(), &info));
+  std::vector<Output> all;
+  for (uint32_t i = 0; i < info.outputs; ++i) {
+    burnish_tensor_info t{};
+    succeed(burnish_model_get_output(c.model.get(), i, &t));
+    burnish_tensor got{};
+    succeed(burnish_session_get_output(c.session.get(), t.name, &got));
+    const auto dtype = dtype_named(burnish_dtype_name(t.dtype));
+    check(dtype.has_value(), "output {} has dtype {}", t.name, static_cast<int>(t.dtype));
+    const auto* data = static_cast<const std::byte*>(got.data);
+    all.push_back({t.name, *dtype, {data, data + got.bytes}});
+  }
+  return all;
+}
+
+double deviation(const std::vector<Output>& got, const std::vector<Output>& expected) {
+  double most = 0;
+  for (const Output& e : expected) {
+    const auto g = std::ranges::find(got, e.name, &Output::name);
+    const bool there = g != got.end() && g->dtype == e.dtype;
+    most = std::max(most, there ? search::deviation(e.dtype, g->bytes, e.bytes) : std::numeric_limits<double>::infinity());
+  }
+  return most;
+}
+
 double median_of(std::vector<double> v) {
   if (v.empty()) return 0;
   const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
@@ -67,6 +101,7 @@ CompareReply compare(const CompareRequest& r) {
   try {
     const Handle<burnish_pool> pool = new_pool(r.threads);
     std::vector<Contestant> all(r.paths.size());
+    std::vector<Output> expected;
     for (size_t i = 0; i < all.size(); ++i) {
       burnish_model* model = nullptr;
       succeed(burnish_model_load(r.paths[i].c_str(), nullptr, &model));
@@ -77,6 +112,9 @@ CompareReply compare(const CompareRequest& r) {
       all[i].session.reset(session);
       fill_inputs(all[i]);
       all[i].run(r.steps, false);
+      std::vector<Output> outputs = outputs_of(all[i]);
+      if (i == 0) expected = outputs;
+      reply.comparison.deviation.push_back(deviation(outputs, expected));
     }
     using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(r.seconds));

@@ -61,6 +61,7 @@ TaskData& TaskCache::get(const std::string& hash, const std::vector<Parameter>& 
     if (p.constant || p.output) continue;
     const auto packed = pack_constant(d.tensor(i, 0), p.layout);
     std::ranges::copy(*packed, d.buffers.back().data());
+    d.buffers.back().read_only();
   }
   tasks_.push_front(std::move(d));
   return tasks_.front();
@@ -90,6 +91,7 @@ void place_constants(TaskData& d, const std::vector<Parameter>& parameters, size
   for (size_t c = 1; c < d.copies; ++c) {
     std::memcpy(d.constants->data() + c * d.stride, d.constants->data(), d.stride);
   }
+  d.constants->read_only();
   d.packed = std::move(wanted);
 }
 

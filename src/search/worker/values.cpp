@@ -30,8 +30,30 @@ struct Bfloat {
 };
 double value(Half h) { return float_of_half(h.bits); }
 double value(Bfloat b) { return float_of_bfloat(b.bits); }
-double value(float v) { return v; }
-double value(double v) { return v; }
+template <class T>
+double value(T v) {
+  return static_cast<double>(v);
+}
+
+// f(T{}) with the type that holds a `t`.
+template <class F>
+auto with_type(DType t, F&& f) {
+  switch (t) {
+    case DType::Bool: case DType::U8: return f(uint8_t{});
+    case DType::I8: return f(int8_t{});
+    case DType::I16: return f(int16_t{});
+    case DType::U16: return f(uint16_t{});
+    case DType::I32: return f(int32_t{});
+    case DType::U32: return f(uint32_t{});
+    case DType::I64: return f(int64_t{});
+    case DType::U64: return f(uint64_t{});
+    case DType::F16: return f(Half{});
+    case DType::BF16: return f(Bfloat{});
+    case DType::F32: return f(float{});
+    case DType::F64: break;
+  }
+  return f(double{});
+}
 
 template <class T>
 void fill_floats(Tensor& t, uint64_t state, double most) {
@@ -162,26 +184,29 @@ std::string difference(const Parameter& p, std::span<const std::byte> got, std::
   check(got.size() == expected.size(), "answers of {} and {} bytes", got.size(), expected.size());
   if (got.empty() || std::memcmp(got.data(), expected.data(), got.size()) == 0) return {};
   const Elements e{static_cast<int64_t>(got.size()) / size_of(p.dtype), runs_of(p.layout, p.shape)};
-  const auto as = [&]<class T>(T) {
+  return with_type(p.dtype, [&]<class T>(T) {
     const auto *g = reinterpret_cast<const T*>(got.data()), *w = reinterpret_cast<const T*>(expected.data());
     if constexpr (std::is_integral_v<T>) return integer_difference(p, g, w, e, t);
     else return float_difference(p, g, w, e, t);
-  };
-  switch (p.dtype) {
-    case DType::Bool: case DType::U8: return as(uint8_t{});
-    case DType::I8: return as(int8_t{});
-    case DType::I16: return as(int16_t{});
-    case DType::U16: return as(uint16_t{});
-    case DType::I32: return as(int32_t{});
-    case DType::U32: return as(uint32_t{});
-    case DType::I64: return as(int64_t{});
-    case DType::U64: return as(uint64_t{});
-    case DType::F16: return as(Half{});
-    case DType::BF16: return as(Bfloat{});
-    case DType::F32: return as(float{});
-    case DType::F64: return as(double{});
-  }
-  return {};
+  });
+}
+
+double deviation(DType t, std::span<const std::byte> got, std::span<const std::byte> expected) {
+  if (got.size() != expected.size()) return std::numeric_limits<double>::infinity();
+  return with_type(t, [&]<class T>(T) {
+    const auto *g = reinterpret_cast<const T*>(got.data()), *w = reinterpret_cast<const T*>(expected.data());
+    const size_t n = got.size() / sizeof(T);
+    double squares = 0, most = 0;
+    for (size_t i = 0; i < n; ++i) {
+      const double a = value(g[i]), b = value(w[i]);
+      if (std::isfinite(b)) squares += b * b;
+      if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+      const double off = std::fabs(a - b);
+      most = std::isnan(off) ? std::numeric_limits<double>::infinity() : std::max(most, off);
+      if (std::isinf(most)) return most;
+    }
+    return most > 0 ? most / std::sqrt(squares / static_cast<double>(n)) : 0.0;
+  });
 }
 
 }  // namespace burnish::search

@@ -23,4 +23,8 @@ size_t bytes_of(const Parameter& p);
 std::string difference(const Parameter& p, std::span<const std::byte> got, std::span<const std::byte> expected,
                        const Tolerance& t);
 
+// The largest difference of two dense tensors, over the root mean square of `expected`; infinite where only one has a
+// NaN or an infinity.
+double deviation(DType t, std::span<const std::byte> got, std::span<const std::byte> expected);
+
 }  // namespace burnish::search
