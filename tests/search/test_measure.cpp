@@ -162,7 +162,9 @@ TEST_F(Measure, LibrariesAgainstEachOther) {
   // Loops as written, but constants packed alike: they are inputs here.
   Schedule slow(task.group);
   for (const std::string& line : split_text(trace, '\n')) {
-    if (line.starts_with("pack(w")) ASSERT_TRUE(slow.replay(line).ok());
+    if (line.starts_with("pack(w")) {
+      ASSERT_TRUE(slow.replay(line).ok());
+    }
   }
   write_file(b, build_kernel(slow, *target)->library);
   const auto c = compare_libraries({a, b, a}, 2, 0.05, true, {});
