@@ -105,6 +105,8 @@ class Codegen {
     llvm::Value* v;
     BufferId buffer;
     bool is_load;
+    size_t scope = 0;
+    int64_t fences = 0;  // stood before it
   };
 
   // statements.cpp
@@ -170,6 +172,8 @@ class Codegen {
   // memory.cpp
   Val gen_load(BufferId b, const Index& flat, const Guard& g, const Expr* fill = nullptr);
   Val load_lanes_singly(BufferId b, const Index& flat, const Guard& g, const Expr* fill);
+  llvm::Value* still_held(const Key& k);
+  void hold(const Key& k);
   llvm::Value* load_at(BufferId b, const Address& a, bool lanes, const Guard& g, const Expr* fill);
   void store(BufferId b, const Index& flat, Val value);
   llvm::AllocaInst* slot(BufferId b, const Index& flat, bool* lanes);
@@ -251,6 +255,8 @@ class Codegen {
   std::map<std::pair<BufferId, int64_t>, Slot> slots_;
   std::map<std::pair<BufferId, int64_t>, int64_t> slot_of_element_;  // -> first element of its slot
   int64_t live_registers_ = 0;  // vectors
+  std::vector<Key> fresh_;       // loads of straight code that registers still hold, the last used at the end
+  int64_t fences_ = 0;
   std::map<std::pair<uint64_t, int64_t>, llvm::Value*> fills_;
   std::map<std::pair<llvm::Value*, int>, llvm::Value*> splats_;
   std::unordered_map<const ExprNode*, int> uses_;

@@ -1,4 +1,6 @@
 // Loads and stores: of lanes, under guards, of registers.
+#include <llvm/IR/InlineAsm.h>
+
 #include <algorithm>
 
 #include "target/llvm/codegen.h"
@@ -113,6 +115,36 @@ Val Codegen::load_lanes_singly(BufferId buffer, const Index& flat, const Guard& 
   return {all, true};
 }
 
+// A value that was loaded before, unless registers no longer hold it: the code of a large window would otherwise keep
+// more values than there are registers, and store them on the stack where loading them anew is free (a multiply-add reads
+// memory).
+llvm::Value* Codegen::still_held(const Key& k) {
+  auto it = memo_.find(k);
+  if (it == memo_.end()) return nullptr;
+  Memo& memo = it->second;
+  if (memo.scope + 1 != scopes_.size()) return memo.v;
+  if (std::find(fresh_.begin(), fresh_.end(), k) != fresh_.end()) {
+    hold(k);
+    return memo.v;
+  }
+  // Without a fence LLVM takes the two loads for one.
+  if (memo.fences == fences_) {
+    auto* type = llvm::FunctionType::get(b().getVoidTy(), false);
+    b().CreateCall(type, llvm::InlineAsm::get(type, "", "~{memory}", true));
+    ++fences_;
+  }
+  memo_.erase(it);
+  return nullptr;
+}
+
+void Codegen::hold(const Key& k) {
+  std::erase(fresh_, k);
+  fresh_.push_back(k);
+  const int64_t hoisted = levels_.empty() ? 0 : levels_.back().hoisted;
+  const int64_t room = std::max<int64_t>(8, isa_.registers - live_registers_ - hoisted);
+  if (static_cast<int64_t>(fresh_.size()) > room) fresh_.erase(fresh_.begin());
+}
+
 Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const Expr* fill) {
   check(buffer < f_.buffers.size(), "{}: load from buffer {}, but there are {}", where(), buffer, f_.buffers.size());
   const Buffer& buf = f_.buffers[buffer];
@@ -136,7 +168,7 @@ Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const 
   if (use.mask) return {load_at(buffer, a, lanes, use, fill), lanes};
 
   Key key{key_of(Made::Load), key_of(a.base), key_of(a.displacement), uint64_t(lanes ? lanes_ : 0), buffer};
-  if (llvm::Value* v = recall(key)) return {v, lanes};
+  if (llvm::Value* v = still_held(key)) return {v, lanes};
   // Out of the innermost loop where it does not move there: weights of a depthwise filter stay in registers.
   size_t scope = scopes_.size() - 1;
   llvm::IRBuilderBase::InsertPointGuard back(builder_);
@@ -151,6 +183,7 @@ Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const 
     }
   }
   llvm::Value* v = load_at(buffer, a, lanes, use, fill);
+  if (scope + 1 == scopes_.size()) hold(key);
   remember(std::move(key), v, scope, buffer, true);
   return {v, lanes};
 }

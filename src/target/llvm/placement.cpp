@@ -14,7 +14,7 @@ llvm::Value* Codegen::recall(const Key& k) const {
 }
 
 void Codegen::remember(Key k, llvm::Value* v, size_t scope, BufferId b, bool is_load) {
-  if (memo_.emplace(k, Memo{v, b, is_load}).second) scopes_[scope].values.push_back(std::move(k));
+  if (memo_.emplace(k, Memo{v, b, is_load, scope, fences_}).second) scopes_[scope].values.push_back(std::move(k));
 }
 
 void Codegen::forget_loads(BufferId b) {
