@@ -1,11 +1,12 @@
 // The space of one group's schedules on this machine: times the default, the points that the draft likes best, and random
 // ones, and says how well the draft orders them.
 //   bench_space FILE... [--threads N] [--best N] [--random N] [--seed N] [--rounds N] [--cold] [--all] [--point "rows=7 ..."]
-//               [--log LOG] [--replay] [--print]
+//               [--log LOG] [--replay] [--print] [--recorded]
 // FILE: the output of `burnish lower MODEL --task NAME`, or its stages alone. --cold: constants come from memory, as they
 // do in a model larger than the caches. --all prints every point. Answers are compared with the default's. --log appends what
 // was measured to a file; --replay measures nothing and judges the draft by such a file. --print
-// prints the schedule and the loops of the point, or of the default, as bench_loops reads them.
+// prints the schedule and the loops of the point, or of the default, as bench_loops reads them. --recorded compares the
+// default with the schedule that stands in FILE.
 #include <burnish/abi.h>
 #include <dlfcn.h>
 #include <emmintrin.h>
@@ -18,6 +19,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <ctime>
 #include <filesystem>
 #include <map>
 #include <random>
@@ -45,6 +47,12 @@ float* pages(int64_t bytes) {
   return at;
 }
 
+double own_seconds() {
+  timespec t;
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+  return static_cast<double>(t.tv_sec) + static_cast<double>(t.tv_nsec) * 1e-9;
+}
+
 // The threads of one run: they wait for work without sleeping.
 class Team {
  public:
@@ -67,9 +75,12 @@ class Team {
   double seconds(const burnish_entry& entry, const burnish_frame& frame) {
     entry_ = &entry;
     frame_ = &frame;
+    // One thread's own time leaves out what others take of the machine.
+    const double own = own_seconds();
     const auto start = Clock::now();
     turn_.fetch_add(1, std::memory_order_release);
     run(0);
+    if (threads_ == 1) return own_seconds() - own;
     return std::chrono::duration<double>(Clock::now() - start).count();
   }
 
@@ -131,11 +142,14 @@ class Bench {
     }
   }
   const Space& space() const { return *space_; }
+  const StageGroup& group() const { return group_; }
 
   // Nothing when lowering refuses; why is counted.
   std::optional<Candidate> build(const Point& p) {
     Candidate c{.point = p, .draft = space_->draft_us(p)};
-    auto s = space_->schedule(p);
+    return build(std::move(c), space_->schedule(p));
+  }
+  std::optional<Candidate> build(Candidate c, Result<Schedule> s) {
     if (!s) return refused(s.reason());
     auto f = lower(*s);
     if (!f) return refused(f.reason());
@@ -268,7 +282,7 @@ struct Options {
   std::vector<std::string> files, points;
   int threads = 2, best = 24, random = 24, rounds = 12;
   uint64_t seed = 1;
-  bool cold = false, all = false, print = false, replay = false;
+  bool cold = false, all = false, print = false, replay = false, recorded = false;
   std::string log;
 };
 
@@ -303,7 +317,10 @@ void judge(const std::string& name, const Space& space, const std::vector<Candid
 }
 
 void measure(const std::string& file, const Options& o) {
-  std::string text = read_file(file);
+  std::string text = read_file(file), recorded;
+  if (size_t at = text.find("# schedule\n"); at != text.npos) {
+    recorded = text.substr(at + 11, text.find("# loops\n") - at - 11);
+  }
   if (size_t at = text.find("# stages\n"); at != text.npos) text = text.substr(at + 9);
   if (size_t at = text.find("# schedule\n"); at != text.npos) text = text.substr(0, at);
   auto target = make_target("native", o.threads);
@@ -362,6 +379,14 @@ void measure(const std::string& file, const Options& o) {
     require(point.has_value(), "\"{}\" is no point of the space", p);
     add(*point);
   }
+  if (o.recorded) {
+    Schedule r(bench.group());
+    const auto replayed = r.replay(recorded);
+    require(replayed.ok(), "the schedule in {} does not replay: {}", file, replayed.ok() ? "" : replayed.reason());
+    auto c = bench.build(Candidate{.point = space.default_point()}, std::move(r));
+    require(c.has_value(), "the schedule in {} does not lower", file);
+    all.push_back(std::move(*c));
+  }
   size_t drafts = 0;
   for (int n = 0; n < o.best && drafts < drafted.size(); ++drafts) n += add(drafted[drafts].second);
   for (int n = 0, tries = 0; n < o.random && tries < 50 * o.random && !drafted.empty(); ++tries) {
@@ -391,6 +416,11 @@ void measure(const std::string& file, const Options& o) {
       std::fclose(log);
     }
   }
+  if (o.recorded) {
+    std::printf("%-60s default %9.1f us, recorded %9.1f us, %.2f\n", stem.c_str(), all[0].best * 1e6, all[1].best * 1e6,
+                all[1].best / all[0].best);
+    return;
+  }
   judge(stem, space, all, o);
   std::printf("    %zu of %lld points are legal, the draft takes %.2f us each; %d built in %.1f ms each\n", drafted.size(),
               static_cast<long long>(size), draft_seconds / static_cast<double>(looked) * 1e6, bench.built,
@@ -413,6 +443,7 @@ int main(int argc, char** argv) try {
     else if (a == "--rounds") o.rounds = number();
     else if (a == "--cold") o.cold = true;
     else if (a == "--all") o.all = true;
+    else if (a == "--recorded") o.recorded = true;
     else if (a == "--print") o.print = true;
     else if (a == "--replay") o.replay = true;
     else if (a == "--log" && i + 1 < argc) o.log = argv[++i];
