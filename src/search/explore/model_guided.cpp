@@ -2,8 +2,8 @@
 // the learned model, where a score costs a lowering, or the draft, where it costs microseconds. What an ask holds:
 //   - the best of the space by score, chosen with diversity (add_diverse). Small spaces are drafted whole, and the best
 //     drafted points are scored with a sample of the others; in large ones both draft and model are annealed;
-//   - one-knob neighbours of the fastest points measured, the best scored first: coordinate descent. A quarter of the
-//     batch, and three quarters when the best time no longer falls;
+//   - one-knob neighbours of the fastest points measured, the best scored first: coordinate descent. Two fifths of
+//     the batch, and three quarters when the best time no longer falls;
 //   - a share of random points, which tell the model about places that it shuns.
 // The first ask: the default point, the best by draft and by score (a model may know other tasks), random points.
 #include <algorithm>
@@ -17,8 +17,8 @@ namespace burnish::search {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double random_share = 0.12, first_random_share = 0.25;
-constexpr double near_share = 0.25, dry_near_share = 0.75;
+constexpr double random_share = 0.12, first_random_share = 0.2;
+constexpr double near_share = 0.4, dry_near_share = 0.75;
 constexpr uint64_t dry_outcomes = 16;     // this many without progress, or two batches: the search is dry
 constexpr uint64_t small_space = 65536;   // so many points are drafted once for all
 constexpr size_t drafted_points = 16384;  // of a larger space, about, when the draft alone decides
@@ -67,7 +67,7 @@ class ModelGuided final : public Explorer {
     };
     std::vector<Row> rows;
     for (const Scored& s : met) {
-      if (s.score > -infinity && !known(s.point)) rows.push_back({s.point, s.score, draft_us(s.point)});
+      if (s.score > -infinity && !known(s.point)) rows.push_back({s.point, s.score, drafted_us(s.point)});
     }
     std::sort(rows.begin(), rows.end(), [](const Row& a, const Row& b) {
       if (a.score != b.score) return a.score > b.score;
@@ -82,11 +82,20 @@ class ModelGuided final : public Explorer {
   const std::vector<Scored>& all_drafted() {
     if (drafted_.empty()) {
       for (uint64_t p = 0; p < lattice_.count(); ++p) {
-        if (const double us = draft_us(p); us < infinity) drafted_.push_back({p, -us});
+        const double us = draft_us(p);
+        if (us == infinity) continue;
+        drafted_.push_back({p, -us});
+        us_.emplace(p, us);
       }
       std::stable_sort(drafted_.begin(), drafted_.end(), [](const Scored& a, const Scored& b) { return a.score > b.score; });
     }
     return drafted_;
+  }
+
+  double drafted_us(uint64_t point) const {
+    if (drafted_.empty()) return draft_us(point);
+    const auto at = us_.find(point);
+    return at == us_.end() ? infinity : at->second;
   }
 
   // Three quarters of what may be scored are the best by draft, the others are spread evenly over the rest.
@@ -177,7 +186,7 @@ class ModelGuided final : public Explorer {
       for (const size_t knob : lattice_.choices()) {
         for (uint64_t v = 0; v < lattice_.values(knob); ++v) {
           const uint64_t p = lattice_.with(centre.point, knob, v);
-          if (!known(p) && draft_us(p) < infinity) around.push_back(p);
+          if (!known(p) && drafted_us(p) < infinity) around.push_back(p);
         }
       }
       const std::vector<double> scores = batch.score(around);
@@ -191,7 +200,9 @@ class ModelGuided final : public Explorer {
   }
 
   const size_t most_scored_;     // by an ask, about
-  std::vector<Scored> drafted_;  // of small spaces; found again from the space, so no part of the state
+  // Of small spaces; found again from the space, so no part of the state.
+  std::vector<Scored> drafted_;
+  std::unordered_map<uint64_t, double> us_;
 };
 
 }  // namespace
