@@ -15,8 +15,8 @@
 #include "base/text.h"
 #include "passes/graph/kernels.h"
 #include "passes/graph/memory.h"
-#include "passes/graph/pack_constant.h"
 #include "passes/graph/passes.h"
+#include "te/pack_constant.h"
 #include "passes/graph/storages.h"
 
 namespace burnish {
