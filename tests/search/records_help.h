@@ -34,16 +34,15 @@ struct Folder {
   std::filesystem::path operator/(const char* name) const { return path / name; }
 };
 
-inline const std::string relu_workload =
-    "group relu {\n"
-    "  input in0: f32[n:1, c:16]\n"
-    "  compute relu: f32[n:1, c:16]\n"
-    "  inputs in0\n"
-    "  outputs relu\n"
-    "  relu {\n"
-    "    body max(in0[n, c], 0.0)\n"
-    "  }\n"
-    "}\n";
+inline const std::string relu_workload = "group relu {\n"
+                                         "  input in0: f32[n:1, c:16]\n"
+                                         "  compute relu: f32[n:1, c:16]\n"
+                                         "  inputs in0\n"
+                                         "  outputs relu\n"
+                                         "  relu {\n"
+                                         "    body max(in0[n, c], 0.0)\n"
+                                         "  }\n"
+                                         "}\n";
 
 inline const std::string this_target = "llvm:cpu=x86-64-v3,+fma,threads=2";
 
@@ -98,7 +97,10 @@ inline void expect_same(const Record& a, const Record& b) {
 // A record with random contents; the same generator gives the same ones.
 inline Record random_record(std::mt19937_64& random) {
   const auto below = [&](uint64_t n) { return random() % n; };
-  const auto time = [&] { return std::ldexp(1.0 + static_cast<double>(random() >> 12) * 0x1p-52, -static_cast<int>(below(40))); };
+  const auto time = [&] {
+    return std::ldexp(1.0 + static_cast<double>(random() >> 12) * 0x1p-52,
+                      -static_cast<int>(below(40)));
+  };
   Record r = some_record();
   r.seed = random();
   r.when = static_cast<int64_t>(below(1) + below(4'000'000'000));
@@ -106,9 +108,13 @@ inline Record random_record(std::mt19937_64& random) {
   r.machine = "machine " + std::to_string(below(3));
   r.trial.point.assign(below(6), static_cast<uint16_t>(random()));
   r.trial.status = static_cast<Status>(below(9));
-  r.trial.message = r.trial.status == Status::Ok ? "" : "line\nline \x01 " + std::to_string(random());
+  r.trial.message =
+      r.trial.status == Status::Ok ? "" : "line\nline \x01 " + std::to_string(random());
   const double median = time();
-  r.trial.timing = {.median = median, .mad = time() * 1e-3, .min = median * (1 - time() * 0.1), .repeats = static_cast<int>(1 + below(1000))};
+  r.trial.timing = {.median = median,
+                    .mad = time() * 1e-3,
+                    .min = median * (1 - time() * 0.1),
+                    .repeats = static_cast<int>(1 + below(1000))};
   r.trial.timing.min = std::min(r.trial.timing.min, median);
   if (r.trial.timing.min < 0) r.trial.timing.min = 0;
   r.trial.checked = below(2) != 0;

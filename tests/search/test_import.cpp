@@ -147,11 +147,15 @@ std::vector<BadLine> bad_lines() {
       {good + good, "not JSON"},
       {good + "x", "not JSON"},
   };
-  for (const size_t part : {1, 2, 3}) lines.push_back({good.substr(0, good.size() * part / 4), "ends too early"});
+  for (const size_t part : {1, 2, 3})
+    lines.push_back({good.substr(0, good.size() * part / 4), "ends too early"});
   lines.push_back({good.substr(0, good.size() - 1), "ends too early"});
-  for (const char* name : {"workload", "workload_hash", "target", "threads", "compiler", "machine", "tuner", "seed", "knobs",
-                           "point", "trace", "status", "message", "median", "mad", "min", "repeats", "checked",
-                           "build_seconds", "measure_seconds", "probe_seconds", "when"}) {
+  for (const char* name :
+       {"workload",      "workload_hash", "target",  "threads",       "compiler",
+        "machine",       "tuner",         "seed",    "knobs",         "point",
+        "trace",         "status",        "message", "median",        "mad",
+        "min",           "repeats",       "checked", "build_seconds", "measure_seconds",
+        "probe_seconds", "when"}) {
     lines.push_back({without(name), std::string("\"") + name + "\" is missing"});
   }
   Record r = some_record();
@@ -179,7 +183,8 @@ TEST_F(Import, EveryBadLineIsRefusedAlone) {
     const std::string number = "line " + std::to_string(2 * i + 1) + ": ";
     EXPECT_EQ(report.refused[i].substr(0, number.size()), number);
     EXPECT_NE(report.refused[i].find(bad[i].reason), std::string::npos)
-        << report.refused[i] << "\nshould say: " << bad[i].reason << "\n" << bad[i].line.substr(0, 300);
+        << report.refused[i] << "\nshould say: " << bad[i].reason << "\n"
+        << bad[i].line.substr(0, 300);
     EXPECT_LT(report.refused[i].size(), 500u);
   }
   EXPECT_EQ(db.count(), static_cast<int64_t>(bad.size()));
@@ -188,7 +193,8 @@ TEST_F(Import, EveryBadLineIsRefusedAlone) {
 TEST_F(Import, LinesWithoutEndAreNotHeld) {
   // A line of 200 MB is skipped as it comes; the good ones around it count.
   struct Long : std::streambuf {
-    std::string before = to_json_line(some_record()) + "\n{\"burnish\":1,\"x\":\"", after = "\n" + to_json_line(some_record(2e-3)) + "\n";
+    std::string before = to_json_line(some_record()) + "\n{\"burnish\":1,\"x\":\"",
+                after = "\n" + to_json_line(some_record(2e-3)) + "\n";
     std::string middle = std::string(1 << 20, 'x');
     int state = -1;
     int underflow() override {
@@ -210,10 +216,13 @@ TEST_F(Import, RandomDamageNeverThrows) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(seed);
   std::mt19937_64 random(seed);
-  const std::string good = to_json_line(some_record()) + "\n" + to_json_line(Winner{hash_text(relu_workload), this_target, "", 2, 1, "m", 3}) + "\n";
+  const std::string good =
+      to_json_line(some_record()) + "\n" +
+      to_json_line(Winner{hash_text(relu_workload), this_target, "", 2, 1, "m", 3}) + "\n";
   for (int i = 0; i < 2000; ++i) {
     std::string bad = good;
-    for (uint64_t k = 0, n = 1 + random() % 5; k < n; ++k) bad[random() % bad.size()] = static_cast<char>(random());
+    for (uint64_t k = 0, n = 1 + random() % 5; k < n; ++k)
+      bad[random() % bad.size()] = static_cast<char>(random());
     import(bad);
   }
   for (const Record& r : all()) EXPECT_TRUE(from_json_line(to_json_line(r)));
@@ -221,7 +230,8 @@ TEST_F(Import, RandomDamageNeverThrows) {
 
 TEST_F(Import, DuplicatesAndBlankLines) {
   const std::string line = to_json_line(some_record());
-  auto report = import("\n# a comment\n" + line + "\r\n\n  " + line + "\n" + to_json_line(some_record(2e-3)));
+  auto report =
+      import("\n# a comment\n" + line + "\r\n\n  " + line + "\n" + to_json_line(some_record(2e-3)));
   EXPECT_EQ(report.imported, 2);
   EXPECT_EQ(report.duplicates, 1);
   EXPECT_TRUE(report.refused.empty());
@@ -240,8 +250,13 @@ TEST_F(Import, ManyBadLinesAreCounted) {
 }
 
 TEST_F(Import, WinnersComeAlong) {
-  Winner w{.workload_hash = hash_text(relu_workload), .target = this_target, .trace = "vectorize(relu, c)",
-           .default_seconds = 2e-3, .tuned_seconds = 1e-3, .model = "m.onnx", .when = 100};
+  Winner w{.workload_hash = hash_text(relu_workload),
+           .target = this_target,
+           .trace = "vectorize(relu, c)",
+           .default_seconds = 2e-3,
+           .tuned_seconds = 1e-3,
+           .model = "m.onnx",
+           .when = 100};
   EXPECT_EQ(import(to_json_line(w)).winners, 1);
   ASSERT_EQ(db.winners("").size(), 1u);
   EXPECT_EQ(to_json_line(db.winners("")[0]), to_json_line(w));
@@ -258,7 +273,8 @@ TEST_F(Import, WinnersComeAlong) {
   other_target.target = "cuda:sm=1";
   Winner no_hash = w;
   no_hash.workload_hash = "zz";
-  const auto report = import(to_json_line(bad) + "\n" + to_json_line(other_target) + "\n" + to_json_line(no_hash) + "\n");
+  const auto report = import(to_json_line(bad) + "\n" + to_json_line(other_target) + "\n" +
+                             to_json_line(no_hash) + "\n");
   EXPECT_EQ(report.winners, 0);
   EXPECT_EQ(report.refused.size(), 3u);
 }
@@ -283,7 +299,9 @@ TEST_F(Import, AutoTvmLinesAreKeptAsForeign) {
   const Record& r = records[0];
   EXPECT_EQ(r.foreign, "autotvm");
   EXPECT_EQ(r.target, "llvm -keys=cpu -mcpu=core-avx2");
-  EXPECT_EQ(r.workload, R"(autotvm conv2d_NCHWc.x86 [["TENSOR",[1,3,8,8],"float32"],["TENSOR",[4,3,3,3],"float32"],[1,1],"NCHW"])");
+  EXPECT_EQ(
+      r.workload,
+      R"(autotvm conv2d_NCHWc.x86 [["TENSOR",[1,3,8,8],"float32"],["TENSOR",[4,3,3,3],"float32"],[1,1],"NCHW"])");
   EXPECT_EQ(r.compiler, "tvm 0.10.0");
   EXPECT_EQ(r.knobs, "tile_ic=[-1,1] unroll_kw=false");
   EXPECT_EQ(r.trial.timing.median, 0.0044);
@@ -329,12 +347,16 @@ TEST_F(Import, BadAutoTvmLines) {
       {replaced(autotvm_02, "0.53", "-1"), "total time"},
       {replaced(autotvm_02, "1676344759.52", "1e300"), "time of measuring"},
       {replaced(autotvm_02, "\"llvm -keys=cpu -mcpu=core-avx2\"", "12"), "target"},
-      {replaced(autotvm_02, "\"llvm -keys=cpu -mcpu=core-avx2\"", "\"\\u001b[31m\""), "control characters"},
-      {replaced(autotvm_02, "\"llvm -keys=cpu -mcpu=core-avx2\"", "\"" + std::string(5000, 'x') + "\""), "5000 bytes"},
+      {replaced(autotvm_02, "\"llvm -keys=cpu -mcpu=core-avx2\"", "\"\\u001b[31m\""),
+       "control characters"},
+      {replaced(autotvm_02, "\"llvm -keys=cpu -mcpu=core-avx2\"",
+                "\"" + std::string(5000, 'x') + "\""),
+       "5000 bytes"},
       {replaced(autotvm_02, "\"conv2d_NCHWc.x86\"", "\"\""), "empty"},
       {replaced(autotvm_02, "\"config\": {", "\"konfig\": {"), "config"},
       {replaced(autotvm_02, ", {}]", "]"), "no list of more than 3"},
-      {R"({"i": [["[\"abc\", 1]", "llvm"], [[], []]], "r": [[0.1], 0, 1.0, 1600000000], "v": "v0.6"})", "only AutoTVM's own"},
+      {R"({"i": [["[\"abc\", 1]", "llvm"], [[], []]], "r": [[0.1], 0, 1.0, 1600000000], "v": "v0.6"})",
+       "only AutoTVM's own"},
       {autotvm_02.substr(0, 200), "ends too early"},
       {"llvm\tgASVDAAA\tgASVCwAA\tgASVDgAA", "would run code"},
       {R"({"input": {}, "result": {}, "version": 0.2, "config": {}})", "no list"},
@@ -345,7 +367,8 @@ TEST_F(Import, BadAutoTvmLines) {
   EXPECT_EQ(report.imported, 1);
   ASSERT_EQ(report.refused.size(), std::size(bad));
   for (size_t i = 0; i < std::size(bad); ++i) {
-    EXPECT_NE(report.refused[i].find(bad[i].reason), std::string::npos) << report.refused[i] << "\n" << bad[i].reason;
+    EXPECT_NE(report.refused[i].find(bad[i].reason), std::string::npos) << report.refused[i] << "\n"
+                                                                        << bad[i].reason;
   }
 }
 
@@ -355,7 +378,13 @@ TEST(Merging, BringsWhatIsNew) {
   a.add({some_record(1e-3, 1), some_record(1e-3, 2)}, "s", "of a");
   b.add({some_record(1e-3, 2), some_record(1e-3, 3)}, "s", "of b");
   b.add({}, "t", "of b");
-  Winner w{.workload_hash = "1", .target = "t", .trace = "of a", .default_seconds = 2, .tuned_seconds = 1, .model = "", .when = 5};
+  Winner w{.workload_hash = "1",
+           .target = "t",
+           .trace = "of a",
+           .default_seconds = 2,
+           .tuned_seconds = 1,
+           .model = "",
+           .when = 5};
   a.add_winner(w);
   w.when = 6;
   w.trace = "of b";

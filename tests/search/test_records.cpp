@@ -10,8 +10,8 @@
 #include <set>
 #include <thread>
 
-#include "search/records_help.h"
 #include "search/records/schema.h"
+#include "search/records_help.h"
 
 namespace burnish::search {
 
@@ -51,7 +51,8 @@ TEST(Records, RoundTrip) {
   for (int i = 0; i < 200; ++i) all.push_back(random_record(random));
   {
     Database db(folder / "a.db", Mode::ReadWrite);
-    for (size_t i = 0; i < all.size(); i += 50) db.add({all.begin() + i, all.begin() + i + 50}, "search", std::to_string(i));
+    for (size_t i = 0; i < all.size(); i += 50)
+      db.add({all.begin() + i, all.begin() + i + 50}, "search", std::to_string(i));
     EXPECT_EQ(db.count(), 200);
   }
   for (const Mode mode : {Mode::ReadOnly, Mode::ReadWrite}) {
@@ -70,7 +71,8 @@ TEST(Records, RoundTrip) {
 TEST(Records, Queries) {
   Folder folder;
   Database db(folder / "a.db", Mode::ReadWrite);
-  Record slow = some_record(2e-3), fast = some_record(1e-3), failed = some_record(1e-6), other = some_record(1e-4);
+  Record slow = some_record(2e-3), fast = some_record(1e-3), failed = some_record(1e-6),
+         other = some_record(1e-4);
   failed.trial.status = Status::Wrong;
   other.target = "llvm:cpu=znver4,threads=1";
   other.threads = 1;
@@ -92,7 +94,13 @@ TEST(Records, Queries) {
 TEST(Records, Winners) {
   Folder folder;
   Database db(folder / "a.db", Mode::ReadWrite);
-  Winner w{.workload_hash = "1", .target = "t", .trace = "a", .default_seconds = 2, .tuned_seconds = 1, .model = "m.onnx", .when = 5};
+  Winner w{.workload_hash = "1",
+           .target = "t",
+           .trace = "a",
+           .default_seconds = 2,
+           .tuned_seconds = 1,
+           .model = "m.onnx",
+           .when = 5};
   db.add_winner(w);
   w.trace = "b";
   db.add_winner(w);
@@ -112,7 +120,8 @@ TEST(Records, ImpossibleTimesNeverWin) {
   Folder folder;
   const double nan = std::numeric_limits<double>::quiet_NaN();
   Database db(folder / "a.db", Mode::ReadWrite);
-  for (const double median : {nan, -1.0, 0.0, HUGE_VAL, 1e300}) db.add({some_record(median)}, "", "");
+  for (const double median : {nan, -1.0, 0.0, HUGE_VAL, 1e300})
+    db.add({some_record(median)}, "", "");
   for (const Record& r : db.records({})) {
     EXPECT_EQ(r.trial.status, Status::Lost);
     EXPECT_TRUE(says(r.trial.message, "median"));
@@ -120,7 +129,8 @@ TEST(Records, ImpossibleTimesNeverWin) {
   db.add({some_record(1e-3)}, "", "");
   // What others have written into the file counts no more than what we would have.
   for (const char* median : {"-1.0", "0", "'fast'", "1e-999", "9e999"}) {
-    sql(folder / "a.db", std::string("UPDATE trials SET status = 'ok', median = ") + median + " WHERE id = 1");
+    sql(folder / "a.db",
+        std::string("UPDATE trials SET status = 'ok', median = ") + median + " WHERE id = 1");
     EXPECT_EQ(db.best(hash_text(relu_workload), this_target)->id, 6);
     EXPECT_EQ(db.records({.ok_only = true}).size(), 1u) << median;
   }
@@ -137,7 +147,8 @@ TEST(Records, TextsStandOnce) {
   ASSERT_EQ(sqlite3_open((folder / "a.db").c_str(), &raw), SQLITE_OK);
   for (const char* table : {"workloads", "machines"}) {
     sqlite3_stmt* s = nullptr;
-    sqlite3_prepare_v2(raw, (std::string("SELECT count(*) FROM ") + table).c_str(), -1, &s, nullptr);
+    sqlite3_prepare_v2(raw, (std::string("SELECT count(*) FROM ") + table).c_str(), -1, &s,
+                       nullptr);
     ASSERT_EQ(sqlite3_step(s), SQLITE_ROW);
     EXPECT_EQ(sqlite3_column_int(s, 0), 1) << table;
     sqlite3_finalize(s);
@@ -145,11 +156,13 @@ TEST(Records, TextsStandOnce) {
   // The fastest is found through the index, not by looking at all trials.
   sqlite3_stmt* s = nullptr;
   sqlite3_prepare_v2(raw,
-                     "EXPLAIN QUERY PLAN SELECT * FROM trials WHERE workload_hash = '1' AND target = '2' AND status = 'ok' "
+                     "EXPLAIN QUERY PLAN SELECT * FROM trials WHERE workload_hash = '1' AND target "
+                     "= '2' AND status = 'ok' "
                      "AND median > 0 ORDER BY median, id",
                      -1, &s, nullptr);
   ASSERT_EQ(sqlite3_step(s), SQLITE_ROW);
-  EXPECT_TRUE(says(reinterpret_cast<const char*>(sqlite3_column_text(s, 3)), "USING INDEX trials_fastest"));
+  EXPECT_TRUE(
+      says(reinterpret_cast<const char*>(sqlite3_column_text(s, 3)), "USING INDEX trials_fastest"));
   EXPECT_NE(sqlite3_step(s), SQLITE_ROW) << "it sorts";
   sqlite3_finalize(s);
   sqlite3_close(raw);
@@ -172,31 +185,44 @@ TEST(Records, DuplicatesAreRecognised) {
   EXPECT_EQ(db.add_new(others), 0);
 }
 
-// The schema of the first version, written out: what a database looks like that an old program left.
+// The schema of the first version, written out: what a database looks like that an old program
+// left.
 void make_version_1(const fs::path& path) {
-  sql(path,
-      "PRAGMA application_id = 1114795635;"
-      "CREATE TABLE workloads(hash TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
-      "CREATE TABLE machines(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
-      "CREATE TABLE trials(id INTEGER PRIMARY KEY AUTOINCREMENT, workload_hash TEXT NOT NULL, target TEXT NOT NULL, threads "
-      "INTEGER NOT NULL, compiler TEXT NOT NULL, machine INTEGER NOT NULL, tuner TEXT NOT NULL, seed INTEGER NOT NULL, knobs "
-      "TEXT NOT NULL, point TEXT NOT NULL, trace TEXT NOT NULL, status TEXT NOT NULL, message TEXT NOT NULL, median REAL NOT "
-      "NULL, mad REAL NOT NULL, min REAL NOT NULL, repeats INTEGER NOT NULL, checked INTEGER NOT NULL, build_seconds REAL NOT "
-      "NULL, measure_seconds REAL NOT NULL, probe_seconds REAL NOT NULL, recorded_at INTEGER NOT NULL);"
-      "CREATE INDEX trials_fastest ON trials(workload_hash, target, status, median);"
-      "CREATE TABLE searches(key TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;"
-      "CREATE TABLE winners(workload_hash TEXT NOT NULL, target TEXT NOT NULL, trace TEXT NOT NULL, default_seconds REAL NOT "
-      "NULL, tuned_seconds REAL NOT NULL, model TEXT NOT NULL, recorded_at INTEGER NOT NULL, PRIMARY KEY(workload_hash, "
-      "target)) WITHOUT ROWID;"
-      "PRAGMA user_version = 1;"
-      "INSERT INTO machines VALUES (1, 'some CPU, L2 1 MiB');"
-      "INSERT INTO workloads VALUES ('" + hash_text(relu_workload) + "', '" + relu_workload + "');"
-      "INSERT INTO trials VALUES (41, '" + hash_text(relu_workload) + "', '" + this_target + "', 2, 'burnish 0.1.0', 1, 'xgb', "
-      "7, 'rows=6 vectors=2', '3,0,65535', 'split(relu, c, 8, tail)' || char(10) || 'vectorize(relu, c.i)', 'ok', '', 0.001, " +
-       number_text(some_record().trial.timing.mad) + ", " + number_text(some_record().trial.timing.min) +
-      ", 5, 1, 0.021, 0.0062, 1.25e-5, 1700000000);"
-      "INSERT INTO searches VALUES ('s', 'old state');"
-      "INSERT INTO winners VALUES ('1', 't', 'a', 2, 1, 'm.onnx', 5);");
+  sql(path, "PRAGMA application_id = 1114795635;"
+            "CREATE TABLE workloads(hash TEXT PRIMARY KEY, text TEXT NOT NULL) WITHOUT ROWID;"
+            "CREATE TABLE machines(id INTEGER PRIMARY KEY, text TEXT NOT NULL UNIQUE);"
+            "CREATE TABLE trials(id INTEGER PRIMARY KEY AUTOINCREMENT, workload_hash TEXT NOT "
+            "NULL, target TEXT NOT NULL, threads "
+            "INTEGER NOT NULL, compiler TEXT NOT NULL, machine INTEGER NOT NULL, tuner TEXT NOT "
+            "NULL, seed INTEGER NOT NULL, knobs "
+            "TEXT NOT NULL, point TEXT NOT NULL, trace TEXT NOT NULL, status TEXT NOT NULL, "
+            "message TEXT NOT NULL, median REAL NOT "
+            "NULL, mad REAL NOT NULL, min REAL NOT NULL, repeats INTEGER NOT NULL, checked INTEGER "
+            "NOT NULL, build_seconds REAL NOT "
+            "NULL, measure_seconds REAL NOT NULL, probe_seconds REAL NOT NULL, recorded_at INTEGER "
+            "NOT NULL);"
+            "CREATE INDEX trials_fastest ON trials(workload_hash, target, status, median);"
+            "CREATE TABLE searches(key TEXT PRIMARY KEY, state TEXT NOT NULL) WITHOUT ROWID;"
+            "CREATE TABLE winners(workload_hash TEXT NOT NULL, target TEXT NOT NULL, trace TEXT "
+            "NOT NULL, default_seconds REAL NOT "
+            "NULL, tuned_seconds REAL NOT NULL, model TEXT NOT NULL, recorded_at INTEGER NOT NULL, "
+            "PRIMARY KEY(workload_hash, "
+            "target)) WITHOUT ROWID;"
+            "PRAGMA user_version = 1;"
+            "INSERT INTO machines VALUES (1, 'some CPU, L2 1 MiB');"
+            "INSERT INTO workloads VALUES ('" +
+                hash_text(relu_workload) + "', '" + relu_workload +
+                "');"
+                "INSERT INTO trials VALUES (41, '" +
+                hash_text(relu_workload) + "', '" + this_target +
+                "', 2, 'burnish 0.1.0', 1, 'xgb', "
+                "7, 'rows=6 vectors=2', '3,0,65535', 'split(relu, c, 8, tail)' || char(10) || "
+                "'vectorize(relu, c.i)', 'ok', '', 0.001, " +
+                number_text(some_record().trial.timing.mad) + ", " +
+                number_text(some_record().trial.timing.min) +
+                ", 5, 1, 0.021, 0.0062, 1.25e-5, 1700000000);"
+                "INSERT INTO searches VALUES ('s', 'old state');"
+                "INSERT INTO winners VALUES ('1', 't', 'a', 2, 1, 'm.onnx', 5);");
 }
 
 TEST(Records, OldSchemasAreMigrated) {
@@ -226,18 +252,22 @@ TEST(Records, OldSchemasAreMigrated) {
 TEST(Records, AMigratedSchemaIsTheNewOne) {
   Folder folder;
   make_version_1(folder / "old.db");
-  { Database old(folder / "old.db", Mode::ReadWrite), fresh(folder / "new.db", Mode::ReadWrite); }
+  {
+    Database old(folder / "old.db", Mode::ReadWrite), fresh(folder / "new.db", Mode::ReadWrite);
+  }
   std::string schemas[2];
   for (const int i : {0, 1}) {
     sqlite3* db = nullptr;
     ASSERT_EQ(sqlite3_open((folder / (i ? "new.db" : "old.db")).c_str(), &db), SQLITE_OK);
     const auto append = [](void* text, int columns, char** values, char**) {
-      for (int c = 0; c < columns; ++c) *static_cast<std::string*>(text) += std::string(values[c] ? values[c] : "-") + " ";
+      for (int c = 0; c < columns; ++c)
+        *static_cast<std::string*>(text) += std::string(values[c] ? values[c] : "-") + " ";
       *static_cast<std::string*>(text) += "\n";
       return 0;
     };
     for (const char* query : {"SELECT name, tbl_name FROM sqlite_schema ORDER BY name",
-                              "SELECT name, type, \"notnull\", pk FROM pragma_table_info('trials')", "PRAGMA user_version"}) {
+                              "SELECT name, type, \"notnull\", pk FROM pragma_table_info('trials')",
+                              "PRAGMA user_version"}) {
       sqlite3_exec(db, query, append, &schemas[i], nullptr);
     }
     sqlite3_close(db);
@@ -247,7 +277,9 @@ TEST(Records, AMigratedSchemaIsTheNewOne) {
 
 TEST(Records, NewerAndForeignDatabasesAreRefused) {
   Folder folder;
-  { Database db(folder / "a.db", Mode::ReadWrite); }
+  {
+    Database db(folder / "a.db", Mode::ReadWrite);
+  }
   sql(folder / "a.db", "PRAGMA user_version = 7");
   sql(folder / "b.db", "CREATE TABLE songs(title TEXT)");
   write_file(folder / "c.db", std::string(5000, 'x'));
@@ -258,10 +290,12 @@ TEST(Records, NewerAndForeignDatabasesAreRefused) {
     EXPECT_TRUE(says(newer, "newer Burnish")) << newer;
     EXPECT_TRUE(says(newer, "7")) << newer;
     EXPECT_TRUE(says(message_of([&] { Database(folder / "b.db", mode); }), "another program"));
-    EXPECT_TRUE(says(message_of([&] { Database(folder / "c.db", mode); }), "no database of records"));
+    EXPECT_TRUE(
+        says(message_of([&] { Database(folder / "c.db", mode); }), "no database of records"));
   }
   EXPECT_TRUE(says(message_of([&] { Database(folder / "d.db", Mode::ReadOnly); }), "empty"));
-  Database(folder / "d.db", Mode::ReadWrite).add({some_record()}, "", "");  // killed while it was being made
+  Database(folder / "d.db", Mode::ReadWrite)
+      .add({some_record()}, "", "");  // killed while it was being made
   EXPECT_EQ(Database(folder / "d.db", Mode::ReadOnly).count(), 1);
 }
 
@@ -270,9 +304,11 @@ TEST(Records, PathsThatAreNoDatabase) {
   EXPECT_TRUE(says(message_of([&] { Database(folder / "a.db", Mode::ReadOnly); }), "there is no"));
   EXPECT_FALSE(fs::exists(folder / "a.db"));
   EXPECT_TRUE(says(message_of([&] { Database(folder.path, Mode::ReadWrite); }), "folder"));
-  EXPECT_TRUE(says(message_of([&] { Database(folder / "no/a.db", Mode::ReadWrite); }), "there is no folder"));
+  EXPECT_TRUE(says(message_of([&] { Database(folder / "no/a.db", Mode::ReadWrite); }),
+                   "there is no folder"));
   ::mkfifo((folder / "fifo").c_str(), 0600);
-  EXPECT_TRUE(says(message_of([&] { Database(folder / "fifo", Mode::ReadOnly); }), "no ordinary file"));
+  EXPECT_TRUE(
+      says(message_of([&] { Database(folder / "fifo", Mode::ReadOnly); }), "no ordinary file"));
   EXPECT_TRUE(says(message_of([&] { Database("", Mode::ReadWrite); }), "empty"));
   const fs::path odd = folder / "r?s%41 #ü'\".db";
   Database(odd, Mode::ReadWrite).add({some_record()}, "", "");
@@ -320,7 +356,8 @@ TEST(Records, DamageIsASentence) {
         EXPECT_TRUE(says(e.what(), "b.db")) << e.what();
       }
     }
-    for (const char* ending : {"-wal", "-shm", "-journal"}) fs::remove(folder.path / (std::string("b.db") + ending));
+    for (const char* ending : {"-wal", "-shm", "-journal"})
+      fs::remove(folder.path / (std::string("b.db") + ending));
   }
   EXPECT_GE(noticed, 40);
 }
@@ -336,7 +373,8 @@ TEST(Records, SeveralProcessesWrite) {
       try {
         Database db(folder / "a.db", Mode::ReadWrite);  // all of them make it
         for (int b = 0; b < batches; ++b) {
-          db.add({some_record(1e-3, p * 1000 + b), some_record(2e-3, p * 1000 + b)}, "state" + std::to_string(p), std::to_string(b));
+          db.add({some_record(1e-3, p * 1000 + b), some_record(2e-3, p * 1000 + b)},
+                 "state" + std::to_string(p), std::to_string(b));
         }
       } catch (const std::exception& e) {
         std::fprintf(stderr, "writer %d: %s\n", p, e.what());
@@ -353,13 +391,15 @@ TEST(Records, SeveralProcessesWrite) {
   }
   Database db(folder / "a.db", Mode::ReadOnly);
   EXPECT_EQ(db.count(), processes * batches * 2);
-  for (int p = 0; p < processes; ++p) EXPECT_EQ(db.state("state" + std::to_string(p)), std::to_string(batches - 1));
+  for (int p = 0; p < processes; ++p)
+    EXPECT_EQ(db.state("state" + std::to_string(p)), std::to_string(batches - 1));
   std::set<std::pair<int64_t, double>> seen;
   for (const Record& r : db.records({})) seen.emplace(r.when, r.trial.timing.median);
   EXPECT_EQ(seen.size(), static_cast<size_t>(processes * batches * 2));
 }
 
-// A writer commits in a loop and says each number once it is committed; it is killed at a random moment.
+// A writer commits in a loop and says each number once it is committed; it is killed at a random
+// moment.
 TEST(Records, NothingCommittedIsLostToKills) {
   Folder folder;
   const uint64_t seed = std::random_device()();
@@ -412,7 +452,8 @@ TEST(Records, ReadersDoNotWaitForAWriter) {
   Database reader(folder / "a.db", Mode::ReadOnly);
   sqlite3* busy = nullptr;
   ASSERT_EQ(sqlite3_open((folder / "a.db").c_str(), &busy), SQLITE_OK);
-  ASSERT_EQ(sqlite3_exec(busy, "BEGIN IMMEDIATE; DELETE FROM trials", nullptr, nullptr, nullptr), SQLITE_OK);
+  ASSERT_EQ(sqlite3_exec(busy, "BEGIN IMMEDIATE; DELETE FROM trials", nullptr, nullptr, nullptr),
+            SQLITE_OK);
   const auto start = std::chrono::steady_clock::now();
   EXPECT_EQ(reader.count(), 1);
   EXPECT_EQ(Database(folder / "a.db", Mode::ReadOnly).count(), 1);
@@ -422,7 +463,9 @@ TEST(Records, ReadersDoNotWaitForAWriter) {
 
 TEST(Records, ReadOnlyLeavesNoTraces) {
   Folder folder;
-  { Database(folder / "a.db", Mode::ReadWrite).add({some_record()}, "", ""); }
+  {
+    Database(folder / "a.db", Mode::ReadWrite).add({some_record()}, "", "");
+  }
   const std::string before = read_file(folder / "a.db");
   {
     Database db(folder / "a.db", Mode::ReadOnly);
@@ -460,7 +503,8 @@ TEST(Records, AFolderThatCannotBeWritten) {
     } else {
       Database(path, Mode::ReadWrite).add({some_record()}, "s", "state");
     }
-    for (const auto& f : fs::directory_iterator(folder / "ro")) fs::permissions(f.path(), fs::perms(0444));
+    for (const auto& f : fs::directory_iterator(folder / "ro"))
+      fs::permissions(f.path(), fs::perms(0444));
     fs::permissions(folder / "ro", fs::perms(0555));
     fs::permissions(folder.path, fs::perms(0755));
     const int status = as_nobody([&] {
@@ -534,7 +578,8 @@ TEST(Records, AFileSizeLimit) {
 TEST(Records, AFullDisk) {
   Folder folder;
   fs::create_directory(folder / "disk");
-  if (::mount("none", (folder / "disk").c_str(), "tmpfs", 0, "size=512k") != 0) GTEST_SKIP() << "only root can mount a small disk";
+  if (::mount("none", (folder / "disk").c_str(), "tmpfs", 0, "size=512k") != 0)
+    GTEST_SKIP() << "only root can mount a small disk";
   const int status = in_child([&] { return fill(folder / "disk/a.db"); });
   std::string full;
   try {

@@ -23,8 +23,13 @@ testing::AssertionResult says(const std::string& text, const std::string& word) 
 }
 
 Winner some_winner(const Record& r) {
-  return {.workload_hash = r.workload_hash, .target = r.target, .trace = r.trial.trace, .default_seconds = 2e-3,
-          .tuned_seconds = 1e-3, .model = "m.onnx", .when = 1'700'000'000};
+  return {.workload_hash = r.workload_hash,
+          .target = r.target,
+          .trace = r.trial.trace,
+          .default_seconds = 2e-3,
+          .tuned_seconds = 1e-3,
+          .model = "m.onnx",
+          .when = 1'700'000'000};
 }
 
 constexpr int count = 2000;
@@ -69,15 +74,16 @@ TEST(Examine, WhatIsWorthKnowing) {
 TEST(Examine, WhatIsWrong) {
   Folder folder;
   make(folder / "a.db");
-  sql(folder / "a.db",
-      "UPDATE trials SET median = -1 WHERE id IN (3, 4); UPDATE trials SET status = 'splendid' WHERE id = 5;"
-      "UPDATE trials SET workload_hash = '0123456789abcdef' WHERE id = 6;"
-      "INSERT INTO workloads VALUES ('aaaaaaaaaaaaaaaa', 'changed');"
-      "INSERT INTO winners VALUES ('bbbbbbbbbbbbbbbb', 't', '', 2, 1, 'm', 5);"
-      "INSERT INTO winners VALUES ('cccccccccccccccc', 't', '', 1, 2, 'm', 5);"
-      "INSERT INTO winners VALUES ('dddddddddddddddd', 't', '', -1, 2, 'm', 5);");
+  sql(folder / "a.db", "UPDATE trials SET median = -1 WHERE id IN (3, 4); UPDATE trials SET status "
+                       "= 'splendid' WHERE id = 5;"
+                       "UPDATE trials SET workload_hash = '0123456789abcdef' WHERE id = 6;"
+                       "INSERT INTO workloads VALUES ('aaaaaaaaaaaaaaaa', 'changed');"
+                       "INSERT INTO winners VALUES ('bbbbbbbbbbbbbbbb', 't', '', 2, 1, 'm', 5);"
+                       "INSERT INTO winners VALUES ('cccccccccccccccc', 't', '', 1, 2, 'm', 5);"
+                       "INSERT INTO winners VALUES ('dddddddddddddddd', 't', '', -1, 2, 'm', 5);");
   const std::string problems = all_of(examine(folder / "a.db", ""), Finding::Kind::Problem);
-  EXPECT_TRUE(says(problems, "2 records with impossible values, which never win (record 3: median is -1"));
+  EXPECT_TRUE(
+      says(problems, "2 records with impossible values, which never win (record 3: median is -1"));
   EXPECT_TRUE(says(problems, "1 record with an unknown status (record 5"));
   EXPECT_TRUE(says(problems, "1 record whose workload has no text"));
   EXPECT_TRUE(says(problems, "aaaaaaaaaaaaaaaa has the text of another one"));
@@ -97,9 +103,11 @@ TEST(Examine, DamageAndStrangers) {
   write_file(folder / "torn.db", torn);
   EXPECT_TRUE(says(all_of(examine(folder / "torn.db", ""), Finding::Kind::Problem), "damaged"));
   write_file(folder / "text.db", std::string(10'000, 't'));
-  EXPECT_TRUE(says(all_of(examine(folder / "text.db", ""), Finding::Kind::Problem), "no database of records"));
+  EXPECT_TRUE(says(all_of(examine(folder / "text.db", ""), Finding::Kind::Problem),
+                   "no database of records"));
   sql(folder / "other.db", "CREATE TABLE songs(title TEXT)");
-  EXPECT_TRUE(says(all_of(examine(folder / "other.db", ""), Finding::Kind::Problem), "another program"));
+  EXPECT_TRUE(
+      says(all_of(examine(folder / "other.db", ""), Finding::Kind::Problem), "another program"));
 }
 
 TEST(Salvage, AGoodDatabaseIsCopied) {
@@ -115,13 +123,15 @@ TEST(Salvage, AGoodDatabaseIsCopied) {
   ASSERT_EQ(was.size(), is.size());
   for (size_t i = 0; i < was.size(); ++i) expect_same(was[i], is[i]);
   EXPECT_EQ(a.state("search"), b.state("search"));
-  EXPECT_TRUE(says(message_of([&] { salvage(folder / "a.db", folder / "b.db"); }), "there already"));
+  EXPECT_TRUE(
+      says(message_of([&] { salvage(folder / "a.db", folder / "b.db"); }), "there already"));
 }
 
 // The page, counted from 0, on which the only winner stands.
 size_t winners_page(const std::string& bytes) { return bytes.find("m.onnx") / 4096; }
 
-// Each page of the file torn in turn: most records are saved, all that are saved are right, and nothing is invented.
+// Each page of the file torn in turn: most records are saved, all that are saved are right, and
+// nothing is invented.
 TEST(Salvage, AnyTornPage) {
   const uint64_t seed = std::random_device()();
   SCOPED_TRACE(seed);
@@ -187,7 +197,8 @@ TEST(Salvage, ATruncatedFile) {
   make(folder / "a.db");
   const std::string good = read_file(folder / "a.db");
   for (const double part : {0.9, 0.5, 0.25}) {
-    write_file(folder / "cut.db", good.substr(0, static_cast<size_t>(static_cast<double>(good.size()) * part)));
+    write_file(folder / "cut.db",
+               good.substr(0, static_cast<size_t>(static_cast<double>(good.size()) * part)));
     fs::remove(folder / "new.db");
     const auto report = salvage(folder / "cut.db", folder / "new.db");
     EXPECT_GT(report.records, count * part * 0.7) << part;
@@ -200,9 +211,11 @@ TEST(Salvage, ATruncatedFile) {
 TEST(Salvage, NothingToSave) {
   Folder folder;
   write_file(folder / "text.db", std::string(100'000, 't'));
-  EXPECT_TRUE(says(message_of([&] { salvage(folder / "text.db", folder / "new.db"); }), "nothing can be read"));
+  EXPECT_TRUE(says(message_of([&] { salvage(folder / "text.db", folder / "new.db"); }),
+                   "nothing can be read"));
   EXPECT_FALSE(fs::exists(folder / "new.db"));
-  EXPECT_TRUE(says(message_of([&] { salvage(folder / "none.db", folder / "new.db"); }), "there is no"));
+  EXPECT_TRUE(
+      says(message_of([&] { salvage(folder / "none.db", folder / "new.db"); }), "there is no"));
 }
 
 }  // namespace

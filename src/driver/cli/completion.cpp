@@ -1,4 +1,5 @@
-// burnish completion bash|zsh: scripts that complete this program's command line, made from its own description of it.
+// burnish completion bash|zsh: scripts that complete this program's command line, made from its own
+// description of it.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -77,13 +78,14 @@ std::string bash_script(const Command& root) {
       if (a.values.empty()) {
         plain.insert(plain.end(), cases.begin(), cases.end());
       } else {
-        values += fmt::format("    {})\n      COMPREPLY=($(compgen -W '{}' -- \"$current\"))\n      return ;;\n",
-                              fmt::join(cases, " | "), fmt::join(a.values, " "));
+        values += fmt::format(
+            "    {})\n      COMPREPLY=($(compgen -W '{}' -- \"$current\"))\n      return ;;\n",
+            fmt::join(cases, " | "), fmt::join(a.values, " "));
       }
     }
     if (!plain.empty()) values += fmt::format("    {}) return ;;\n", fmt::join(plain, " | "));
-    words += fmt::format("    '{}')\n      options='{}'\n      words='{}' ;;\n", c.path, fmt::join(options, " "),
-                         fmt::join(choices, " "));
+    words += fmt::format("    '{}')\n      options='{}'\n      words='{}' ;;\n", c.path,
+                         fmt::join(options, " "), fmt::join(choices, " "));
   });
   return fmt::format(R"(# Completes the command line of burnish in bash. Either
 #   source <(burnish completion bash)
@@ -138,12 +140,17 @@ std::string zsh_text(const std::string& text, const char* special) {
 
 // '(-o --output)'{-o,--output}'[the file to write]:value:_files'
 std::string zsh_argument(const Argument& a, int position) {
-  const std::string action = a.values.empty() ? "_files" : fmt::format("({})", zsh_text(fmt::format("{}", fmt::join(a.values, " ")), ":"));
+  const std::string action =
+      a.values.empty()
+          ? "_files"
+          : fmt::format("({})", zsh_text(fmt::format("{}", fmt::join(a.values, " ")), ":"));
   const std::string help = zsh_text(a.help, "[]:\\");
-  if (a.names.empty()) return fmt::format("'{}:{}:{}'", a.repeats ? "*" : fmt::to_string(position), help, action);
+  if (a.names.empty())
+    return fmt::format("'{}:{}:{}'", a.repeats ? "*" : fmt::to_string(position), help, action);
   const std::string value = a.takes_value ? ":value:" + action : "";
   const std::string once = a.repeats ? "'*'" : fmt::format("'({})'", fmt::join(a.names, " "));
-  const std::string names = a.names.size() == 1 ? a.names[0] : fmt::format("{{{}}}", fmt::join(a.names, ","));
+  const std::string names =
+      a.names.size() == 1 ? a.names[0] : fmt::format("{{{}}}", fmt::join(a.names, ","));
   return fmt::format("{}{}'[{}]{}'", once, names, help, value);
 }
 
@@ -153,8 +160,10 @@ std::string zsh_function(const Command& c) {
   std::string out = fmt::format("{}() {{\n", name);
   const bool inner = !c.commands.empty();
   if (inner) {
-    out += "  local curcontext=\"$curcontext\" state line\n  local -a commands\n  typeset -A opt_args\n  commands=(\n";
-    for (const Command& sub : c.commands) out += fmt::format("    '{}:{}'\n", sub.name, zsh_text(sub.help, ":\\"));
+    out += "  local curcontext=\"$curcontext\" state line\n  local -a commands\n  typeset -A "
+           "opt_args\n  commands=(\n";
+    for (const Command& sub : c.commands)
+      out += fmt::format("    '{}:{}'\n", sub.name, zsh_text(sub.help, ":\\"));
     out += "  )\n";
   }
   out += inner ? "  _arguments -C" : "  _arguments";
@@ -165,8 +174,10 @@ std::string zsh_function(const Command& c) {
   }
   if (inner) {
     out += " \\\n    '1: :->command' \\\n    '*:: :->rest'\n";
-    out += "  case $state in\n    command) _describe -t commands command commands ;;\n    rest)\n      case $words[1] in\n";
-    for (const Command& sub : c.commands) out += fmt::format("        {}) {}_{} ;;\n", sub.name, name, sub.name);
+    out += "  case $state in\n    command) _describe -t commands command commands ;;\n    rest)\n  "
+           "    case $words[1] in\n";
+    for (const Command& sub : c.commands)
+      out += fmt::format("        {}) {}_{} ;;\n", sub.name, name, sub.name);
     out += "      esac ;;\n  esac";
   }
   return out + "\n}\n";
@@ -176,8 +187,10 @@ std::string zsh_script(const Command& root) {
   std::string functions;
   visit(root, [&](const Command& c) { functions += "\n" + zsh_function(c); });
   return "#compdef burnish\n"
-         "# Completes the command line of burnish in zsh. Put it where zsh looks for functions, under this name:\n"
-         "#   burnish completion zsh > ~/.zfunc/_burnish      with  fpath+=~/.zfunc  before  compinit  in ~/.zshrc\n" +
+         "# Completes the command line of burnish in zsh. Put it where zsh looks for functions, "
+         "under this name:\n"
+         "#   burnish completion zsh > ~/.zfunc/_burnish      with  fpath+=~/.zfunc  before  "
+         "compinit  in ~/.zshrc\n" +
          functions +
          "\n"
          "if [[ $funcstack[1] == _burnish ]]; then\n"
@@ -190,9 +203,12 @@ std::string zsh_script(const Command& root) {
 }  // namespace
 
 void add_completion(CLI::App& app, int& status) {
-  auto* command = app.add_subcommand("completion", "a script for completing this command line in a shell");
+  auto* command =
+      app.add_subcommand("completion", "a script for completing this command line in a shell");
   auto shell = std::make_shared<std::string>();
-  command->add_option("SHELL", *shell, "the shell")->required()->check(CLI::IsMember({"bash", "zsh"}));
+  command->add_option("SHELL", *shell, "the shell")
+      ->required()
+      ->check(CLI::IsMember({"bash", "zsh"}));
   command->callback([shell, &app, &status] {
     const Command root = described(app, "");
     const std::string script = *shell == "bash" ? bash_script(root) : zsh_script(root);

@@ -33,7 +33,9 @@ struct RecordsArgs {
   bool json = false;
 };
 
-std::string without_threads(const std::string& target) { return target.substr(0, target.find(",threads=")); }
+std::string without_threads(const std::string& target) {
+  return target.substr(0, target.find(",threads="));
+}
 
 // Which records and winners a command is about.
 class Filter {
@@ -46,11 +48,15 @@ class Filter {
   bool takes(const Record& r) const {
     if (r.target.find(target_) == std::string::npos) return false;
     if (!status_.empty() && search::name_of(r.trial.status) != status_) return false;
-    return !task_ || task_->matches(task_name(r)) || task_->matches(r.workload_hash) || task_->matches(r.workload);
+    return !task_ || task_->matches(task_name(r)) || task_->matches(r.workload_hash) ||
+           task_->matches(r.workload);
   }
   bool takes(const Winner& w, const std::string& workload) const {
-    if (w.target.find(target_) == std::string::npos || (!status_.empty() && status_ != "ok")) return false;
-    return !task_ || takes(Record{.workload = workload, .workload_hash = w.workload_hash, .target = w.target,
+    if (w.target.find(target_) == std::string::npos || (!status_.empty() && status_ != "ok"))
+      return false;
+    return !task_ || takes(Record{.workload = workload,
+                                  .workload_hash = w.workload_hash,
+                                  .target = w.target,
                                   .trial = {.status = search::Status::Ok}});
   }
 
@@ -101,14 +107,17 @@ void ls_command(const RecordsArgs& args) {
       continue;
     }
     title(args, i);
-    Table table({"id", "when (UTC)", "status", "time", "noise", "target", "tuner", "workload", "task", "knobs"});
+    Table table({"id", "when (UTC)", "status", "time", "noise", "target", "tuner", "workload",
+                 "task", "knobs"});
     TargetNumbers targets;
     for (const Record& r : shown) {
       const search::Trial& t = r.trial;
       const bool good = t.status == search::Status::Ok;
-      table.add({fmt::to_string(r.id), date_text(r.when), std::string(search::name_of(t.status)) + (t.checked && good ? "*" : ""),
-                 good ? time_text(t.timing.median) : "-", good ? noise_text(t.timing) : "-", targets.number(r.target),
-                 printable(r.tuner, 10), printable(r.workload_hash, 16), printable(task_name(r), 40),
+      table.add({fmt::to_string(r.id), date_text(r.when),
+                 std::string(search::name_of(t.status)) + (t.checked && good ? "*" : ""),
+                 good ? time_text(t.timing.median) : "-", good ? noise_text(t.timing) : "-",
+                 targets.number(r.target), printable(r.tuner, 10), printable(r.workload_hash, 16),
+                 printable(task_name(r), 40),
                  printable(good || t.message.empty() ? r.knobs : t.message, 80)});
     }
     if (count == 0) {
@@ -131,7 +140,8 @@ struct Summary {
   std::optional<Winner> winner;
 };
 
-std::map<std::pair<std::string, std::string>, Summary> summaries(const Database& db, const Filter& filter) {
+std::map<std::pair<std::string, std::string>, Summary> summaries(const Database& db,
+                                                                 const Filter& filter) {
   std::map<std::pair<std::string, std::string>, Summary> all;  // by target, then workload
   std::map<std::string, std::string> workloads;
   db.each_record({.foreign = true}, [&](const Record& r) {
@@ -161,7 +171,8 @@ void best_command(const RecordsArgs& args) {
   const Filter filter(args);
   const auto databases = open_all(args.databases);
   for (size_t i = 0; i < databases.size(); ++i) {
-    Table table({"workload", "task", "target", "trials", "best", "noise", "winner: default -> tuned", "knobs"});
+    Table table({"workload", "task", "target", "trials", "best", "noise",
+                 "winner: default -> tuned", "knobs"});
     TargetNumbers targets;
     int64_t shown = 0;
     for (const auto& [key, s] : summaries(databases[i], filter)) {
@@ -169,22 +180,28 @@ void best_command(const RecordsArgs& args) {
       ++shown;
       const auto& [target, hash] = key;
       if (args.json) {
-        fmt::print("{{\"workload_hash\":{},\"target\":{},\"trials\":{},\"ok\":{},\"best\":{},\"winner\":{}}}\n",
-                   json_text(hash), json_text(target), s.trials, s.good, s.best ? search::to_json_line(*s.best) : "null",
+        fmt::print("{{\"workload_hash\":{},\"target\":{},\"trials\":{},\"ok\":{},\"best\":{},"
+                   "\"winner\":{}}}\n",
+                   json_text(hash), json_text(target), s.trials, s.good,
+                   s.best ? search::to_json_line(*s.best) : "null",
                    s.winner ? search::to_json_line(*s.winner) : "null");
         continue;
       }
       const Record named{.workload = s.workload, .foreign = s.best ? s.best->foreign : ""};
       std::string winner = "-";
       if (s.winner) {
-        winner = fmt::format("{} -> {} ({:+.1f}%)", time_text(s.winner->default_seconds), time_text(s.winner->tuned_seconds),
+        winner = fmt::format("{} -> {} ({:+.1f}%)", time_text(s.winner->default_seconds),
+                             time_text(s.winner->tuned_seconds),
                              100 * (s.winner->tuned_seconds / s.winner->default_seconds - 1));
         if (!s.winner->model.empty()) winner += " in " + printable(s.winner->model, 30);
       }
-      if (s.best && !s.best->foreign.empty()) winner = "no code from " + printable(s.best->foreign, 20);
+      if (s.best && !s.best->foreign.empty())
+        winner = "no code from " + printable(s.best->foreign, 20);
       table.add({printable(hash, 16), printable(task_name(named), 40), targets.number(target),
-                 fmt::format("{}/{}", s.good, s.trials), s.best ? time_text(s.best->trial.timing.median) : "-",
-                 s.best ? noise_text(s.best->trial.timing) : "-", winner, s.best ? printable(s.best->knobs, 80) : ""});
+                 fmt::format("{}/{}", s.good, s.trials),
+                 s.best ? time_text(s.best->trial.timing.median) : "-",
+                 s.best ? noise_text(s.best->trial.timing) : "-", winner,
+                 s.best ? printable(s.best->knobs, 80) : ""});
     }
     if (args.json) continue;
     title(args, i);
@@ -246,18 +263,21 @@ int import_command(const RecordsArgs& args) {
     const search::ImportReport r = import_file(db, file);
     for (const std::string& line : r.refused) spdlog::warn("{}: {}", file, printable(line, 1000));
     if (r.refused_lines > static_cast<int64_t>(r.refused.size())) {
-      spdlog::warn("{}: and {} more lines", file, r.refused_lines - static_cast<int64_t>(r.refused.size()));
+      spdlog::warn("{}: and {} more lines", file,
+                   r.refused_lines - static_cast<int64_t>(r.refused.size()));
     }
     for (const std::string& note : r.notes) spdlog::info("{}: {}", file, note);
     any |= r.imported + r.duplicates + r.winners > 0;
     refused |= r.refused_lines > 0;
     if (args.json) {
-      const Json j = {{"file", file}, {"imported", r.imported}, {"duplicates", r.duplicates}, {"winners", r.winners},
-                      {"foreign", r.foreign}, {"refused_lines", r.refused_lines}, {"refused", r.refused}, {"notes", r.notes}};
+      const Json j = {
+          {"file", file},         {"imported", r.imported}, {"duplicates", r.duplicates},
+          {"winners", r.winners}, {"foreign", r.foreign},   {"refused_lines", r.refused_lines},
+          {"refused", r.refused}, {"notes", r.notes}};
       fmt::print("{}\n", j.dump(-1, ' ', false, Json::error_handler_t::replace));
     } else {
-      fmt::print("{}: imported {}, known already {}, winners {}, refused lines {}\n", file, r.imported, r.duplicates,
-                 r.winners, r.refused_lines);
+      fmt::print("{}: imported {}, known already {}, winners {}, refused lines {}\n", file,
+                 r.imported, r.duplicates, r.winners, r.refused_lines);
     }
   }
   return refused && !any ? failure : ok;
@@ -270,20 +290,24 @@ void merge_command(const RecordsArgs& args) {
     std::error_code error;
     if (std::filesystem::equivalent(args.databases[i], args.output, error)) continue;
     const search::MergeReport r = search::merge(into, sources[i]);
-    fmt::print("{}: added {}, known already {}, winners {}, states of searches {}\n", args.databases[i], r.added,
-               r.duplicates, r.winners, r.states);
+    fmt::print("{}: added {}, known already {}, winners {}, states of searches {}\n",
+               args.databases[i], r.added, r.duplicates, r.winners, r.states);
   }
   fmt::print("{}: records {}\n", args.output, into.count());
 }
 
 int doctor_command(const RecordsArgs& args) {
-  require_usage(args.salvage.empty() || args.databases.size() == 1, "--salvage takes one database at a time");
-  const std::string target = args.target.empty() || args.target == "native" ? make_target("native", 1)->text() : args.target;
+  require_usage(args.salvage.empty() || args.databases.size() == 1,
+                "--salvage takes one database at a time");
+  const std::string target = args.target.empty() || args.target == "native"
+                                 ? make_target("native", 1)->text()
+                                 : args.target;
   bool ill = false;
   for (const std::string& path : args.databases) {
     std::vector<std::string> problems, notes;
     for (const search::Finding& f : search::examine(path, target)) {
-      (f.kind == search::Finding::Kind::Problem ? problems : notes).push_back(printable(f.text, 2000));
+      (f.kind == search::Finding::Kind::Problem ? problems : notes)
+          .push_back(printable(f.text, 2000));
     }
     ill |= !problems.empty();
     if (args.json) {
@@ -291,17 +315,25 @@ int doctor_command(const RecordsArgs& args) {
       fmt::print("{}\n", j.dump(-1, ' ', false, Json::error_handler_t::replace));
       continue;
     }
-    fmt::print("{}: {}\n", path, problems.empty() ? "well" : fmt::format("{} problem{}", problems.size(), problems.size() > 1 ? "s" : ""));
+    fmt::print("{}: {}\n", path,
+               problems.empty()
+                   ? "well"
+                   : fmt::format("{} problem{}", problems.size(), problems.size() > 1 ? "s" : ""));
     for (const std::string& p : problems) fmt::print("  problem: {}\n", p);
     for (const std::string& n : notes) fmt::print("  note: {}\n", n);
   }
   if (args.salvage.empty()) return ill ? failure : ok;
   const search::SalvageReport r = search::salvage(args.databases[0], args.salvage);
   if (args.json) {
-    const Json j = {{"file", args.salvage}, {"records", r.records}, {"winners", r.winners}, {"states", r.states}, {"lost", r.lost}};
+    const Json j = {{"file", args.salvage},
+                    {"records", r.records},
+                    {"winners", r.winners},
+                    {"states", r.states},
+                    {"lost", r.lost}};
     fmt::print("{}\n", j.dump(-1, ' ', false, Json::error_handler_t::replace));
   } else {
-    fmt::print("{}: saved records {}, winners {}, states of searches {}\n", args.salvage, r.records, r.winners, r.states);
+    fmt::print("{}: saved records {}, winners {}, states of searches {}\n", args.salvage, r.records,
+               r.winners, r.states);
     for (const std::string& what : r.lost) fmt::print("  lost: {}\n", printable(what, 1000));
   }
   return ok;
@@ -320,17 +352,23 @@ void add_databases(CLI::App& command, RecordsArgs& args) {
 }
 
 void add_filter(CLI::App& command, RecordsArgs& args, bool status) {
-  command.add_option("--target", args.target, "only targets with this text in them; native: this machine's");
-  command.add_option("--task,--workload", args.task, "only tasks whose name, hash or text matches this regular expression")
+  command.add_option("--target", args.target,
+                     "only targets with this text in them; native: this machine's");
+  command
+      .add_option("--task,--workload", args.task,
+                  "only tasks whose name, hash or text matches this regular expression")
       ->type_name("REGEX");
   if (status) {
     std::vector<std::string> names;
     for (int s = 0; s <= static_cast<int>(search::Status::Lost); ++s) {
       names.emplace_back(search::name_of(static_cast<search::Status>(s)));
     }
-    command.add_option("--status", args.status, "only trials that ended so")->check(CLI::IsMember(names));
+    command.add_option("--status", args.status, "only trials that ended so")
+        ->check(CLI::IsMember(names));
   }
-  command.add_option("--limit", args.limit, "at most so many; 0: all")->check(CLI::NonNegativeNumber)->type_name("N");
+  command.add_option("--limit", args.limit, "at most so many; 0: all")
+      ->check(CLI::NonNegativeNumber)
+      ->type_name("N");
 }
 
 }  // namespace
@@ -340,13 +378,16 @@ void add_records(CLI::App& app, int& status) {
   records->require_subcommand(1);
   Args args;
 
-  auto* ls = add_command(*records, args, "ls", "records, the newest last; * after ok: the answer was checked");
+  auto* ls = add_command(*records, args, "ls",
+                         "records, the newest last; * after ok: the answer was checked");
   add_databases(*ls, *args);
   add_filter(*ls, *args, true);
   ls->add_flag("--json", args->json, "one JSON object a record");
   ls->callback([args, &status] { ls_command(*args), status = ok; });
 
-  auto* best = add_command(*records, args, "best", "the fastest record of every workload, and the schedule verified in a model");
+  auto* best =
+      add_command(*records, args, "best",
+                  "the fastest record of every workload, and the schedule verified in a model");
   add_databases(*best, *args);
   add_filter(*best, *args, false);
   best->add_flag("--json", args->json, "one JSON object a workload");
@@ -355,24 +396,37 @@ void add_records(CLI::App& app, int& status) {
   auto* exporting = add_command(*records, args, "export", "records and winners as JSON lines");
   add_databases(*exporting, *args);
   add_filter(*exporting, *args, true);
-  exporting->add_option("-o,--output", args->output, "the file to write; stdout otherwise")->type_name("FILE");
+  exporting->add_option("-o,--output", args->output, "the file to write; stdout otherwise")
+      ->type_name("FILE");
   exporting->callback([args, &status] { export_command(*args), status = ok; });
 
-  auto* importing = add_command(*records, args, "import", "JSON lines, Burnish's or AutoTVM's, into a database");
-  importing->add_option("DB", args->database, "the database; made when missing")->required()->type_name("FILE");
-  importing->add_option("LINES", args->files, "files of lines; - for stdin")->required()->type_name("FILE");
+  auto* importing =
+      add_command(*records, args, "import", "JSON lines, Burnish's or AutoTVM's, into a database");
+  importing->add_option("DB", args->database, "the database; made when missing")
+      ->required()
+      ->type_name("FILE");
+  importing->add_option("LINES", args->files, "files of lines; - for stdin")
+      ->required()
+      ->type_name("FILE");
   importing->add_flag("--json", args->json, "one JSON object a file");
   importing->callback([args, &status] { status = import_command(*args); });
 
-  auto* merging = add_command(*records, args, "merge", "databases into another one, each record once");
+  auto* merging =
+      add_command(*records, args, "merge", "databases into another one, each record once");
   add_databases(*merging, *args);
-  merging->add_option("-o,--output", args->output, "the database to add to; made when missing")->required()->type_name("FILE");
+  merging->add_option("-o,--output", args->output, "the database to add to; made when missing")
+      ->required()
+      ->type_name("FILE");
   merging->callback([args, &status] { merge_command(*args), status = ok; });
 
-  auto* doctor = add_command(*records, args, "doctor", "looks for damage and impossible values; exit status 1 when there are some");
+  auto* doctor =
+      add_command(*records, args, "doctor",
+                  "looks for damage and impossible values; exit status 1 when there are some");
   add_databases(*doctor, *args);
-  doctor->add_option("--target", args->target, "note records of other targets than this one; native otherwise");
-  doctor->add_option("--salvage", args->salvage, "copy what is readable into this new database")->type_name("FILE");
+  doctor->add_option("--target", args->target,
+                     "note records of other targets than this one; native otherwise");
+  doctor->add_option("--salvage", args->salvage, "copy what is readable into this new database")
+      ->type_name("FILE");
   doctor->add_flag("--json", args->json, "one JSON object a database");
   doctor->callback([args, &status] { status = doctor_command(*args); });
 }

@@ -32,7 +32,9 @@ std::string word_after(const std::string& text, const std::string& before, size_
 std::string shape_of(const std::string& text, const std::string& stage) {
   const size_t at = text.find("compute " + stage + ": ");
   const size_t open = text.find('[', at), close = text.find(']', at);
-  if (at == std::string::npos || open == std::string::npos || close == std::string::npos || close < open) return "";
+  if (at == std::string::npos || open == std::string::npos || close == std::string::npos ||
+      close < open)
+    return "";
   std::string shape;
   for (size_t i = open; i < close; ++i) {
     if (text[i] != ':') continue;
@@ -61,10 +63,17 @@ std::string printable(const std::string& text, size_t width) {
     }
     starts.push_back(out.size());
     const auto c = static_cast<unsigned char>(text[i]);
-    const size_t length = c < 0x80 ? 1 : c >= 0xf5 ? 0 : c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : c >= 0xc2 ? 2 : 0;
+    const size_t length = c < 0x80    ? 1
+                          : c >= 0xf5 ? 0
+                          : c >= 0xf0 ? 4
+                          : c >= 0xe0 ? 3
+                          : c >= 0xc2 ? 2
+                                      : 0;
     const bool whole = length > 0 && i + length <= text.size() &&
-                       std::all_of(text.begin() + i + 1, text.begin() + i + length, [](char x) { return (x & 0xc0) == 0x80; });
-    const bool control = c < ' ' || c == 127 || (c == 0xc2 && whole && static_cast<unsigned char>(text[i + 1]) < 0xa0);
+                       std::all_of(text.begin() + i + 1, text.begin() + i + length,
+                                   [](char x) { return (x & 0xc0) == 0x80; });
+    const bool control = c < ' ' || c == 127 ||
+                         (c == 0xc2 && whole && static_cast<unsigned char>(text[i + 1]) < 0xa0);
     out += control ? " " : whole ? text.substr(i, length) : "?";
     i += whole ? length : 1;
   }
@@ -85,7 +94,8 @@ std::string date_text(int64_t when) {
 void Table::print() const {
   std::vector<size_t> widths(rows_[0].size());
   const auto width = [](const std::string& s) {
-    return static_cast<size_t>(std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+    return static_cast<size_t>(
+        std::count_if(s.begin(), s.end(), [](char c) { return (c & 0xc0) != 0x80; }));
   };
   for (const auto& row : rows_) {
     for (size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], width(row[c]));
@@ -108,7 +118,8 @@ std::string TargetNumbers::number(const std::string& target) {
 }
 
 void TargetNumbers::print() const {
-  for (size_t i = 0; i < targets_.size(); ++i) fmt::print("target {}: {}\n", i + 1, printable(targets_[i], 2000));
+  for (size_t i = 0; i < targets_.size(); ++i)
+    fmt::print("target {}: {}\n", i + 1, printable(targets_[i], 2000));
 }
 
 }  // namespace burnish::cli

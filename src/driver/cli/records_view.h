@@ -12,13 +12,16 @@
 
 namespace burnish::cli {
 
-// A POSIX extended regular expression. Unlike std::regex its depth does not grow with the text, which strangers wrote.
+// A POSIX extended regular expression. Unlike std::regex its depth does not grow with the text,
+// which strangers wrote.
 class Pattern {
  public:
   explicit Pattern(const std::string& text);  // CLI::ValidationError
   ~Pattern() { regfree(&compiled_); }
   Pattern(const Pattern&) = delete;
-  bool matches(const std::string& text) const { return regexec(&compiled_, text.c_str(), 0, nullptr, 0) == 0; }
+  bool matches(const std::string& text) const {
+    return regexec(&compiled_, text.c_str(), 0, nullptr, 0) == 0;
+  }
 
  private:
   regex_t compiled_;
@@ -30,8 +33,8 @@ std::string task_name(const search::Record& r);
 // Safe on a terminal, and at most `width` columns wide.
 std::string printable(const std::string& text, size_t width);
 
-std::string time_text(double seconds);     // 12.3 us
-std::string date_text(int64_t when);       // 2026-11-23 02:47
+std::string time_text(double seconds);  // 12.3 us
+std::string date_text(int64_t when);    // 2026-11-23 02:47
 
 // Columns as wide as their widest cell. The last one is not padded.
 class Table {

@@ -15,8 +15,7 @@ namespace burnish::search {
 namespace {
 
 // SQLite's refusals leave as what the user can do about them.
-template <class F>
-auto as_user_errors(F f) {
+template <class F> auto as_user_errors(F f) {
   try {
     return f();
   } catch (const SqliteError& e) {
@@ -54,7 +53,8 @@ struct Database::State {
   // A text that was lost to damage, or not known yet, is filled in.
   void put_workload(const Record& r) {
     if (r.workload.empty()) return;
-    Use s = use("INSERT INTO workloads(hash, text) VALUES (?1, ?2) ON CONFLICT(hash) DO UPDATE SET text = excluded.text "
+    Use s = use("INSERT INTO workloads(hash, text) VALUES (?1, ?2) ON CONFLICT(hash) DO UPDATE SET "
+                "text = excluded.text "
                 "WHERE text = ''");
     s->bind(1, r.workload_hash).bind(2, r.workload).done();
   }
@@ -71,8 +71,8 @@ struct Database::State {
   }
 
   void put(const Record& r) {
-    check(r.workload.empty() || r.workload_hash == hash_text(r.workload), "the hash {} is not that of the workload",
-          r.workload_hash);
+    check(r.workload.empty() || r.workload_hash == hash_text(r.workload),
+          "the hash {} is not that of the workload", r.workload_hash);
     put_workload(r);
     const int64_t m = machine(r.machine);
     Use s = use(insert_trial);
@@ -81,13 +81,17 @@ struct Database::State {
   }
 
   bool has(const Record& r) const {
-    Use s = use(
-        "SELECT 1 FROM trials WHERE workload_hash = ?1 AND recorded_at = ?2 AND target = ?3 AND trace = ?4 AND knobs = ?5 "
-        "AND status = ?6 AND median = ?7 AND mad = ?8 AND min = ?9 AND measure_seconds = ?10");
+    Use s =
+        use("SELECT 1 FROM trials WHERE workload_hash = ?1 AND recorded_at = ?2 AND target = ?3 "
+            "AND trace = ?4 AND knobs = ?5 "
+            "AND status = ?6 AND median = ?7 AND mad = ?8 AND min = ?9 AND measure_seconds = ?10");
     Trial t = r.trial;
     make_plausible(t);
     s->bind(1, r.workload_hash).bind(2, r.when).bind(3, r.target).bind(4, t.trace).bind(5, r.knobs);
-    s->bind(6, name_of(t.status)).bind(7, t.timing.median).bind(8, t.timing.mad).bind(9, t.timing.min);
+    s->bind(6, name_of(t.status))
+        .bind(7, t.timing.median)
+        .bind(8, t.timing.mad)
+        .bind(9, t.timing.min);
     s->bind(10, t.measure_seconds);
     return s->step();
   }
@@ -95,13 +99,15 @@ struct Database::State {
 
 Database::Database(const std::filesystem::path& path, Mode mode) {
   state_ = as_user_errors([&] {
-    return std::make_unique<State>(mode == Mode::ReadWrite ? open_for_writing(path) : open_for_reading(path));
+    return std::make_unique<State>(mode == Mode::ReadWrite ? open_for_writing(path)
+                                                           : open_for_reading(path));
   });
 }
 Database::~Database() = default;
 Database::Database(Database&&) noexcept = default;
 
-void Database::add(const std::vector<Record>& records, const std::string& state_key, const std::string& state) {
+void Database::add(const std::vector<Record>& records, const std::string& state_key,
+                   const std::string& state) {
   if (records.empty() && state_key.empty()) return;
   as_user_errors([&] {
     Transaction transaction(state_->db);
@@ -156,7 +162,8 @@ void Database::add_winner(const Winner& w) {
       bind_winner(*s, w);
       s->done();
     }
-    // The result of a whole search: synced, so that a power cut does not take it. Others' transactions may delay that.
+    // The result of a whole search: synced, so that a power cut does not take it. Others'
+    // transactions may delay that.
     state_->db.run("PRAGMA wal_checkpoint(PASSIVE)");
   });
 }
@@ -217,11 +224,13 @@ std::vector<Record> Database::records(const Query& q) const {
   return all;
 }
 
-std::optional<Record> Database::best(const std::string& workload_hash, const std::string& target) const {
+std::optional<Record> Database::best(const std::string& workload_hash,
+                                     const std::string& target) const {
   return as_user_errors([&]() -> std::optional<Record> {
-    Use s = state_->use(std::string(select_trials) +
-                        " WHERE t.workload_hash = ?1 AND t.target = ?2 AND t.status = 'ok' AND t.median > 0 "
-                        "AND t.origin = '' ORDER BY t.median, t.id");
+    Use s = state_->use(
+        std::string(select_trials) +
+        " WHERE t.workload_hash = ?1 AND t.target = ?2 AND t.status = 'ok' AND t.median > 0 "
+        "AND t.origin = '' ORDER BY t.median, t.id");
     s->bind(1, workload_hash).bind(2, target);
     while (s->step()) {
       if (Record r = read_trial(*s); r.trial.status == Status::Ok) return r;

@@ -19,7 +19,8 @@ constexpr size_t most_line = 4 * most_text;
 constexpr size_t most_told = 1000;
 constexpr size_t batch = 500;
 
-// Lines of a stream, whatever is in it: a line longer than `most_line` is skipped without being held.
+// Lines of a stream, whatever is in it: a line longer than `most_line` is skipped without being
+// held.
 class Lines {
  public:
   explicit Lines(std::istream& in) : in_(in) {}
@@ -66,7 +67,8 @@ class Importer {
     if (trimmed.empty() || trimmed.front() == '#') return;
     if (trimmed.front() != '{') {
       if (std::count(trimmed.begin(), trimmed.end(), '\t') >= 3) {
-        refuse_line(number, "pickled Python objects, AutoTVM's other form: reading them would run code; write the log as JSON");
+        refuse_line(number, "pickled Python objects, AutoTVM's other form: reading them would run "
+                            "code; write the log as JSON");
       } else {
         refuse_line(number, "no JSON object");
       }
@@ -100,8 +102,10 @@ class Importer {
     add_winners();
     if (report_.foreign > 0) {
       report_.notes.push_back(fmt::format(
-          "{} line{} of AutoTVM, from line {} on: workload, target, cost and knobs are kept for listing; no code can be made "
-          "from them: the knobs belong to TVM's templates, the workload names an operator and not its loops, there is no "
+          "{} line{} of AutoTVM, from line {} on: workload, target, cost and knobs are kept for "
+          "listing; no code can be made "
+          "from them: the knobs belong to TVM's templates, the workload names an operator and not "
+          "its loops, there is no "
           "machine, number of threads or seed, and times of measuring are cut to seconds",
           report_.foreign, report_.foreign == 1 ? "" : "s", first_foreign_));
     }

@@ -44,7 +44,8 @@ bool at_non_number(std::string_view text, size_t byte) {
 
 std::string shortened(std::string_view text, size_t most) {
   if (text.size() <= most) return std::string(text);
-  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80) --most;  // whole characters
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xc0) == 0x80)
+    --most;  // whole characters
   return std::string(text.substr(0, most)) + "...";
 }
 
@@ -57,8 +58,10 @@ Result<Json> parse_json(std::string_view text) {
   try {
     return Json::parse(text.begin(), text.end());
   } catch (const Json::parse_error& e) {
-    if (e.byte > text.size()) return refuse("no whole JSON value: it ends too early, after {} bytes", text.size());
-    if (at_non_number(text, e.byte)) return refuse("NaN and infinity are no numbers (at byte {})", e.byte);
+    if (e.byte > text.size())
+      return refuse("no whole JSON value: it ends too early, after {} bytes", text.size());
+    if (at_non_number(text, e.byte))
+      return refuse("NaN and infinity are no numbers (at byte {})", e.byte);
     if (std::string_view(e.what()).find("ill-formed UTF-8") != std::string_view::npos) {
       return refuse("not UTF-8 (at byte {})", e.byte);
     }
@@ -76,17 +79,22 @@ const Json& Fields::at(const char* name) const {
 
 std::string Fields::text(const char* name, size_t most) const {
   const Json& value = at(name);
-  if (!value.is_string()) throw BadField{fmt::format("\"{}\" is {}, which is no text", name, shown(value))};
+  if (!value.is_string())
+    throw BadField{fmt::format("\"{}\" is {}, which is no text", name, shown(value))};
   const auto& text = value.get_ref<const std::string&>();
-  if (text.size() > most) throw BadField{fmt::format("\"{}\" has {} bytes, more than {}", name, text.size(), most)};
-  if (text.find('\0') != std::string::npos) throw BadField{fmt::format("\"{}\" has a zero byte in it", name)};
+  if (text.size() > most)
+    throw BadField{fmt::format("\"{}\" has {} bytes, more than {}", name, text.size(), most)};
+  if (text.find('\0') != std::string::npos)
+    throw BadField{fmt::format("\"{}\" has a zero byte in it", name)};
   return text;
 }
 
 int64_t Fields::integer(const char* name, int64_t least, int64_t most) const {
   const Json& value = at(name);
-  if (!value.is_number_integer()) throw BadField{fmt::format("\"{}\" is {}, which is no integer", name, shown(value))};
-  const bool fits = !value.is_number_unsigned() || value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
+  if (!value.is_number_integer())
+    throw BadField{fmt::format("\"{}\" is {}, which is no integer", name, shown(value))};
+  const bool fits =
+      !value.is_number_unsigned() || value.get<uint64_t>() <= static_cast<uint64_t>(INT64_MAX);
   if (!fits || value.get<int64_t>() < least || value.get<int64_t>() > most) {
     throw BadField{fmt::format("\"{}\" is {}, not from {} to {}", name, shown(value), least, most)};
   }
@@ -95,19 +103,23 @@ int64_t Fields::integer(const char* name, int64_t least, int64_t most) const {
 
 uint64_t Fields::natural(const char* name) const {
   const Json& value = at(name);
-  if (!value.is_number_unsigned()) throw BadField{fmt::format("\"{}\" is {}, which is no natural number", name, shown(value))};
+  if (!value.is_number_unsigned())
+    throw BadField{fmt::format("\"{}\" is {}, which is no natural number", name, shown(value))};
   return value.get<uint64_t>();
 }
 
 double Fields::number(const char* name) const {
   const Json& value = at(name);
-  if (!value.is_number()) throw BadField{fmt::format("\"{}\" is {}, which is no number", name, shown(value))};
+  if (!value.is_number())
+    throw BadField{fmt::format("\"{}\" is {}, which is no number", name, shown(value))};
   return value.get<double>();
 }
 
 bool Fields::flag(const char* name) const {
   const Json& value = at(name);
-  if (!value.is_boolean()) throw BadField{fmt::format("\"{}\" is {}, which is neither true nor false", name, shown(value))};
+  if (!value.is_boolean())
+    throw BadField{
+        fmt::format("\"{}\" is {}, which is neither true nor false", name, shown(value))};
   return value.get<bool>();
 }
 

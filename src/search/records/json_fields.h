@@ -1,4 +1,5 @@
-// Strict reading of JSON that strangers wrote: bounded, and every refusal says which field is wrong and what is in it.
+// Strict reading of JSON that strangers wrote: bounded, and every refusal says which field is wrong
+// and what is in it.
 #pragma once
 
 #include <cstdint>

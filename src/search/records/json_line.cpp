@@ -1,4 +1,5 @@
-// Records and winners as lines of JSON: written so that they read back exactly, read as if an enemy had written them.
+// Records and winners as lines of JSON: written so that they read back exactly, read as if an enemy
+// had written them.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -26,8 +27,7 @@ class Line {
     return raw(name, Json(value).dump(-1, ' ', false, Json::error_handler_t::replace));
   }
   Line& number(const char* name, double value) { return raw(name, number_text(value)); }
-  template <class Integer>
-  Line& integer(const char* name, Integer value) {
+  template <class Integer> Line& integer(const char* name, Integer value) {
     return raw(name, fmt::to_string(value));
   }
   Line& raw(const char* name, std::string_view json) {
@@ -49,8 +49,13 @@ std::string to_json_line(const Record& r) {
   Trial t = r.trial;
   make_plausible(t);  // JSON has no infinities
   Line line;
-  line.integer("burnish", line_version).text("workload_hash", r.workload_hash).text("workload", r.workload);
-  line.text("target", r.target).integer("threads", r.threads).text("compiler", r.compiler).text("machine", r.machine);
+  line.integer("burnish", line_version)
+      .text("workload_hash", r.workload_hash)
+      .text("workload", r.workload);
+  line.text("target", r.target)
+      .integer("threads", r.threads)
+      .text("compiler", r.compiler)
+      .text("machine", r.machine);
   line.text("tuner", r.tuner).integer("seed", r.seed).text("knobs", r.knobs);
   line.raw("point", fmt::format("[{}]", fmt::join(t.point, ",")));
   line.text("trace", t.trace).text("status", name_of(t.status)).text("message", t.message);
@@ -64,8 +69,12 @@ std::string to_json_line(const Record& r) {
 
 std::string to_json_line(const Winner& w) {
   Line line;
-  line.integer("burnish_winner", line_version).text("workload_hash", w.workload_hash).text("target", w.target);
-  line.text("trace", w.trace).number("default_seconds", w.default_seconds).number("tuned_seconds", w.tuned_seconds);
+  line.integer("burnish_winner", line_version)
+      .text("workload_hash", w.workload_hash)
+      .text("target", w.target);
+  line.text("trace", w.trace)
+      .number("default_seconds", w.default_seconds)
+      .number("tuned_seconds", w.tuned_seconds);
   line.text("model", w.model).integer("when", w.when);
   return line.end();
 }
@@ -76,8 +85,8 @@ bool LineReader::known(std::set<std::string>& set, const std::string& text) cons
   return false;
 }
 
-// "llvm:cpu=znver4,+avx512f,threads=2": a family that this program has, and options that can be some. Which CPUs there are
-// is not asked: records of other machines pass through here.
+// "llvm:cpu=znver4,+avx512f,threads=2": a family that this program has, and options that can be
+// some. Which CPUs there are is not asked: records of other machines pass through here.
 std::string LineReader::target(const Fields& f, int threads) {
   const std::string text = f.text("target", most_name);
   const std::string key = fmt::format("{} {}", threads, text);
@@ -86,8 +95,10 @@ std::string LineReader::target(const Fields& f, int threads) {
     throw BadField{fmt::format("\"target\" is \"{}\": {}", shortened(text), why)};
   };
   const size_t colon = text.find(':');
-  if (colon == std::string::npos) bad("there is no family and ':' in it, as in llvm:cpu=x86-64-v3,threads=2");
-  if (!std::ranges::all_of(text, [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; })) {
+  if (colon == std::string::npos)
+    bad("there is no family and ':' in it, as in llvm:cpu=x86-64-v3,threads=2");
+  if (!std::ranges::all_of(text,
+                           [](char c) { return c > ' ' && c < 127 && c != '"' && c != '\\'; })) {
     bad("it has characters that no target has");
   }
   try {
@@ -106,13 +117,15 @@ std::string LineReader::target(const Fields& f, int threads) {
     if (option.starts_with("cpu=")) cpu = true;
     if (option.starts_with("threads=")) {
       const std::string number = option.substr(8);
-      said = number.size() <= 4 && std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; })
+      said = number.size() <= 4 &&
+                     std::ranges::all_of(number, [](char c) { return c >= '0' && c <= '9'; })
                  ? std::stoi(number)
                  : -2;
     }
   }
   if (!cpu) bad("it names no cpu=");
-  if (threads >= 0 && said != threads) bad(fmt::format("its threads= is not the record's {}", threads));
+  if (threads >= 0 && said != threads)
+    bad(fmt::format("its threads= is not the record's {}", threads));
   if (good_targets_.size() < most_remembered) good_targets_.insert(key);
   return text;
 }
@@ -149,21 +162,24 @@ void LineReader::check_workload(const std::string& text) {
 Result<Record> LineReader::record(const Json& line, bool with_workload) {
   try {
     const Fields f{line};
-    if (!line.is_object() || !f.has("burnish")) throw BadField{"no record: the field \"burnish\" is missing"};
+    if (!line.is_object() || !f.has("burnish"))
+      throw BadField{"no record: the field \"burnish\" is missing"};
     if (const int64_t version = f.integer("burnish", 1, INT64_MAX); version > line_version) {
-      throw BadField{fmt::format("written by a newer Burnish (form {}, this program knows {})", version, line_version)};
+      throw BadField{fmt::format("written by a newer Burnish (form {}, this program knows {})",
+                                 version, line_version)};
     }
     Record r;
     if (f.has("foreign")) {
       r.foreign = f.text("foreign", most_name);
-      if (r.foreign.empty()) throw BadField{"\"foreign\" is empty; records of Burnish leave it out"};
+      if (r.foreign.empty())
+        throw BadField{"\"foreign\" is empty; records of Burnish leave it out"};
     }
     r.workload = f.text("workload", most_text);
     if (with_workload && r.workload.empty()) throw BadField{"\"workload\" is empty"};
     r.workload_hash = f.text("workload_hash", 16);
     if (with_workload && r.workload_hash != hash_text(r.workload)) {
-      throw BadField{fmt::format("\"workload_hash\" is \"{}\", but that of the workload is {}", r.workload_hash,
-                                 hash_text(r.workload))};
+      throw BadField{fmt::format("\"workload_hash\" is \"{}\", but that of the workload is {}",
+                                 r.workload_hash, hash_text(r.workload))};
     }
     r.threads = static_cast<int>(f.integer("threads", r.foreign.empty() ? 1 : 0, most_threads));
     r.target = r.foreign.empty() ? target(f, r.threads) : f.text("target", most_name);
@@ -173,7 +189,8 @@ Result<Record> LineReader::record(const Json& line, bool with_workload) {
     r.seed = f.natural("seed");
     r.knobs = f.text("knobs", most_name);
     const Json& point = f.at("point");
-    if (!point.is_array() || point.size() > most_knobs) throw BadField{"\"point\" is no list of at most 64 indices"};
+    if (!point.is_array() || point.size() > most_knobs)
+      throw BadField{"\"point\" is no list of at most 64 indices"};
     for (const Json& v : point) {
       if (!v.is_number_unsigned() || v.get<uint64_t>() > UINT16_MAX) {
         throw BadField{fmt::format("\"point\" has {} in it, which is no index", shown(v))};
@@ -207,7 +224,8 @@ Result<Winner> LineReader::winner(const Json& line) {
   try {
     const Fields f{line};
     if (const int64_t version = f.integer("burnish_winner", 1, INT64_MAX); version > line_version) {
-      throw BadField{fmt::format("written by a newer Burnish (form {}, this program knows {})", version, line_version)};
+      throw BadField{fmt::format("written by a newer Burnish (form {}, this program knows {})",
+                                 version, line_version)};
     }
     Winner w;
     w.workload_hash = f.text("workload_hash", 16);
@@ -229,7 +247,8 @@ Result<Winner> LineReader::winner(const Json& line) {
 }
 
 Result<Record> from_json_line(std::string_view line) {
-  if (line.size() > 4 * most_text) return refuse("{} bytes long, more than a record can be", line.size());
+  if (line.size() > 4 * most_text)
+    return refuse("{} bytes long, more than a record can be", line.size());
   auto json = parse_json(line);
   if (!json) return Reason{json.reason()};
   return LineReader().record(*json);

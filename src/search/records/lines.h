@@ -9,7 +9,8 @@
 
 namespace burnish::search {
 
-// Lines of one file name the same few workloads, targets and traces again and again: what was found good is remembered.
+// Lines of one file name the same few workloads, targets and traces again and again: what was found
+// good is remembered.
 class LineReader {
  public:
   // `with_workload`: its text has to be there, and right.

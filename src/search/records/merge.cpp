@@ -16,7 +16,8 @@ MergeReport merge(Database& into, const Database& from) {
     waiting.clear();
   };
   from.each_record({.foreign = true}, [&](const Record& r) {
-    if (!r.workload.empty() && r.workload_hash != hash_text(r.workload)) return true;  // examine() tells of these
+    if (!r.workload.empty() && r.workload_hash != hash_text(r.workload))
+      return true;  // examine() tells of these
     waiting.push_back(r);
     if (waiting.size() >= 500) flush();
     return true;

@@ -26,25 +26,30 @@ fs::path checked_path(const fs::path& path, bool must_exist) {
   const fs::path whole = fs::absolute(path, error);
   require(!error, "cannot open {}: {}", path.string(), error.message());
   const fs::file_status status = fs::status(whole, error);
-  if (status.type() == fs::file_type::none) fail_user("cannot open {}: {}", path.string(), error.message());
+  if (status.type() == fs::file_type::none)
+    fail_user("cannot open {}: {}", path.string(), error.message());
   if (!fs::exists(status)) {
-    require(!must_exist, "there is no {}; `burnish tune MODEL --records {}` makes it", path.string(), path.string());
-    require(fs::is_directory(whole.parent_path(), error), "cannot make {}: there is no folder {}", path.string(),
-            whole.parent_path().string());
+    require(!must_exist, "there is no {}; `burnish tune MODEL --records {}` makes it",
+            path.string(), path.string());
+    require(fs::is_directory(whole.parent_path(), error), "cannot make {}: there is no folder {}",
+            path.string(), whole.parent_path().string());
   } else if (fs::is_directory(status)) {
     fail_user("cannot open {}: it is a folder; give the path of a database", path.string());
   } else {
-    require(fs::is_regular_file(status), "cannot open {}: it is no ordinary file; give the path of a database", path.string());
+    require(fs::is_regular_file(status),
+            "cannot open {}: it is no ordinary file; give the path of a database", path.string());
   }
   return whole;
 }
 
-// Committed transactions are appended to a log beside the file: readers and one writer never wait for one another, and a
-// commit is one write into the kernel's page cache. That is what survives the death of a process; synchronous=NORMAL saves
-// the fsync of each commit, which would only add what power cuts take, and would disturb what is being timed. The log is
-// synced before it is copied into the file, so that no cut can damage that.
+// Committed transactions are appended to a log beside the file: readers and one writer never wait
+// for one another, and a commit is one write into the kernel's page cache. That is what survives
+// the death of a process; synchronous=NORMAL saves the fsync of each commit, which would only add
+// what power cuts take, and would disturb what is being timed. The log is synced before it is
+// copied into the file, so that no cut can damage that.
 void use_log(Connection& db) {
-  // Switching needs the file for oneself and does not wait for it: other processes may be opening it right now.
+  // Switching needs the file for oneself and does not wait for it: other processes may be opening
+  // it right now.
   std::string mode;
   for (int attempt = 0; attempt < 200; ++attempt) {
     try {
@@ -70,8 +75,8 @@ bool has_bytes(const fs::path& path) {
   return !error && size > 0;
 }
 
-// A database whose folder cannot be written: no log can be opened beside it. What is in a log that lies there already
-// counts, so then a copy of both is read.
+// A database whose folder cannot be written: no log can be opened beside it. What is in a log that
+// lies there already counts, so then a copy of both is read.
 Connection open_unwritable(const fs::path& whole, const std::string& name) {
   const bool logged = has_bytes(beside(whole, "-wal")) || has_bytes(beside(whole, "-journal"));
   if (!logged) return Connection(whole, Connection::Open::Immutable, name);
@@ -111,14 +116,16 @@ Connection open_for_writing(const fs::path& path) {
   Connection db(whole, Connection::Open::Create, path.string());
   const Content content = content_of(db);
   switch (content) {
-    case Content::Newer:
-    case Content::Foreign: refuse_content(db, content);
-    case Content::Empty:
-    case Content::Older: migrate(db); break;
-    case Content::Current: break;
+  case Content::Newer:
+  case Content::Foreign: refuse_content(db, content);
+  case Content::Empty:
+  case Content::Older: migrate(db); break;
+  case Content::Current: break;
   }
   use_log(db);
-  { Transaction writable(db); }
+  {
+    Transaction writable(db);
+  }
   std::error_code error;
   if (content != Content::Empty && fs::file_size(whole, error) <= most_checked_bytes) {
     const std::string verdict = db.text("PRAGMA quick_check(1)");
@@ -133,11 +140,14 @@ Connection open_for_reading(const fs::path& path) {
   Connection db = open_readable(whole, path.string(), false);
   const Content content = content_of(db);
   switch (content) {
-    case Content::Empty:
-    case Content::Newer:
-    case Content::Foreign: refuse_content(db, content);
-    case Content::Older: db = db.in_memory(); migrate(db); break;
-    case Content::Current: break;
+  case Content::Empty:
+  case Content::Newer:
+  case Content::Foreign: refuse_content(db, content);
+  case Content::Older:
+    db = db.in_memory();
+    migrate(db);
+    break;
+  case Content::Current: break;
   }
   db.run("PRAGMA query_only = 1");
   return db;

@@ -6,7 +6,8 @@
 
 namespace burnish::search {
 
-// The columns of a trial, with its workload and machine. read_trial reads a row of them, and makes it plausible.
+// The columns of a trial, with its workload and machine. read_trial reads a row of them, and makes
+// it plausible.
 extern const char* const select_trials;
 Record read_trial(const Statement& row);
 // The same without the texts of other tables, which may be torn, and as it stands there.

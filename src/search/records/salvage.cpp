@@ -1,6 +1,6 @@
-// Copies what is readable of a damaged database into a new one. Each table is read as usual; where that meets damage, each
-// of the file's leaf pages for itself. Every row is checked as if a stranger had sent it: damage that SQLite does not notice
-// looks like that.
+// Copies what is readable of a damaged database into a new one. Each table is read as usual; where
+// that meets damage, each of the file's leaf pages for itself. Every row is checked as if a
+// stranger had sent it: damage that SQLite does not notice looks like that.
 #include <fmt/format.h>
 #include <sqlite3.h>
 
@@ -28,15 +28,17 @@ namespace fs = std::filesystem;
 constexpr size_t page_bytes = 4096;
 constexpr size_t most_told = 20;
 
-// The first page has the schema. It is the same in every database of ours but for the number of pages, as all of them are
-// made by the same steps: a lost one is replaced by that of a new database.
+// The first page has the schema. It is the same in every database of ours but for the number of
+// pages, as all of them are made by the same steps: a lost one is replaced by that of a new
+// database.
 void replace_first_page(const fs::path& path, const fs::path& folder) {
   {
     Connection fresh(folder / "fresh.db", Connection::Open::Create, "a new database");
     migrate(fresh);
   }
   std::string page = read_file(folder / "fresh.db").substr(0, page_bytes);
-  check(page.size() == page_bytes && page[100] == 0x0d, "the schema does not fit into the first page");
+  check(page.size() == page_bytes && page[100] == 0x0d,
+        "the schema does not fit into the first page");
   std::error_code error;
   const auto pages = static_cast<uint32_t>(fs::file_size(path, error) / page_bytes);
   for (int i = 0; i < 4; ++i) page[28 + i] = static_cast<char>(pages >> (24 - 8 * i));
@@ -48,7 +50,9 @@ void replace_first_page(const fs::path& path, const fs::path& folder) {
 // The copy that is read from, and taken apart.
 class Source {
  public:
-  Source(fs::path path, std::string name) : path_(std::move(path)), name_(std::move(name)) { open(); }
+  Source(fs::path path, std::string name) : path_(std::move(path)), name_(std::move(name)) {
+    open();
+  }
 
   Connection& db() { return *db_; }
   uintmax_t pages() const {
@@ -58,8 +62,7 @@ class Source {
   }
 
   // Rows of `select` one by one, past those that cannot be read. False when there was damage.
-  template <class F>
-  bool rows(const std::string& select, F read) {
+  template <class F> bool rows(const std::string& select, F read) {
     try {
       Statement s(*db_, select);
       while (s.step()) read(s);
@@ -70,15 +73,15 @@ class Source {
     }
   }
 
-  // The same, through every leaf page of the file, whichever tree it belongs to: each in turn takes the place of the
-  // table's root, so that SQLite sees a table of this one page. Rows of other tables come out, too, as nonsense.
-  // After this the table cannot be read as usual.
-  template <class F>
-  void leaf_rows(const char* table, const std::string& select, F read) {
+  // The same, through every leaf page of the file, whichever tree it belongs to: each in turn takes
+  // the place of the table's root, so that SQLite sees a table of this one page. Rows of other
+  // tables come out, too, as nonsense. After this the table cannot be read as usual.
+  template <class F> void leaf_rows(const char* table, const std::string& select, F read) {
     uint64_t root = 0;
     char type = 0;
     {
-      Statement find(*db_, "SELECT rootpage, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE name = ?1");
+      Statement find(
+          *db_, "SELECT rootpage, sql LIKE '%WITHOUT ROWID%' FROM sqlite_schema WHERE name = ?1");
       if (!find.bind(1, table).step()) return;
       root = static_cast<uint64_t>(find.integer(0));
       type = find.integer(1) ? 0x0a : 0x0d;
@@ -98,7 +101,8 @@ class Source {
         file.close();
         open();
       }
-      for (int cell = 0; cell < cells; ++cell) rows(fmt::format("{} LIMIT 1 OFFSET {}", select, cell), read);
+      for (int cell = 0; cell < cells; ++cell)
+        rows(fmt::format("{} LIMIT 1 OFFSET {}", select, cell), read);
     }
   }
 
@@ -121,7 +125,8 @@ class Source {
 
 class Salvager {
  public:
-  Salvager(Source& from, Database& to, SalvageReport& report) : from_(from), to_(to), report_(report) {}
+  Salvager(Source& from, Database& to, SalvageReport& report)
+      : from_(from), to_(to), report_(report) {}
 
   void all() {
     texts();
@@ -129,13 +134,13 @@ class Salvager {
     winners();
     states();
     if (unreadable_ > 0) lose(fmt::format("{} rows that make no sense", unreadable_));
-    if (lost_ > report_.lost.size()) report_.lost.push_back(fmt::format("and {} more", lost_ - report_.lost.size()));
+    if (lost_ > report_.lost.size())
+      report_.lost.push_back(fmt::format("and {} more", lost_ - report_.lost.size()));
   }
 
  private:
   // As usual if possible, else leaf by leaf.
-  template <class F>
-  void each(const char* table, const std::string& select, F read) {
+  template <class F> void each(const char* table, const std::string& select, F read) {
     if (from_.rows(select, read)) return;
     in_leaves_ = true;
     from_.leaf_rows(table, select, read);
@@ -151,18 +156,22 @@ class Salvager {
         nonsense();
       }
     });
-    each("machines", "SELECT id, text FROM machines WHERE typeof(text) = 'text'", [&](const Statement& s) {
-      const std::string text = s.text(1);
-      if (!is_hash(text)) machines_.emplace(s.integer(0), text);  // else a trial, seen as a machine
-    });
+    each("machines", "SELECT id, text FROM machines WHERE typeof(text) = 'text'",
+         [&](const Statement& s) {
+           const std::string text = s.text(1);
+           if (!is_hash(text))
+             machines_.emplace(s.integer(0), text);  // else a trial, seen as a machine
+         });
     report_.workloads = static_cast<int64_t>(workloads_.size());
   }
 
   void trials() {
     std::string select = select_bare_trials;
     int64_t newest = 0;
-    from_.rows("SELECT seq FROM sqlite_sequence WHERE name = 'trials'", [&](const Statement& s) { newest = s.integer(0); });
-    if (from_.db().integer("SELECT count(*) FROM pragma_table_info('trials') WHERE name = 'origin'") == 0) {
+    from_.rows("SELECT seq FROM sqlite_sequence WHERE name = 'trials'",
+               [&](const Statement& s) { newest = s.integer(0); });
+    if (from_.db().integer(
+            "SELECT count(*) FROM pragma_table_info('trials') WHERE name = 'origin'") == 0) {
       select.replace(select.find("t.origin"), 8, "''");  // a schema of old
     }
     each("trials", select + " NOT INDEXED", [&](const Statement& s) { trial(s); });
@@ -177,7 +186,8 @@ class Salvager {
     int64_t machine = 0;
     Record r = read_bare_trial(s, machine);
     if (ids_.contains(r.id)) return;
-    if (const auto it = workloads_.find(r.workload_hash); it != workloads_.end()) r.workload = it->second;
+    if (const auto it = workloads_.find(r.workload_hash); it != workloads_.end())
+      r.workload = it->second;
     if (const auto it = machines_.find(machine); it != machines_.end()) r.machine = it->second;
     if (const auto why = unfit(r)) {
       if (in_leaves_) return nonsense();
@@ -197,7 +207,8 @@ class Salvager {
     make_plausible(r.trial);
     if (!is_hash(r.workload_hash)) return "no hash of a workload";
     auto json = parse_json(to_json_line(r));
-    auto back = json ? reader_.record(*json, !r.workload.empty()) : Result<Record>(Reason{json.reason()});
+    auto back =
+        json ? reader_.record(*json, !r.workload.empty()) : Result<Record>(Reason{json.reason()});
     return back ? std::nullopt : std::optional(back.reason());
   }
 
@@ -219,9 +230,11 @@ class Salvager {
       const int64_t first = id;
       while (id < newest && !ids_.contains(id + 1)) ++id;
       count += id - first + 1;
-      if (ranges.size() < most_told) ranges.push_back(first == id ? fmt::to_string(id) : fmt::format("{}-{}", first, id));
+      if (ranges.size() < most_told)
+        ranges.push_back(first == id ? fmt::to_string(id) : fmt::format("{}-{}", first, id));
     }
-    if (count > 0) lose(fmt::format("{} records, of the numbers {}", count, fmt::join(ranges, ", ")));
+    if (count > 0)
+      lose(fmt::format("{} records, of the numbers {}", count, fmt::join(ranges, ", ")));
   }
 
   void winners() {
@@ -244,7 +257,8 @@ class Salvager {
     std::map<std::string, std::string> found;
     each("searches", "SELECT key, state FROM searches", [&](const Statement& s) {
       const std::string key = s.text(0), state = s.text(1);
-      if (const auto json = parse_json(state); !key.empty() && json && (json->is_object() || json->is_array())) {
+      if (const auto json = parse_json(state);
+          !key.empty() && json && (json->is_object() || json->is_array())) {
         found.emplace(key, state);
       } else {
         nonsense();
@@ -279,7 +293,8 @@ class Salvager {
 };
 
 // Opens the copy, with a new first page where the old one says nothing.
-Source open_copy(const fs::path& copy, const fs::path& folder, const std::string& name, SalvageReport& report) {
+Source open_copy(const fs::path& copy, const fs::path& folder, const std::string& name,
+                 SalvageReport& report) {
   try {
     return Source(copy, name);
   } catch (const SqliteError&) {
@@ -289,7 +304,9 @@ Source open_copy(const fs::path& copy, const fs::path& folder, const std::string
   try {
     return Source(copy, name);
   } catch (const SqliteError&) {
-    fail_user("nothing can be read of {}: it is damaged from beginning to end, or no database of records", name);
+    fail_user(
+        "nothing can be read of {}: it is damaged from beginning to end, or no database of records",
+        name);
   }
 }
 
@@ -297,7 +314,8 @@ Source open_copy(const fs::path& copy, const fs::path& folder, const std::string
 
 SalvageReport salvage(const fs::path& from, const fs::path& to) {
   std::error_code error;
-  require(!fs::exists(fs::symlink_status(to, error)), "{} is there already; give the name of a new database", to.string());
+  require(!fs::exists(fs::symlink_status(to, error)),
+          "{} is there already; give the name of a new database", to.string());
   require(fs::is_regular_file(from, error), "there is no database {}", from.string());
   SalvageReport report;
   TemporaryFolder folder;
@@ -307,8 +325,8 @@ SalvageReport salvage(const fs::path& from, const fs::path& to) {
     Source source = open_copy(copy, folder.path, from.string(), report);
     Database target(to, Database::Mode::ReadWrite);
     Salvager(source, target, report).all();
-    require(report.records + report.winners + report.states > 0, "nothing can be read of {}: no records are left in it",
-            from.string());
+    require(report.records + report.winners + report.states > 0,
+            "nothing can be read of {}: no records are left in it", from.string());
   } catch (const SqliteError& e) {
     fs::remove(to, error);
     throw_user(e.what());

@@ -10,9 +10,11 @@ namespace burnish::search {
 
 namespace {
 
-// migrations[n] leads from version n to n + 1. A released step is never edited: databases in the field have run it.
+// migrations[n] leads from version n to n + 1. A released step is never edited: databases in the
+// field have run it.
 constexpr std::array<const char*, schema_version> migrations = {
-    // Texts of workloads (kilobytes) and machines stand once. Times are seconds; seeds are 64 bits, stored signed; a point
+    // Texts of workloads (kilobytes) and machines stand once. Times are seconds; seeds are 64 bits,
+    // stored signed; a point
     // is "1,0,4".
     R"(
     CREATE TABLE workloads(
@@ -63,7 +65,8 @@ constexpr std::array<const char*, schema_version> migrations = {
       PRIMARY KEY(workload_hash, target)
     ) WITHOUT ROWID;
     )",
-    // Records of other tools; duplicates are looked up by the second that they were measured in; searches of one target.
+    // Records of other tools; duplicates are looked up by the second that they were measured in;
+    // searches of one target.
     R"(
     ALTER TABLE trials ADD COLUMN origin TEXT NOT NULL DEFAULT '';
     CREATE INDEX trials_when ON trials(workload_hash, recorded_at);
@@ -97,15 +100,19 @@ void migrate(Connection& db) { migrate(db, schema_version); }
 
 void refuse_content(Connection& db, Content content) {
   switch (content) {
-    case Content::Empty: fail_user("{} is empty: there are no records in it; `burnish tune` writes some", db.name());
-    case Content::Foreign:
-      fail_user("{} is a database of another program: it has no records of Burnish; give another path", db.name());
-    case Content::Newer:
-      fail_user("{} was written by a newer Burnish (its schema is {}, this program knows up to {}): use that one, or let it "
-                "export the records as JSON lines",
-                db.name(), db.integer("PRAGMA user_version"), schema_version);
-    case Content::Older:
-    case Content::Current: break;
+  case Content::Empty:
+    fail_user("{} is empty: there are no records in it; `burnish tune` writes some", db.name());
+  case Content::Foreign:
+    fail_user(
+        "{} is a database of another program: it has no records of Burnish; give another path",
+        db.name());
+  case Content::Newer:
+    fail_user("{} was written by a newer Burnish (its schema is {}, this program knows up to {}): "
+              "use that one, or let it "
+              "export the records as JSON lines",
+              db.name(), db.integer("PRAGMA user_version"), schema_version);
+  case Content::Older:
+  case Content::Current: break;
   }
   throw_internal("a readable database was refused", std::source_location::current());
 }

@@ -12,7 +12,8 @@ constexpr int64_t schema_version = 2;
 enum class Content { Empty, Older, Current, Newer, Foreign };
 Content content_of(Connection& db);
 
-// Brings an empty or older database to this version, in one transaction. Safe when several processes do it at once.
+// Brings an empty or older database to this version, in one transaction. Safe when several
+// processes do it at once.
 void migrate(Connection& db);
 // The same up to a version, as the programs of old did.
 void migrate(Connection& db, int64_t to_version);

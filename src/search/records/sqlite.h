@@ -15,8 +15,8 @@ struct sqlite3_stmt;
 
 namespace burnish::search {
 
-// What SQLite refused to do. `code` is its extended result code. Becomes a UserError at the border of Database; inside,
-// salvaging goes on where it can.
+// What SQLite refused to do. `code` is its extended result code. Becomes a UserError at the border
+// of Database; inside, salvaging goes on where it can.
 struct SqliteError : std::runtime_error {
   SqliteError(const std::string& file, int code, int system_error, const std::string& detail);
   bool damaged() const;      // torn pages, or no database at all
@@ -29,7 +29,8 @@ class Connection {
   enum class Open { Write, Create, Immutable, Memory };
   // `name` is what messages call the file.
   Connection(const std::filesystem::path& path, Open how, std::string name);
-  Connection(Connection&& other) noexcept : name_(std::move(other.name_)), db_(std::exchange(other.db_, nullptr)) {}
+  Connection(Connection&& other) noexcept
+      : name_(std::move(other.name_)), db_(std::exchange(other.db_, nullptr)) {}
   Connection& operator=(Connection&& other) noexcept {
     std::swap(db_, other.db_);
     std::swap(name_, other.name_);
@@ -43,7 +44,8 @@ class Connection {
   int64_t changes() const;  // rows that the last statement changed
   // A copy of all of it, in memory.
   Connection in_memory() const;
-  // Closing leaves the log beside the file as it is, or, as usual, the last one to close clears it away.
+  // Closing leaves the log beside the file as it is, or, as usual, the last one to close clears it
+  // away.
   void keep_log(bool keep);
   // Reads on past what is known to be wrong. For copies that are thrown away.
   void tolerate_damage();
@@ -60,7 +62,8 @@ class Connection {
 class Statement {
  public:
   Statement(const Connection& db, std::string_view sql);
-  Statement(Statement&& other) noexcept : db_(other.db_), statement_(std::exchange(other.statement_, nullptr)) {}
+  Statement(Statement&& other) noexcept
+      : db_(other.db_), statement_(std::exchange(other.statement_, nullptr)) {}
   Statement(const Statement&) = delete;
   ~Statement();
 
@@ -79,7 +82,8 @@ class Statement {
   sqlite3_stmt* statement_ = nullptr;
 };
 
-// Takes the database's lock for writing at once, waiting for other writers; rolled back unless committed.
+// Takes the database's lock for writing at once, waiting for other writers; rolled back unless
+// committed.
 class Transaction {
  public:
   explicit Transaction(Connection& db);

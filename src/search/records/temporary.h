@@ -13,7 +13,8 @@ struct TemporaryFolder {
   TemporaryFolder() {
     const auto parent = std::filesystem::temp_directory_path();
     std::string name = (parent / "burnish-records-XXXXXX").string();
-    require(::mkdtemp(name.data()) != nullptr, "cannot make a temporary folder in {}", parent.string());
+    require(::mkdtemp(name.data()) != nullptr, "cannot make a temporary folder in {}",
+            parent.string());
     path = name;
   }
   ~TemporaryFolder() {
