@@ -176,7 +176,9 @@ class TuneJob {
   void compare(const search::SearchResult& found, TuneResult& result) {
     std::vector<std::vector<search::Finalist>> finalists(model_.tasks.size());
     for (size_t i = 0; i < number_.size(); ++i) finalists[number_[i]] = found.finalists[i];
-    const ModelRace race = race_in_model(model_, finalists, comparison_seconds(), measure_);
+    // Who has ended the search early does not want to wait long.
+    const double seconds = found.stopped == "stopped" ? 2 : comparison_seconds();
+    const ModelRace race = race_in_model(model_, finalists, seconds, measure_);
     result.default_seconds = race.default_seconds;
     result.tuned_seconds = race.tuned_seconds;
     result.speedup = race.speedup;

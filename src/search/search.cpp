@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <functional>
 #include <limits>
 #include <map>
 #include <random>
@@ -60,6 +61,7 @@ class TaskSearch {
     }
     auto& times = measured[t.trace];
     times.seconds.push_back(t.timing.median);
+    times.checked |= t.checked;
     times.knobs = knobs;
     if (state.best_trace.empty() || t.timing.median < state.progress.best_seconds) {
       state.progress.best_seconds = t.timing.median;
@@ -71,6 +73,7 @@ class TaskSearch {
   struct Times {
     std::vector<double> seconds;
     std::string knobs;
+    bool checked = false;  // its answer was right at least once, and never wrong
     double median() const {
       std::vector<double> sorted = seconds;
       std::sort(sorted.begin(), sorted.end());
@@ -327,12 +330,19 @@ class Searcher {
   void race() {
     constexpr size_t most = 4;
     constexpr int rounds = 2;
-    double total = 0;
-    for (const auto& t : tasks_) total += t->task().weight * t->state.progress.best_seconds;
+    std::vector<TaskSearch*> heaviest;
+    for (const auto& t : tasks_) {
+      if (t->measured.size() > 1) heaviest.push_back(t.get());
+    }
+    const auto share = [](const TaskSearch* t) { return t->task().weight * t->state.progress.default_seconds; };
+    std::ranges::stable_sort(heaviest, std::greater{}, share);
+    // At most a tenth of the time, as the trials so far cost it; what is left out goes by its first times.
+    const double each = elapsed() / static_cast<double>(std::max<int64_t>(1, trials_ + std::ssize(tasks_)));
+    const double afforded = std::isfinite(options_.seconds) ? 0.1 * options_.seconds / each : 1e9;
     std::vector<Candidate> entrants;
     std::vector<TaskSearch*> of;
-    for (const auto& t : tasks_) {
-      if (t->measured.size() < 2 || t->task().weight * t->state.progress.default_seconds < 0.001 * total) continue;
+    for (TaskSearch* t : heaviest) {
+      if (rounds * static_cast<double>(entrants.size() + most + 1) > afforded) break;
       std::vector<std::pair<double, std::string>> order;
       for (const auto& [trace, times] : t->measured) order.emplace_back(times.median(), trace);
       std::sort(order.begin(), order.end());
@@ -340,10 +350,10 @@ class Searcher {
       for (const auto& [seconds, trace] : order) {
         if (trace == t->fallback.trace) continue;
         entrants.push_back({.task = &t->task(), .trace = trace, .check = true});
-        of.push_back(t.get());
+        of.push_back(t);
       }
       entrants.push_back({.task = &t->task(), .trace = t->fallback.trace});
-      of.push_back(t.get());
+      of.push_back(t);
     }
     std::vector<size_t> order(entrants.size());
     for (size_t i = 0; i < order.size(); ++i) order[i] = i;
@@ -365,23 +375,34 @@ class Searcher {
       auto& times = t.measured[trial.trace];
       if (trial.status == Status::Ok) {
         times.seconds.push_back(trial.timing.median);
+        times.checked |= trial.checked;
       } else if (trial.status != Status::Lost) {
         times.seconds.push_back(infinity);
         wrong_.insert(trial.trace);
       }
       if (db_) db_->add({record(t, trial, times.knobs, "race")}, "", "");
     }
-    for (const auto& t : tasks_) {
-      if (auto it = t->measured.find(t->fallback.trace); it != t->measured.end()) {
-        t->state.progress.default_seconds = it->second.median();
-      }
+    for (const auto& t : tasks_) settle(*t);
+  }
+
+  // What the race has shown: the default's time, and the best without what was luck.
+  void settle(TaskSearch& t) const {
+    Progress& p = t.state.progress;
+    if (auto it = t.measured.find(t.fallback.trace); it != t.measured.end()) p.default_seconds = it->second.median();
+    p.best_seconds = p.default_seconds;
+    t.state.best_trace = t.fallback.trace;
+    t.state.best_knobs = "default";
+    if (const auto all = finalists(t); !all.empty()) {
+      p.best_seconds = all[0].seconds;
+      t.state.best_trace = all[0].trace;
+      t.state.best_knobs = all[0].knobs;
     }
   }
 
   std::vector<Finalist> finalists(const TaskSearch& t) const {
     std::vector<Finalist> all;
     for (const auto& [trace, times] : t.measured) {
-      if (trace == t.fallback.trace || wrong_.contains(trace)) continue;
+      if (trace == t.fallback.trace || wrong_.contains(trace) || !times.checked) continue;
       const double seconds = times.median();
       if (seconds < t.state.progress.default_seconds) all.push_back({trace, times.knobs, seconds});
     }
