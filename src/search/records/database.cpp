@@ -82,7 +82,8 @@ struct Database::State {
 
   bool has(const Record& r) const {
     Use s =
-        use("SELECT 1 FROM trials WHERE workload_hash = ?1 AND recorded_at = ?2 AND target = ?3 "
+        use("SELECT 1 FROM trials INDEXED BY trials_when WHERE workload_hash = ?1 AND recorded_at "
+            "= ?2 AND target = ?3 "
             "AND trace = ?4 AND knobs = ?5 "
             "AND status = ?6 AND median = ?7 AND mad = ?8 AND min = ?9 AND measure_seconds = ?10");
     Trial t = r.trial;

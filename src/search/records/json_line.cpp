@@ -19,6 +19,7 @@ constexpr int64_t line_version = 1;
 constexpr size_t most_remembered = 4096;
 constexpr size_t most_name = 4096;  // bytes of targets, machines, knobs and the like
 constexpr size_t most_knobs = 64;
+constexpr double most_points = 0x1p50;  // of a stage, sums included: minutes on any machine
 
 // Members in the order in which they are written.
 class Line {
@@ -150,7 +151,16 @@ std::string LineReader::trace(const Fields& f) {
 void LineReader::check_workload(const std::string& text) {
   if (good_workloads_.contains(text)) return;
   try {
-    parse_stages(text);
+    const StageGroup group = parse_stages(text);
+    for (const Stage& stage : group.stages) {
+      double points = 1;
+      for (const Axis& a : stage.axes) points *= static_cast<double>(a.extent);
+      for (const Axis& a : stage.raxes) points *= static_cast<double>(a.extent);
+      if (points > most_points) {
+        throw BadField{fmt::format("\"workload\": {} has {} points: no kernel is that large",
+                                   shortened(stage.name), number_text(points))};
+      }
+    }
   } catch (const UserError& e) {
     throw BadField{fmt::format("\"workload\": {}", shortened(e.what(), 200))};
   } catch (const InternalError& e) {  // stages that read, but whose parts do not fit
