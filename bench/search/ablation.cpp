@@ -52,8 +52,8 @@ std::vector<Sample> samples_of_others(const std::vector<Landscape>& all, size_t 
   return samples;
 }
 
-std::vector<double> explore(const std::vector<Landscape>& all, size_t which, const Explorer& e, uint64_t seed,
-                            const AblationOptions& options) {
+std::vector<double> explore(const std::vector<Landscape>& all, size_t which, const Explorer& e,
+                            uint64_t seed, const AblationOptions& options) {
   const Landscape& l = all[which];
   const std::shared_ptr<const Space> space = space_of(l);
   const auto tuner = make_tuner(e.tuner, space, seed);
@@ -91,7 +91,8 @@ std::vector<double> explore(const std::vector<Landscape>& all, size_t which, con
   std::vector<double> curve;
   const size_t most = std::min(options.trials, l.points.size());
   while (curve.size() < most) {
-    const std::vector<Point> points = tuner->ask(std::min(options.batch, most - curve.size()), oracle);
+    const std::vector<Point> points =
+        tuner->ask(std::min(options.batch, most - curve.size()), oracle);
     if (points.empty()) break;
     std::vector<Trial> trials;
     for (const Point& p : points) {
@@ -105,7 +106,8 @@ std::vector<double> explore(const std::vector<Landscape>& all, size_t which, con
       curve.push_back(std::min(curve.empty() ? infinity : curve.back(), m.seconds));
     }
     tuner->tell(trials);
-    if (model && (e.transfers || samples.size() >= first_training)) model->train(with_transfer(samples, others));
+    if (model && (e.transfers || samples.size() >= first_training))
+      model->train(with_transfer(samples, others));
   }
   return curve;
 }
@@ -140,7 +142,8 @@ Ablation run_ablation(const std::vector<Landscape>& landscapes, const AblationOp
   return a;
 }
 
-std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes, const AblationOptions& options) {
+std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes,
+                     const AblationOptions& options) {
   std::string text = "| task | points |", line = "|---|---:|";
   for (const std::string& e : a.explorers) {
     text += fmt::format(" {} |", e);
@@ -155,7 +158,8 @@ std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes
     text += fmt::format("| {} | {} |", l.task, l.points.size());
     for (const std::string& e : a.explorers) {
       std::vector<size_t> counts;
-      for (const std::vector<double>& c : a.tasks[i].at(e)) counts.push_back(trials_to(c, l.best(), options.enough, most + 1));
+      for (const std::vector<double>& c : a.tasks[i].at(e))
+        counts.push_back(trials_to(c, l.best(), options.enough, most + 1));
       std::sort(counts.begin(), counts.end());
       for (const size_t c : counts) {
         const double share = 1 / static_cast<double>(counts.size() * landscapes.size());
@@ -164,16 +168,20 @@ std::string table_of(const Ablation& a, const std::vector<Landscape>& landscapes
         missed[e] += c > most ? 1 : 0;
       }
       const size_t median = counts[counts.size() / 2];
-      const auto show = [&](size_t c) { return c > most ? fmt::format(">{}", most) : fmt::format("{}", c); };
+      const auto show = [&](size_t c) {
+        return c > most ? fmt::format(">{}", most) : fmt::format("{}", c);
+      };
       text += fmt::format(" {} ({}-{}) |", show(median), show(counts.front()), show(counts.back()));
     }
     text += "\n";
   }
   text += "| mean | |";
-  for (const std::string& e : a.explorers) text += fmt::format(" {:.1f} ({:.2f}x) |", sums[e], sums[e] / sums["random"]);
+  for (const std::string& e : a.explorers)
+    text += fmt::format(" {:.1f} ({:.2f}x) |", sums[e], sums[e] / sums["random"]);
   text += "\n| geometric mean | |";
   for (const std::string& e : a.explorers) {
-    text += fmt::format(" {:.1f} ({:.2f}x) |", std::exp(logs[e]), std::exp(logs[e] - logs["random"]));
+    text +=
+        fmt::format(" {:.1f} ({:.2f}x) |", std::exp(logs[e]), std::exp(logs[e] - logs["random"]));
   }
   text += "\n| searches that did not get there | |";
   for (const std::string& e : a.explorers) {

@@ -1,5 +1,5 @@
-// Landscapes of what `burnish tune` has recorded. A record holds workload, knobs and schedule; drafts and features are
-// those of this program, so that a change of either shows.
+// Landscapes of what `burnish tune` has recorded. A record holds workload, knobs and schedule;
+// drafts and features are those of this program, so that a change of either shows.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -40,19 +40,24 @@ std::vector<Landscape> landscapes_of_database(const std::filesystem::path& path,
     std::map<Point, std::vector<double>> times;
     for (const Record& r : records) {
       const auto p = parse_point(*task.space, r.knobs);
-      if (!p || candidates.at(*p).trace != r.trial.trace) continue;  // a default schedule, or another version's space
+      if (!p || candidates.at(*p).trace != r.trial.trace)
+        continue;  // a default schedule, or another version's space
       const bool ok = r.trial.status == Status::Ok;
       times[*p].push_back(ok ? r.trial.timing.median : std::numeric_limits<double>::infinity());
     }
     if (times.size() < 2) continue;
-    Landscape l{.task = path.stem().string(), .knobs = task.space->knobs(), .start = task.space->default_point(), .points = {}};
+    Landscape l{.task = path.stem().string(),
+                .knobs = task.space->knobs(),
+                .start = task.space->default_point(),
+                .points = {}};
     if (by_workload.size() > 1) l.task += " " + records[0].workload_hash;
     for (const auto& [p, seconds] : times) {
       l.points[p] = {median(seconds), task.space->draft_us(p), candidates.at(p).features};
     }
     all.push_back(std::move(l));
   }
-  require(!all.empty(), "{} holds no records of spaces that this version knows for {}", path.string(), target->text());
+  require(!all.empty(), "{} holds no records of spaces that this version knows for {}",
+          path.string(), target->text());
   return all;
 }
 

@@ -24,7 +24,9 @@ class RecordedSpace final : public Space {
   explicit RecordedSpace(const Landscape& l) : landscape_(l) {}
   const std::vector<Knob>& knobs() const override { return landscape_.knobs; }
   Point default_point() const override { return landscape_.start; }
-  Result<Schedule> schedule(const Point&) const override { return Reason{"a recorded space has no schedules"}; }
+  Result<Schedule> schedule(const Point&) const override {
+    return Reason{"a recorded space has no schedules"};
+  }
   double draft_us(const Point& p) const override {
     const auto at = landscape_.points.find(p);
     return at == landscape_.points.end() ? infinity : at->second.draft_us;
@@ -45,10 +47,12 @@ double positive_or_infinite(const Json& value, const char* what) {
 
 Point point_of(const Json& value, const std::vector<Knob>& knobs) {
   const auto numbers = value.get<std::vector<uint64_t>>();
-  require(numbers.size() == knobs.size(), "a point of {} knobs in a space of {}", numbers.size(), knobs.size());
+  require(numbers.size() == knobs.size(), "a point of {} knobs in a space of {}", numbers.size(),
+          knobs.size());
   Point p;
   for (size_t i = 0; i < numbers.size(); ++i) {
-    require(numbers[i] < knobs[i].values.size(), "the knob {} has no value {}", knobs[i].name, numbers[i]);
+    require(numbers[i] < knobs[i].values.size(), "the knob {} has no value {}", knobs[i].name,
+            numbers[i]);
     p.push_back(static_cast<uint16_t>(numbers[i]));
   }
   return p;
@@ -66,11 +70,14 @@ std::string to_line(const Landscape& l) {
   Json knobs = Json::array(), points = Json::array();
   for (const Knob& k : l.knobs) knobs.push_back({{"name", k.name}, {"values", k.values}});
   for (const auto& [p, m] : l.points) {
-    Json row = {{"point", p}, {"seconds", number_or_null(m.seconds)}, {"draft_us", number_or_null(m.draft_us)}};
+    Json row = {{"point", p},
+                {"seconds", number_or_null(m.seconds)},
+                {"draft_us", number_or_null(m.draft_us)}};
     if (!m.features.empty()) row["features"] = m.features;
     points.push_back(std::move(row));
   }
-  return Json{{"task", l.task}, {"knobs", knobs}, {"default", l.start}, {"points", points}}.dump() + "\n";
+  return Json{{"task", l.task}, {"knobs", knobs}, {"default", l.start}, {"points", points}}.dump() +
+         "\n";
 }
 
 Landscape from_line(std::string_view line) {
@@ -79,19 +86,20 @@ Landscape from_line(std::string_view line) {
     Landscape l{.task = json.at("task").get<std::string>(), .knobs = {}, .start = {}, .points = {}};
     for (const Json& k : json.at("knobs")) {
       Knob knob{k.at("name").get<std::string>(), k.at("values").get<std::vector<int64_t>>()};
-      require(!knob.values.empty() && knob.values.size() <= 65536, "the knob {} has {} values", knob.name,
-              knob.values.size());
+      require(!knob.values.empty() && knob.values.size() <= 65536, "the knob {} has {} values",
+              knob.name, knob.values.size());
       l.knobs.push_back(std::move(knob));
     }
-    l.start = json.contains("default") ? point_of(json["default"], l.knobs) : Point(l.knobs.size(), 0);
+    l.start =
+        json.contains("default") ? point_of(json["default"], l.knobs) : Point(l.knobs.size(), 0);
     for (const Json& row : json.at("points")) {
       Landscape::Measured m;
       m.seconds = positive_or_infinite(row.at("seconds"), "seconds");
       m.draft_us = positive_or_infinite(row.at("draft_us"), "draft_us");
       if (row.contains("features")) m.features = row["features"].get<Features>();
       require(m.features.empty() || m.features.size() == feature_names().size(),
-              "a point has {} features, this version makes {}: record the landscape anew", m.features.size(),
-              feature_names().size());
+              "a point has {} features, this version makes {}: record the landscape anew",
+              m.features.size(), feature_names().size());
       l.points.emplace(point_of(row.at("point"), l.knobs), std::move(m));
     }
     return l;
@@ -105,7 +113,8 @@ std::vector<Landscape> read_landscapes(const std::filesystem::path& path, int th
   require(in.good(), "cannot read {}", path.string());
   char start[15] = {};
   in.read(start, sizeof start);
-  if (std::string_view(start, sizeof start) == "SQLite format 3") return landscapes_of_database(path, threads);
+  if (std::string_view(start, sizeof start) == "SQLite format 3")
+    return landscapes_of_database(path, threads);
   in.clear();
   in.seekg(0);
   std::vector<Landscape> all;
@@ -119,12 +128,14 @@ std::vector<Landscape> read_landscapes(const std::filesystem::path& path, int th
 }
 
 std::vector<Landscape> synthetic_landscapes(size_t count) {
-  const std::vector<std::vector<size_t>> sizes = {{6, 2, 6, 7, 3}, {9, 6, 7, 3, 2, 3}, {7, 6, 5, 4, 3, 2}, {13, 5, 6, 3, 7}};
+  const std::vector<std::vector<size_t>> sizes = {
+      {6, 2, 6, 7, 3}, {9, 6, 7, 3, 2, 3}, {7, 6, 5, 4, 3, 2}, {13, 5, 6, 3, 7}};
   std::vector<Landscape> all;
   for (size_t i = 0; i < count; ++i) {
     FakeSpace s(sizes[i % sizes.size()], 100 + i);
     s.illegal(0.3);
-    Landscape l{.task = fmt::format("synthetic {}", i), .knobs = s.knobs(), .start = {}, .points = {}};
+    Landscape l{
+        .task = fmt::format("synthetic {}", i), .knobs = s.knobs(), .start = {}, .points = {}};
     for (int64_t n = 0; n < size_of(s); ++n) {
       const Point p = point_at(s, n);
       if (!s.lowers(p)) continue;
@@ -145,6 +156,8 @@ std::vector<Landscape> synthetic_landscapes(size_t count) {
   return all;
 }
 
-std::shared_ptr<const Space> space_of(const Landscape& l) { return std::make_shared<RecordedSpace>(l); }
+std::shared_ptr<const Space> space_of(const Landscape& l) {
+  return std::make_shared<RecordedSpace>(l);
+}
 
 }  // namespace burnish::search

@@ -1,5 +1,5 @@
-// Recorded landscapes: tasks whose points were measured once, so that explorers can be compared at leisure, on equal
-// terms and on any machine. The format of the files is in README.md.
+// Recorded landscapes: tasks whose points were measured once, so that explorers can be compared at
+// leisure, on equal terms and on any machine. The format of the files is in README.md.
 #pragma once
 
 #include <filesystem>
@@ -15,16 +15,16 @@ namespace burnish::search {
 
 struct Landscape {
   struct Measured {
-    double seconds = 0;   // infinite: the candidate failed
+    double seconds = 0;  // infinite: the candidate failed
     double draft_us = 0;
-    Features features;    // empty: none recorded
+    Features features;  // empty: none recorded
   };
   std::string task;
   std::vector<Knob> knobs;
-  Point start;                        // the default point
-  std::map<Point, Measured> points;   // all others are illegal
+  Point start;                       // the default point
+  std::map<Point, Measured> points;  // all others are illegal
 
-  double best() const;                // seconds; infinite: none ran
+  double best() const;  // seconds; infinite: none ran
 };
 
 // One line, with its newline.
@@ -32,8 +32,8 @@ std::string to_line(const Landscape& l);
 // UserError that says what is wrong.
 Landscape from_line(std::string_view line);
 
-// Landscapes of a file: JSON lines, or a database of records (one landscape a workload; drafts and features are made
-// anew for this machine).
+// Landscapes of a file: JSON lines, or a database of records (one landscape a workload; drafts and
+// features are made anew for this machine).
 std::vector<Landscape> read_landscapes(const std::filesystem::path& path, int threads);
 std::vector<Landscape> landscapes_of_database(const std::filesystem::path& path, int threads);
 

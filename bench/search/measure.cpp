@@ -25,7 +25,8 @@ std::string stages_of(std::string text) {
 
 }  // namespace
 
-Landscape measure_landscape(const std::filesystem::path& path, int threads, const MeasuringOptions& options) {
+Landscape measure_landscape(const std::filesystem::path& path, int threads,
+                            const MeasuringOptions& options) {
   const std::shared_ptr<const Target> target = make_target("native", threads);
   Task task;
   task.name = path.stem().string();
@@ -39,8 +40,10 @@ Landscape measure_landscape(const std::filesystem::path& path, int threads, cons
   require(count < int64_t{1} << 40, "{} has a space of {} points", path.string(), count);
 
   Candidates candidates(task, target->machine());
-  Landscape l{.task = task.name, .knobs = space.knobs(), .start = space.default_point(), .points = {}};
-  // In a random order, so that a machine that slows down slows all alike; the default first, then as many as wanted.
+  Landscape l{
+      .task = task.name, .knobs = space.knobs(), .start = space.default_point(), .points = {}};
+  // In a random order, so that a machine that slows down slows all alike; the default first, then
+  // as many as wanted.
   const Shuffle order(static_cast<uint64_t>(count), options.seed);
   std::vector<Point> points = {l.start};
   for (int64_t i = 0; i < count && points.size() < options.points; ++i) {
@@ -53,14 +56,17 @@ Landscape measure_landscape(const std::filesystem::path& path, int threads, cons
   for (size_t at = 0; at < points.size(); at += batch) {
     const size_t n = std::min(batch, points.size() - at);
     std::vector<Candidate> some;
-    for (size_t i = 0; i < n; ++i) some.push_back({.task = &task, .trace = candidates.at(points[at + i]).trace});
+    for (size_t i = 0; i < n; ++i)
+      some.push_back({.task = &task, .trace = candidates.at(points[at + i]).trace});
     const std::vector<Outcome> outcomes = measurer->measure(some);
     for (size_t i = 0; i < n; ++i) {
       const Point& p = points[at + i];
       if (outcomes[i].status == Status::Lost) continue;
       const double seconds = options.least ? outcomes[i].timing.min : outcomes[i].timing.median;
-      l.points[p] = {outcomes[i].status == Status::Ok && seconds > 0 ? seconds : std::numeric_limits<double>::infinity(), space.draft_us(p),
-                     candidates.at(p).features};
+      l.points[p] = {outcomes[i].status == Status::Ok && seconds > 0
+                         ? seconds
+                         : std::numeric_limits<double>::infinity(),
+                     space.draft_us(p), candidates.at(p).features};
     }
     std::fprintf(stderr, "\r%s: %zu of %zu points", task.name.c_str(), at + n, points.size());
   }

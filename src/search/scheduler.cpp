@@ -8,14 +8,16 @@ namespace burnish::search {
 
 namespace {
 
-// What another batch wins when nothing is known of a task, as a share of its time: this much after the first batch,
-// falling with their number, since the best of ever more trials improves ever more slowly.
+// What another batch wins when nothing is known of a task, as a share of its time: this much after
+// the first batch, falling with their number, since the best of ever more trials improves ever more
+// slowly.
 constexpr double optimism = 0.1;
 // Each batch counts this share of the one after it.
 constexpr double decay = 0.7;
 // The prior counts as so many batches.
 constexpr double prior_weight = 0.5;
-// Part of what the model promises that a batch delivers; half of it after each batch that delivered nothing.
+// Part of what the model promises that a batch delivers; half of it after each batch that delivered
+// nothing.
 constexpr double trust = 0.3;
 constexpr double nothing = 0.002;
 
@@ -28,13 +30,16 @@ double seconds_of(const Progress& p) {
 
 double weighted(const Progress& p) { return positive(p.weight) ? p.weight * seconds_of(p) : 0; }
 
-bool nothing_left(const Progress& p) { return p.exhausted || (p.points > 0 && p.trials >= p.points); }
+bool nothing_left(const Progress& p) {
+  return p.exhausted || (p.points > 0 && p.trials >= p.points);
+}
 
 }  // namespace
 
 double expected_gain(const Progress& p) {
   if (nothing_left(p)) return 0;
-  // By history: shares that batches won, the first against the default, later ones counting more, and the prior.
+  // By history: shares that batches won, the first against the default, later ones counting more,
+  // and the prior.
   const auto batches = static_cast<double>(std::max<size_t>(1, p.history.size()));
   double sum = prior_weight * optimism / batches, weights = prior_weight;
   double before = p.default_seconds, w = std::pow(decay, batches - 1), believed = trust;
@@ -50,7 +55,8 @@ double expected_gain(const Progress& p) {
   }
   const double by_history = sum / weights;
   const double promised = p.predicted_gain > 0 ? believed * std::min(p.predicted_gain, 1.0) : 0;
-  const double left = p.points > 0 ? 1 - static_cast<double>(p.trials) / static_cast<double>(p.points) : 1;
+  const double left =
+      p.points > 0 ? 1 - static_cast<double>(p.trials) / static_cast<double>(p.points) : 1;
   return weighted(p) * std::max(by_history, promised) * std::clamp(left, 0.0, 1.0);
 }
 
@@ -63,7 +69,8 @@ std::optional<size_t> next_task(std::span<const Progress> tasks, double least_ga
     if (nothing_left(p)) continue;
     if (p.history.empty()) {
       // Of unknown time: before all that are known, since it may be the heaviest.
-      const double weight = seconds_of(p) > 0 ? weighted(p) : std::numeric_limits<double>::infinity();
+      const double weight =
+          seconds_of(p) > 0 ? weighted(p) : std::numeric_limits<double>::infinity();
       if (weight > heaviest) {
         heaviest = weight;
         first = i;

@@ -1,5 +1,5 @@
-// A space with a landscape made up for tests: rugged but structured, with points that make no sense and points that
-// only lowering refuses.
+// A space with a landscape made up for tests: rugged but structured, with points that make no sense
+// and points that only lowering refuses.
 #pragma once
 
 #include <cmath>
@@ -18,16 +18,20 @@ class FakeSpace final : public Space {
   FakeSpace(std::vector<size_t> sizes, uint64_t seed) : seed_(seed) {
     for (size_t k = 0; k < sizes.size(); ++k) {
       Knob knob{"k" + std::to_string(k), {}};
-      for (size_t v = 0; v < sizes[k]; ++v) knob.values.push_back(int64_t{1} << std::min<size_t>(v, 40));
+      for (size_t v = 0; v < sizes[k]; ++v)
+        knob.values.push_back(int64_t{1} << std::min<size_t>(v, 40));
       knobs_.push_back(std::move(knob));
     }
   }
 
   const std::vector<Knob>& knobs() const override { return knobs_; }
   Point default_point() const override { return Point(knobs_.size(), 0); }
-  Result<Schedule> schedule(const Point&) const override { return Reason{"a made-up space has no schedules"}; }
+  Result<Schedule> schedule(const Point&) const override {
+    return Reason{"a made-up space has no schedules"};
+  }
 
-  // The draft knows the valleys of each knob, not how knobs act on one another, and is off by up to a quarter.
+  // The draft knows the valleys of each knob, not how knobs act on one another, and is off by up to
+  // a quarter.
   double draft_us(const Point& p) const override {
     if (!makes_sense(p)) return std::numeric_limits<double>::infinity();
     double cost = 100;
@@ -35,7 +39,8 @@ class FakeSpace final : public Space {
     return cost * (1 + 0.25 * noise(p, 3));
   }
 
-  // Seconds of one run; what the draft does not see: pairs of knobs that must match, cliffs, ruggedness of 5%.
+  // Seconds of one run; what the draft does not see: pairs of knobs that must match, cliffs,
+  // ruggedness of 5%.
   double seconds(const Point& p) const {
     double cost = 100e-6;
     for (size_t k = 0; k < p.size(); ++k) cost *= 1 + valley(k, p[k]);
@@ -76,7 +81,8 @@ class FakeSpace final : public Space {
     return x ^ (x >> 33);
   }
   double unit(uint64_t a, uint64_t b) const {
-    return static_cast<double>(mixed(seed_ * 0x9e3779b97f4a7c15u + mixed(a * 131 + b)) >> 11) * 0x1p-53;
+    return static_cast<double>(mixed(seed_ * 0x9e3779b97f4a7c15u + mixed(a * 131 + b)) >> 11) *
+           0x1p-53;
   }
   double noise(const Point& p, uint64_t salt) const {
     uint64_t h = salt;

@@ -1,4 +1,5 @@
-// Whose turn it is: the order of first batches, ends, nonsense, and simulated searches whose curves are known.
+// Whose turn it is: the order of first batches, ends, nonsense, and simulated searches whose curves
+// are known.
 #include "search/scheduler.h"
 
 #include <gtest/gtest.h>
@@ -32,7 +33,8 @@ TEST(Scheduler, GivesEveryTaskAFirstBatchTheHeaviestFirst) {
     tasks[*next].history.push_back(1e-4);
     tasks[*next].trials += 8;
   }
-  EXPECT_EQ(order, (std::vector<size_t>{3, 1, 2, 0}));  // the one of unknown time may be the heaviest
+  EXPECT_EQ(order,
+            (std::vector<size_t>{3, 1, 2, 0}));  // the one of unknown time may be the heaviest
   EXPECT_FALSE(next_task(tasks, 0.9));
 }
 
@@ -84,7 +86,8 @@ TEST(Scheduler, LeavesExhaustedTasksAlone) {
 }
 
 TEST(Scheduler, TakesNonsense) {
-  const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               infinite = std::numeric_limits<double>::infinity();
   const double bad[] = {nan, infinite, -infinite, -1, 0, 1e300};
   Rng rng(3);
   const auto any = [&] { return bad[rng.below(std::size(bad))]; };
@@ -112,8 +115,8 @@ struct Simulated {
 
 constexpr size_t longest = 400;
 
-// Curves of several kinds: the best of ever more random trials, geometric approach, steps between plateaus, nothing at
-// all, spaces that end.
+// Curves of several kinds: the best of ever more random trials, geometric approach, steps between
+// plateaus, nothing at all, spaces that end.
 std::vector<Simulated> tasks_of(uint64_t seed) {
   Rng rng(seed);
   std::vector<Simulated> tasks;
@@ -129,12 +132,12 @@ std::vector<Simulated> tasks_of(uint64_t seed) {
     for (size_t k = 0; k <= longest; ++k) {
       const double x = static_cast<double>(k);
       switch (kind) {
-        case 0: best = scale * (1 - gap * (1 - 1 / (1 + rate * x))); break;
-        case 1: best = scale * (1 - gap * (1 - std::pow(1 - rate, x))); break;
-        case 2:  // steps, rarer and rarer
-          if (k > 0 && rng.chance(0.7 / (1 + 0.15 * x))) best *= 1 - 0.25 * gap * rng.unit();
-          break;
-        default: break;
+      case 0: best = scale * (1 - gap * (1 - 1 / (1 + rate * x))); break;
+      case 1: best = scale * (1 - gap * (1 - std::pow(1 - rate, x))); break;
+      case 2:  // steps, rarer and rarer
+        if (k > 0 && rng.chance(0.7 / (1 + 0.15 * x))) best *= 1 - 0.25 * gap * rng.unit();
+        break;
+      default: break;
       }
       t.curve.push_back(best);
     }
@@ -151,13 +154,15 @@ double total(const std::vector<Simulated>& tasks, const std::vector<size_t>& don
 }
 
 // The model's time after each batch; ends early when `next` has no task.
-std::vector<double> simulate(const std::vector<Simulated>& tasks, size_t batches,
-                             const std::function<std::optional<size_t>(const std::vector<Progress>&)>& next) {
+std::vector<double>
+simulate(const std::vector<Simulated>& tasks, size_t batches,
+         const std::function<std::optional<size_t>(const std::vector<Progress>&)>& next) {
   std::vector<Progress> progress;
   std::vector<size_t> done(tasks.size());
   for (const Simulated& t : tasks) {
     Progress p = task(t.weight, t.curve[0]);
-    p.points = t.curve.size() == longest + 1 ? 100000 : static_cast<int64_t>(8 * (t.curve.size() - 1));
+    p.points =
+        t.curve.size() == longest + 1 ? 100000 : static_cast<int64_t>(8 * (t.curve.size() - 1));
     progress.push_back(p);
   }
   std::vector<double> times;
@@ -180,7 +185,8 @@ double oracle(const std::vector<Simulated>& tasks, size_t batches) {
   for (const Simulated& t : tasks) {
     std::vector<double> with(batches + 1, std::numeric_limits<double>::infinity());
     for (size_t b = 0; b <= batches; ++b) {
-      for (size_t k = 0; k <= b && k < t.curve.size(); ++k) with[b] = std::min(with[b], least[b - k] + t.weight * t.curve[k]);
+      for (size_t k = 0; k <= b && k < t.curve.size(); ++k)
+        with[b] = std::min(with[b], least[b - k] + t.weight * t.curve[k]);
     }
     least = with;
   }
@@ -195,7 +201,8 @@ TEST(Scheduler, ComesCloseToTheBestAllocation) {
     for (const size_t rounds : {2, 4, 8}) {
       const size_t batches = rounds * tasks.size();
       const double best = oracle(tasks, batches);
-      const double ours = simulate(tasks, batches, [](const auto& p) { return next_task(p, 0); }).back();
+      const double ours =
+          simulate(tasks, batches, [](const auto& p) { return next_task(p, 0); }).back();
       size_t turn = 0;
       const double robin = simulate(tasks, batches, [&](const auto& p) -> std::optional<size_t> {
                              for (size_t i = 0; i < p.size(); ++i) {
@@ -212,8 +219,8 @@ TEST(Scheduler, ComesCloseToTheBestAllocation) {
       ++count;
     }
   }
-  std::printf("above the best allocation: %.2f%% on average, %.2f%% at worst; round robin %.2f%%\n", 100 * excess / count,
-              100 * worst, 100 * robin_excess / count);
+  std::printf("above the best allocation: %.2f%% on average, %.2f%% at worst; round robin %.2f%%\n",
+              100 * excess / count, 100 * worst, 100 * robin_excess / count);
   // The best allocation knows when a plateau ends, which nobody can.
   EXPECT_LT(excess / count, 0.025);
   EXPECT_LT(worst, 0.09);
@@ -242,7 +249,8 @@ TEST(Scheduler, StopsWhenLittleIsLeft) {
     all_batches += static_cast<double>(batches);
     all_tasks += static_cast<double>(tasks.size());
   }
-  std::printf("ended after %.1f batches a task; another would have saved %.4f%% of the model's time, asked for: %.4f%%\n",
+  std::printf("ended after %.1f batches a task; another would have saved %.4f%% of the model's "
+              "time, asked for: %.4f%%\n",
               all_batches / all_tasks, 100 * missed / all_tasks, 100 * least);
   EXPECT_LT(missed / all_tasks, 3 * least);
 }

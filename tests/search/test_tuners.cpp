@@ -1,5 +1,5 @@
-// Explorers on made-up landscapes: what they may ask, that they end, that they repeat and resume, and that they are
-// worth more than chance.
+// Explorers on made-up landscapes: what they may ask, that they end, that they repeat and resume,
+// and that they are worth more than chance.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -43,7 +43,8 @@ std::vector<Point> legal_points(const FakeSpace& s) {
 }
 
 // Asks and tells until `trials` points are measured or nothing is left; the points in order.
-std::vector<Point> search(Tuner& tuner, const FakeSpace& s, const Oracle& oracle, size_t trials, size_t batch = 8) {
+std::vector<Point> search(Tuner& tuner, const FakeSpace& s, const Oracle& oracle, size_t trials,
+                          size_t batch = 8) {
   std::vector<Point> all;
   while (all.size() < trials) {
     const std::vector<Point> points = tuner.ask(std::min(batch, trials - all.size()), oracle);
@@ -70,7 +71,8 @@ class EveryTuner : public testing::TestWithParam<std::string> {
   }
 };
 
-INSTANTIATE_TEST_SUITE_P(Tuners, EveryTuner, testing::ValuesIn(kinds()), [](const auto& i) { return i.param; });
+INSTANTIATE_TEST_SUITE_P(Tuners, EveryTuner, testing::ValuesIn(kinds()),
+                         [](const auto& i) { return i.param; });
 
 TEST_P(EveryTuner, AsksForEachLegalPointOnceAndEnds) {
   for (const size_t batch : {size_t{1}, size_t{7}, size_t{64}, size_t{100000}}) {
@@ -113,7 +115,8 @@ TEST_P(EveryTuner, TakesSpacesOfOnePointAndOfNone) {
 }
 
 TEST_P(EveryTuner, EndsWhenNoPointIsLegal) {
-  for (const std::vector<size_t>& sizes : {std::vector<size_t>{7, 6, 5}, std::vector<size_t>(15, 16)}) {
+  for (const std::vector<size_t>& sizes :
+       {std::vector<size_t>{7, 6, 5}, std::vector<size_t>(15, 16)}) {
     const auto senseless = space(sizes);
     senseless->illegal(1);
     EXPECT_TRUE(tuner(senseless)->ask(8, senseless->oracle()).empty());
@@ -151,16 +154,19 @@ TEST_P(EveryTuner, RepeatsItselfWithASeedOnly) {
 }
 
 TEST_P(EveryTuner, GoesOnFromASavedStateAsIfNothingHappened) {
-  for (const std::vector<size_t>& sizes : {std::vector<size_t>{6, 7, 5, 4}, std::vector<size_t>(15, 16)}) {
+  for (const std::vector<size_t>& sizes :
+       {std::vector<size_t>{6, 7, 5, 4}, std::vector<size_t>(15, 16)}) {
     const auto s = space(sizes);
     auto one = tuner(s), other = tuner(s, 1234);
     search(*one, *s, s->oracle(), 45, 9);
-    const std::vector<Point> pending = one->ask(5, s->oracle());  // asked for, and not told when the state is saved
+    const std::vector<Point> pending =
+        one->ask(5, s->oracle());  // asked for, and not told when the state is saved
     ASSERT_EQ(pending.size(), 5u);
     const std::string state = one->state();
     other->restore(state);
     EXPECT_EQ(other->state(), state);
-    for (Tuner* t : {one.get(), other.get()}) t->tell(measured(*s, {pending[0], pending[1], pending[3]}));
+    for (Tuner* t : {one.get(), other.get()})
+      t->tell(measured(*s, {pending[0], pending[1], pending[3]}));
     EXPECT_EQ(search(*other, *s, s->oracle(), 60, 7), search(*one, *s, s->oracle(), 60, 7));
     EXPECT_EQ(other->state(), one->state());
   }
@@ -180,7 +186,15 @@ TEST_P(EveryTuner, KeepsItsStateWhenItRefusesAnother) {
   };
   const std::string told = "\"told\":[";
   std::vector<std::string> hostile = {
-      "", "null", "[]", "7", "{}", "{\"tuner\":1}", "\xff\xfe", state.substr(0, state.size() / 2), state + "x",
+      "",
+      "null",
+      "[]",
+      "7",
+      "{}",
+      "{\"tuner\":1}",
+      "\xff\xfe",
+      state.substr(0, state.size() / 2),
+      state + "x",
       with("\"tuner\":\"" + GetParam(), "\"tuner\":\"treegru"),
       with("\"version\":1", "\"version\":2"),
       with("\"space\":\"", "\"space\":\"0"),
@@ -233,7 +247,8 @@ TEST_P(EveryTuner, SurvivesDamagedStates) {
     if (i < state.size()) {
       damaged.resize(i);
     } else {
-      for (int k = 0; k < 2; ++k) damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
+      for (int k = 0; k < 2; ++k)
+        damaged[rng.below(damaged.size())] = static_cast<char>(rng.below(256));
     }
     auto other = tuner(s);
     try {
@@ -253,14 +268,16 @@ TEST_P(EveryTuner, TakesOutcomesOfPointsNeverAskedFor) {
   t->tell(measured(*s, earlier));
   const std::vector<Point> asked = search(*t, *s, s->oracle(), 1000000);
   EXPECT_EQ(asked.size(), legal.size() - earlier.size());
-  for (const Point& p : asked) EXPECT_EQ(std::count(earlier.begin(), earlier.end(), p), 0) << text_of(*s, p);
+  for (const Point& p : asked)
+    EXPECT_EQ(std::count(earlier.begin(), earlier.end(), p), 0) << text_of(*s, p);
 }
 
 TEST_P(EveryTuner, TakesFailuresAndNonsense) {
   const auto s = space({6, 5, 4, 3});
   auto t = tuner(s);
-  const Status bad[] = {Status::Illegal, Status::BuildFailed,  Status::BuildTimeout, Status::Crashed, Status::TimedOut,
-                        Status::OutOfMemory, Status::Wrong, Status::Lost};
+  const Status bad[] = {Status::Illegal, Status::BuildFailed, Status::BuildTimeout,
+                        Status::Crashed, Status::TimedOut,    Status::OutOfMemory,
+                        Status::Wrong,   Status::Lost};
   Trial foreign;  // imported, and of other spaces
   foreign.status = Status::Ok;
   foreign.timing.median = 1e-9;
@@ -268,7 +285,8 @@ TEST_P(EveryTuner, TakesFailuresAndNonsense) {
     foreign.point = p;
     t->tell({&foreign, 1});
   }
-  const double nan = std::numeric_limits<double>::quiet_NaN(), infinite = std::numeric_limits<double>::infinity();
+  const double nan = std::numeric_limits<double>::quiet_NaN(),
+               infinite = std::numeric_limits<double>::infinity();
   size_t count = 0, turn = 0;
   for (;;) {
     const std::vector<Point> points = t->ask(8, s->oracle());
@@ -311,7 +329,8 @@ TEST(Tuners, AreListedWhenAnotherIsAskedFor) {
     make_tuner("treegru", s, 0);
     FAIL();
   } catch (const UserError& e) {
-    EXPECT_EQ(std::string(e.what()), "there is no tuner treegru; choose one of xgb, anneal, genetic, random, grid");
+    EXPECT_EQ(std::string(e.what()),
+              "there is no tuner treegru; choose one of xgb, anneal, genetic, random, grid");
   }
 }
 
@@ -375,7 +394,8 @@ TEST(Shuffle, IsAPermutationOfAnyCount) {
       EXPECT_FALSE(seen[at]);
       seen[at] = true;
       equal += at == other.at(i) ? 1 : 0;
-      distance += std::abs(static_cast<double>(at) - static_cast<double>(i)) / static_cast<double>(count);
+      distance +=
+          std::abs(static_cast<double>(at) - static_cast<double>(i)) / static_cast<double>(count);
     }
     if (count >= 100) {
       EXPECT_LT(equal, 10u) << count;
@@ -433,9 +453,12 @@ TEST(Worth, GuidedSearchesNeedLessThanHalfTheTrialsOfRandom) {
     const Oracle good = decent(*l.space), draft = l.space->oracle();
     const size_t most = 4000;
     trials["xgb"].push_back(trials_to_find(l, *make_tuner("xgb", l.space, seed), good, most));
-    trials["anneal"].push_back(trials_to_find(l, *make_tuner("anneal", l.space, seed), draft, most));
-    trials["genetic"].push_back(trials_to_find(l, *make_tuner("genetic", l.space, seed), draft, most));
-    trials["random"].push_back(trials_to_find(l, *make_tuner("random", l.space, seed), draft, most));
+    trials["anneal"].push_back(
+        trials_to_find(l, *make_tuner("anneal", l.space, seed), draft, most));
+    trials["genetic"].push_back(
+        trials_to_find(l, *make_tuner("genetic", l.space, seed), draft, most));
+    trials["random"].push_back(
+        trials_to_find(l, *make_tuner("random", l.space, seed), draft, most));
   }
   std::string all;
   for (const auto& [name, counts] : trials) {
@@ -460,7 +483,9 @@ TEST(Worth, GuidedSearchesFindBetterPointsOfLargeSpaces) {
     const Oracle good = decent(*s), draft = s->oracle();
     for (const char* kind : {"xgb", "anneal", "genetic", "random"}) {
       const auto t = make_tuner(kind, s, seed);
-      logs[kind] += std::log(best_of(*s, search(*t, *s, kind == std::string("xgb") ? good : draft, 128, 16))) / 4;
+      logs[kind] += std::log(best_of(
+                        *s, search(*t, *s, kind == std::string("xgb") ? good : draft, 128, 16))) /
+                    4;
     }
   }
   EXPECT_LT(logs["xgb"], logs["random"] - 0.7);

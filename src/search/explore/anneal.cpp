@@ -9,9 +9,10 @@ namespace burnish::search {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-constexpr double any_value = 0.35, crossover = 0.15;  // of the moves; the others go one step along a knob
-constexpr double taken = 0.3;                         // of the knobs, by crossover
-constexpr double hot = 0.5;                           // first temperature, in spreads of the first scores
+constexpr double any_value = 0.35,
+                 crossover = 0.15;  // of the moves; the others go one step along a knob
+constexpr double taken = 0.3;       // of the knobs, by crossover
+constexpr double hot = 0.5;         // first temperature, in spreads of the first scores
 
 // Scores of distinct points, and the order in which they came.
 class Memo {
@@ -41,7 +42,8 @@ class Memo {
   std::vector<Scored> met_;
 };
 
-uint64_t neighbour(const Lattice& lattice, Rng& rng, const std::vector<uint64_t>& chains, size_t chain) {
+uint64_t neighbour(const Lattice& lattice, Rng& rng, const std::vector<uint64_t>& chains,
+                   size_t chain) {
   const uint64_t p = chains[chain];
   const size_t knob = lattice.choices()[rng.below(lattice.choices().size())];
   const uint64_t values = lattice.values(knob), value = lattice.value(p, knob);
@@ -54,7 +56,8 @@ uint64_t neighbour(const Lattice& lattice, Rng& rng, const std::vector<uint64_t>
     }
     if (child != p) return child;
   }
-  if (kind < crossover + any_value) return lattice.with(p, knob, (value + 1 + rng.below(values - 1)) % values);
+  if (kind < crossover + any_value)
+    return lattice.with(p, knob, (value + 1 + rng.below(values - 1)) % values);
   const bool up = value == 0 || (value + 1 < values && rng.chance(0.5));
   return lattice.with(p, knob, up ? value + 1 : value - 1);
 }
@@ -69,8 +72,8 @@ double spread_of(std::vector<double> scores) {
 
 }  // namespace
 
-std::vector<Scored> anneal(const Lattice& lattice, Rng& rng, std::vector<uint64_t> chains, size_t budget,
-                           const Scores& scores) {
+std::vector<Scored> anneal(const Lattice& lattice, Rng& rng, std::vector<uint64_t> chains,
+                           size_t budget, const Scores& scores) {
   Memo memo(scores);
   if (chains.empty() || lattice.choices().empty()) {
     memo(chains);
@@ -81,14 +84,16 @@ std::vector<Scored> anneal(const Lattice& lattice, Rng& rng, std::vector<uint64_
   // Steps that come back to scored points cost nothing but time: allow as many again.
   const size_t steps = 2 * budget / chains.size();
   for (size_t step = 0; step < steps && memo.scored() < budget; ++step) {
-    const double progress = std::max(static_cast<double>(step) / static_cast<double>(steps),
-                                     static_cast<double>(memo.scored()) / static_cast<double>(budget));
+    const double progress =
+        std::max(static_cast<double>(step) / static_cast<double>(steps),
+                 static_cast<double>(memo.scored()) / static_cast<double>(budget));
     const double temperature = first * (1 - progress);
     std::vector<uint64_t> moved;
     for (size_t i = 0; i < chains.size(); ++i) moved.push_back(neighbour(lattice, rng, chains, i));
     const std::vector<double> there = memo(moved);
     for (size_t i = 0; i < chains.size(); ++i) {
-      const double slack = temperature * rng.exponential();  // Metropolis: u < exp(change / temperature)
+      const double slack =
+          temperature * rng.exponential();  // Metropolis: u < exp(change / temperature)
       if (there[i] >= at[i] || there[i] >= at[i] - slack) {
         chains[i] = moved[i];
         at[i] = there[i];

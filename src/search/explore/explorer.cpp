@@ -11,17 +11,14 @@ namespace burnish::search {
 namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
-// A best time that falls by less is not counted as progress: timings repeat to about half a percent.
+// A best time that falls by less is not counted as progress: timings repeat to about half a
+// percent.
 constexpr double noise = 0.005;
 
 }  // namespace
 
 Explorer::Explorer(std::string_view kind, std::shared_ptr<const Space> space, uint64_t seed)
-    : space_(std::move(space)),
-      lattice_(*space_),
-      rng_(mix(seed)),
-      kind_(kind),
-      seed_(seed),
+    : space_(std::move(space)), lattice_(*space_), rng_(mix(seed)), kind_(kind), seed_(seed),
       shuffle_(lattice_.count(), seed) {}
 
 std::vector<Point> Explorer::ask(size_t n, const Oracle& oracle) {
@@ -87,7 +84,8 @@ std::vector<Outcome> Explorer::fastest(size_t n) const {
   for (const Outcome& o : told_) {
     if (o.verdict == Verdict::Ok) ok.push_back(o);
   }
-  std::stable_sort(ok.begin(), ok.end(), [](const Outcome& a, const Outcome& b) { return a.seconds < b.seconds; });
+  std::stable_sort(ok.begin(), ok.end(),
+                   [](const Outcome& a, const Outcome& b) { return a.seconds < b.seconds; });
   if (ok.size() > n) ok.resize(n);
   return ok;
 }
@@ -95,7 +93,8 @@ std::vector<Outcome> Explorer::fastest(size_t n) const {
 void Explorer::tell(std::span<const Trial> trials) {
   for (const Trial& t : trials) {
     const std::optional<uint64_t> point = lattice_.number(t.point);
-    // Records of other spaces and imported ones have no point here. What was lost says nothing of the point.
+    // Records of other spaces and imported ones have no point here. What was lost says nothing of
+    // the point.
     if (!point || t.status == Status::Lost) continue;
     const double seconds = t.timing.median;
     if (t.status == Status::Ok && seconds > 0 && seconds < infinity) {
@@ -106,7 +105,8 @@ void Explorer::tell(std::span<const Trial> trials) {
   }
 }
 
-// Of several outcomes of a point a wrong answer stands for ever, a time replaces a failure, and a later time an earlier.
+// Of several outcomes of a point a wrong answer stands for ever, a time replaces a failure, and a
+// later time an earlier.
 void Explorer::note(uint64_t point, Verdict verdict, double seconds) {
   asked_.erase(point);
   const auto [at, fresh] = where_.try_emplace(point, told_.size());
@@ -114,13 +114,15 @@ void Explorer::note(uint64_t point, Verdict verdict, double seconds) {
     told_.push_back({point, verdict, seconds});
   } else {
     Outcome& o = told_[at->second];
-    if (o.verdict == Verdict::Wrong || (verdict == Verdict::Failed && o.verdict == Verdict::Ok)) return;
+    if (o.verdict == Verdict::Wrong || (verdict == Verdict::Failed && o.verdict == Verdict::Ok))
+      return;
     const bool was_best = o.seconds == best_;
     o = {point, verdict, seconds};
     if (was_best) {
       best_ = 0;
       for (const Outcome& other : told_) {
-        if (other.verdict == Verdict::Ok && (best_ == 0 || other.seconds < best_)) best_ = other.seconds;
+        if (other.verdict == Verdict::Ok && (best_ == 0 || other.seconds < best_))
+          best_ = other.seconds;
       }
     }
   }

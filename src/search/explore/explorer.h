@@ -1,5 +1,5 @@
-// What all explorers share: which points were asked for, what is known of those that were measured, drawing points at
-// random, and the whole of this as text.
+// What all explorers share: which points were asked for, what is known of those that were measured,
+// drawing points at random, and the whole of this as text.
 #pragma once
 
 #include <cstdint>
@@ -36,11 +36,12 @@ class Explorer : public Tuner {
   void restore(std::string_view state) final;
 
  protected:
-  // The answer to one ask while it grows. What an ask may look at is limited, so that a huge space without legal points
-  // ends a search instead of hanging it.
+  // The answer to one ask while it grows. What an ask may look at is limited, so that a huge space
+  // without legal points ends a search instead of hanging it.
   class Batch {
    public:
-    Batch(Explorer& e, const Oracle& oracle, size_t wanted) : e_(e), oracle_(oracle), wanted_(wanted) {}
+    Batch(Explorer& e, const Oracle& oracle, size_t wanted)
+        : e_(e), oracle_(oracle), wanted_(wanted) {}
     size_t wanted() const { return wanted_; }
     bool full() const { return points_.size() >= wanted_ || looks_ == 0 || refusals_ == 0; }
     // Takes a point unless it is known, already in, or illegal.
@@ -66,15 +67,16 @@ class Explorer : public Tuner {
   void add_in_order(Batch& batch);
 
   bool known(uint64_t point) const { return where_.contains(point) || asked_.contains(point); }
-  double draft_us(uint64_t point) const;       // infinite: illegal
-  std::vector<Outcome> fastest(size_t n) const;  // Ok only, the fastest first; of equal ones the first told
+  double draft_us(uint64_t point) const;  // infinite: illegal
+  std::vector<Outcome>
+  fastest(size_t n) const;  // Ok only, the fastest first; of equal ones the first told
 
   const std::shared_ptr<const Space> space_;
   const Lattice lattice_;
   Rng rng_;
-  uint64_t batches_ = 0;            // asks that were answered
-  uint64_t dry_ = 0;                // outcomes told since the best time last fell by more than noise
-  std::vector<Outcome> told_;       // in the order in which points were first told
+  uint64_t batches_ = 0;       // asks that were answered
+  uint64_t dry_ = 0;           // outcomes told since the best time last fell by more than noise
+  std::vector<Outcome> told_;  // in the order in which points were first told
 
  private:
   void note(uint64_t point, Verdict verdict, double seconds);
@@ -82,11 +84,11 @@ class Explorer : public Tuner {
   const std::string_view kind_;
   uint64_t seed_;
   Shuffle shuffle_;
-  uint64_t cursor_ = 0;             // what is next of the shuffle, or of the grid
-  double best_ = 0;                 // 0: none
-  std::unordered_map<uint64_t, size_t> where_;   // of told_
-  std::unordered_set<uint64_t> asked_;           // and not told
-  std::unordered_set<uint64_t> illegal_;         // saves asking again; not part of the state
+  uint64_t cursor_ = 0;                         // what is next of the shuffle, or of the grid
+  double best_ = 0;                             // 0: none
+  std::unordered_map<uint64_t, size_t> where_;  // of told_
+  std::unordered_set<uint64_t> asked_;          // and not told
+  std::unordered_set<uint64_t> illegal_;        // saves asking again; not part of the state
 };
 
 std::unique_ptr<Tuner> make_grid(std::shared_ptr<const Space> space, uint64_t seed);

@@ -1,5 +1,6 @@
-// A genetic search in a steady state: parents are drawn by tournament from the points measured last and the best ever
-// measured (the elites, which therefore survive), children take each knob from either parent and mutate.
+// A genetic search in a steady state: parents are drawn by tournament from the points measured last
+// and the best ever measured (the elites, which therefore survive), children take each knob from
+// either parent and mutate.
 #include <algorithm>
 
 #include "search/explore/explorer.h"
@@ -16,7 +17,8 @@ constexpr size_t tries_a_child = 64;
 
 class Genetic final : public Explorer {
  public:
-  Genetic(std::shared_ptr<const Space> space, uint64_t seed) : Explorer("genetic", std::move(space), seed) {}
+  Genetic(std::shared_ptr<const Space> space, uint64_t seed)
+      : Explorer("genetic", std::move(space), seed) {}
 
  private:
   void choose(Batch& batch) override {

@@ -1,4 +1,5 @@
-// All points in the order of the space, the last knob fastest: for spaces small enough to measure whole.
+// All points in the order of the space, the last knob fastest: for spaces small enough to measure
+// whole.
 #include "search/explore/explorer.h"
 
 namespace burnish::search {
@@ -7,7 +8,8 @@ namespace {
 
 class Grid final : public Explorer {
  public:
-  Grid(std::shared_ptr<const Space> space, uint64_t seed) : Explorer("grid", std::move(space), seed) {}
+  Grid(std::shared_ptr<const Space> space, uint64_t seed)
+      : Explorer("grid", std::move(space), seed) {}
 
  private:
   void choose(Batch& batch) override { add_in_order(batch); }

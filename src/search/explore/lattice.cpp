@@ -13,8 +13,8 @@ Lattice::Lattice(const Space& space) {
           "a space of {} knobs has 2^62 points or more; give it fewer values", knobs.size());
   std::string text;
   for (size_t i = 0; i < knobs.size(); ++i) {
-    require(knobs[i].values.size() <= 65536, "the knob {} has {} values; 65536 are possible", knobs[i].name,
-            knobs[i].values.size());
+    require(knobs[i].values.size() <= 65536, "the knob {} has {} values; 65536 are possible",
+            knobs[i].name, knobs[i].values.size());
     sizes_.push_back(knobs[i].values.size());
     if (sizes_[i] > 1) choices_.push_back(i);
     text += fmt::format("{}={};", knobs[i].name, fmt::join(knobs[i].values, ","));

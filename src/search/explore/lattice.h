@@ -21,12 +21,15 @@ class Lattice {
   // Knobs that have a choice.
   const std::vector<size_t>& choices() const { return choices_; }
 
-  uint64_t value(uint64_t point, size_t knob) const { return point / strides_[knob] % sizes_[knob]; }
+  uint64_t value(uint64_t point, size_t knob) const {
+    return point / strides_[knob] % sizes_[knob];
+  }
   uint64_t with(uint64_t point, size_t knob, uint64_t v) const {
     return point + (v - value(point, knob)) * strides_[knob];  // wraps and wraps back
   }
   Point point(uint64_t number) const;
-  std::optional<uint64_t> number(const Point& p) const;  // nothing when it is no point of this space
+  std::optional<uint64_t>
+  number(const Point& p) const;  // nothing when it is no point of this space
 
   // Names and values of the knobs, hashed: what a saved state must agree with.
   const std::string& fingerprint() const { return fingerprint_; }

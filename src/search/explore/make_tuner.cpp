@@ -24,7 +24,8 @@ constexpr std::array<Row, 5> rows = {{
 
 }  // namespace
 
-std::unique_ptr<Tuner> make_tuner(std::string_view kind, std::shared_ptr<const Space> space, uint64_t seed) {
+std::unique_ptr<Tuner> make_tuner(std::string_view kind, std::shared_ptr<const Space> space,
+                                  uint64_t seed) {
   for (const Row& row : rows) {
     if (row.name == kind) return row.make(std::move(space), seed);
   }

@@ -7,7 +7,8 @@ namespace {
 
 class Random final : public Explorer {
  public:
-  Random(std::shared_ptr<const Space> space, uint64_t seed) : Explorer("random", std::move(space), seed) {}
+  Random(std::shared_ptr<const Space> space, uint64_t seed)
+      : Explorer("random", std::move(space), seed) {}
 
  private:
   void choose(Batch& batch) override { add_random(batch, batch.wanted()); }

@@ -1,4 +1,5 @@
-// Random numbers that are the same with every compiler and standard library: splitmix64 (Steele, Lea, Flood 2014).
+// Random numbers that are the same with every compiler and standard library: splitmix64 (Steele,
+// Lea, Flood 2014).
 #pragma once
 
 #include <cmath>
@@ -40,7 +41,8 @@ class Rng {
     return static_cast<uint64_t>(whole) + (chance(x - whole) ? 1 : 0);
   }
 
-  // About exponential, mean 1: -log2(u) with straight lines between powers of two, since log() may differ by machine.
+  // About exponential, mean 1: -log2(u) with straight lines between powers of two, since log() may
+  // differ by machine.
   double exponential() {
     int e = 0;
     const double m = std::frexp(1 - unit(), &e);

@@ -23,8 +23,9 @@ Shuffle::Shuffle(uint64_t count, uint64_t seed) : count_(count) {
 uint64_t Shuffle::at(uint64_t i) const {
   check(i < count_, "there is no number {} of {}", i, count_);
   if (!order_.empty()) return order_[i];
-  // A Feistel network permutes the numbers of 2 * half_bits_ bits. Those of count and above are on their way to one
-  // below: walking the cycle on permutes the rest (Black and Rogaway 2002). At most 3/4 of the numbers are above.
+  // A Feistel network permutes the numbers of 2 * half_bits_ bits. Those of count and above are on
+  // their way to one below: walking the cycle on permutes the rest (Black and Rogaway 2002). At
+  // most 3/4 of the numbers are above.
   const uint64_t mask = (uint64_t{1} << half_bits_) - 1;
   do {
     uint64_t left = i >> half_bits_, right = i & mask;

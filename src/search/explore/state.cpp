@@ -1,4 +1,5 @@
-// The state of an explorer as text, and back. What comes back may have been edited or belong to something else.
+// The state of an explorer as text, and back. What comes back may have been edited or belong to
+// something else.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -19,9 +20,11 @@ constexpr size_t most_bytes = size_t{64} << 20;
 constexpr int most_depth = 4;
 
 Json parse(std::string_view text) {
-  require(text.size() <= most_bytes, "the explorer's state has {} bytes; {} are possible", text.size(), most_bytes);
+  require(text.size() <= most_bytes, "the explorer's state has {} bytes; {} are possible",
+          text.size(), most_bytes);
   const auto shallow = [](int depth, Json::parse_event_t, Json&) {
-    require(depth <= most_depth, "the explorer's state is nested deeper than {} levels; start a new search", most_depth);
+    require(depth <= most_depth,
+            "the explorer's state is nested deeper than {} levels; start a new search", most_depth);
     return true;
   };
   try {
@@ -39,8 +42,8 @@ const Json& field(const Json& object, const char* name) {
 
 uint64_t whole(const Json& value, const char* what, uint64_t limit) {
   require(value.is_number_unsigned() && value.get<uint64_t>() <= limit,
-          "\"{}\" in the explorer's state is {}, no whole number from 0 to {}; start a new search", what,
-          value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40), limit);
+          "\"{}\" in the explorer's state is {}, no whole number from 0 to {}; start a new search",
+          what, value.dump(-1, ' ', true, Json::error_handler_t::replace).substr(0, 40), limit);
   return value.get<uint64_t>();
 }
 
@@ -61,16 +64,22 @@ std::string Explorer::state() const {
   Json told = Json::array();
   for (const Outcome& o : told_) {
     switch (o.verdict) {
-      case Verdict::Ok: told.push_back({o.point, o.seconds}); break;
-      case Verdict::Failed: told.push_back({o.point, nullptr}); break;
-      case Verdict::Wrong: told.push_back({o.point, false}); break;
+    case Verdict::Ok: told.push_back({o.point, o.seconds}); break;
+    case Verdict::Failed: told.push_back({o.point, nullptr}); break;
+    case Verdict::Wrong: told.push_back({o.point, false}); break;
     }
   }
   std::vector<uint64_t> asked(asked_.begin(), asked_.end());
   std::sort(asked.begin(), asked.end());
-  const Json state = {{"tuner", kind_},    {"version", version}, {"space", lattice_.fingerprint()},
-                      {"seed", seed_},     {"random", rng_.state()}, {"cursor", cursor_},
-                      {"batches", batches_}, {"dry", dry_},      {"asked", asked},
+  const Json state = {{"tuner", kind_},
+                      {"version", version},
+                      {"space", lattice_.fingerprint()},
+                      {"seed", seed_},
+                      {"random", rng_.state()},
+                      {"cursor", cursor_},
+                      {"batches", batches_},
+                      {"dry", dry_},
+                      {"asked", asked},
                       {"told", std::move(told)}};
   return state.dump();
 }
@@ -79,7 +88,8 @@ void Explorer::restore(std::string_view saved) {
   const Json state = parse(saved);
   require(state.is_object(), "the explorer's state is no object; start a new search");
   const std::string kind = text(field(state, "tuner"), "tuner");
-  require(kind == kind_, "this is a state of the tuner {}, not of {}; choose that one or start a new search",
+  require(kind == kind_,
+          "this is a state of the tuner {}, not of {}; choose that one or start a new search",
           kind.substr(0, 40), kind_);
   require(whole(field(state, "version"), "version", 1000000) == version,
           "the explorer's state is of another version of burnish; start a new search");
@@ -97,14 +107,15 @@ void Explorer::restore(std::string_view saved) {
   const auto new_point = [&](const Json& value, const char* what) {
     require(count > 0, "the explorer's state has points of an empty space; start a new search");
     const uint64_t p = whole(value, what, count - 1);
-    require(!asked.contains(p) && !where.contains(p), "the explorer's state has the point {} twice; start a new search",
-            p);
+    require(!asked.contains(p) && !where.contains(p),
+            "the explorer's state has the point {} twice; start a new search", p);
     return p;
   };
   for (const Json& p : list(field(state, "asked"), "asked")) asked.insert(new_point(p, "asked"));
   double best = 0;
   for (const Json& o : list(field(state, "told"), "told")) {
-    require(o.is_array() && o.size() == 2, "an outcome in the explorer's state is no pair; start a new search");
+    require(o.is_array() && o.size() == 2,
+            "an outcome in the explorer's state is no pair; start a new search");
     Outcome outcome{new_point(o[0], "told"), Verdict::Failed, 0};
     if (o[1].is_number()) {
       outcome.verdict = Verdict::Ok;
@@ -113,8 +124,8 @@ void Explorer::restore(std::string_view saved) {
               "the explorer's state has a time of {} seconds; start a new search", outcome.seconds);
       if (best == 0 || outcome.seconds < best) best = outcome.seconds;
     } else {
-      require(o[1].is_null() || o[1] == false,
-              "an outcome in the explorer's state is neither a time nor null nor false; start a new search");
+      require(o[1].is_null() || o[1] == false, "an outcome in the explorer's state is neither a "
+                                               "time nor null nor false; start a new search");
       if (o[1] == false) outcome.verdict = Verdict::Wrong;
     }
     where.emplace(outcome.point, told.size());
