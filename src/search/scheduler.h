@@ -12,16 +12,18 @@ namespace burnish::search {
 // What the scheduler knows about a task. Seconds of one run.
 struct Progress {
   double weight = 1;
-  double default_seconds = 0;       // of the untuned schedule; 0: not measured yet
+  double default_seconds = 0;  // of the untuned schedule; 0: not measured yet
   double best_seconds = 0;
-  std::vector<double> history;      // best so far after every batch
-  int64_t trials = 0, points = 0;   // measured, and in the space
-  double predicted_gain = 0;        // share of best_seconds that the model expects still to win (0: nothing or no model)
-  bool exhausted = false;           // nothing more to ask
+  std::vector<double> history;     // best so far after every batch
+  int64_t trials = 0, points = 0;  // measured, and in the space
+  double predicted_gain =
+      0;  // share of best_seconds that the model expects still to win (0: nothing or no model)
+  bool exhausted = false;  // nothing more to ask
 };
 
-// The task whose next batch is expected to save most time of a run of the model; nothing when no task is expected to
-// save more than `least_gain` of the model's time (its weighted sum of best times).
+// The task whose next batch is expected to save most time of a run of the model; nothing when no
+// task is expected to save more than `least_gain` of the model's time (its weighted sum of best
+// times).
 std::optional<size_t> next_task(std::span<const Progress> tasks, double least_gain);
 
 // Expected saving of another batch, in seconds of a run of the model.
