@@ -14,6 +14,15 @@ namespace {
 constexpr int max_statement_depth = 200;
 constexpr int64_t max_elements = int64_t{1} << 48;
 
+// "runs 32 of 48", if it stands there.
+void runs(TextReader& in, int64_t& run, int64_t& pitch) {
+  if (!in.accept("runs")) return;
+  run = in.integer("the elements of a run");
+  in.expect("of");
+  pitch = in.integer("the elements from run to run");
+  if (run < 1 || pitch <= run || pitch > max_elements) in.fail("runs of {} elements every {}", run, pitch);
+}
+
 class FunctionReader {
  public:
   explicit FunctionReader(TextReader& in)
@@ -83,13 +92,7 @@ class FunctionReader {
       bool power = b.align > 0 && b.align <= 4096 && (b.align & (b.align - 1)) == 0;
       if (!power) in_.fail("an alignment of {}; powers of two up to 4096", b.align);
     }
-    if (in_.accept("runs")) {
-      b.run = in_.integer("the elements of a run");
-      in_.expect("of");
-      b.pitch = in_.integer("the elements from run to run");
-      if (b.run < 1 || b.pitch <= b.run || b.pitch > max_elements)
-        in_.fail("runs of {} elements every {}", b.run, b.pitch);
-    }
+    runs(in_, b.run, b.pitch);
     return b;
   }
 
@@ -348,6 +351,7 @@ class ProgramReader {
     in_.expect("size");
     t.size = count("a size in elements");
     if (in_.accept("offset")) t.offset = count("an offset in bytes");
+    runs(in_, t.run, t.pitch);
     if (in_.accept("hash")) hash(t);
     if (!tensors_.emplace(key, p_.tensors.size()).second)
       in_.fail("tensor {} is declared twice", key);

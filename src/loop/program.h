@@ -54,6 +54,7 @@ struct ProgramTensor {
   std::vector<int64_t> shape;                          // logical; Input, Output
   int64_t size = 0;                                    // elements, physical
   int64_t offset = 0;                                  // bytes: in the arena or in the weights
+  int64_t run = 0, pitch = 0;                          // Output: what of it has to be written, as of a Buffer
   std::shared_ptr<const std::vector<std::byte>> data;  // Constant: physical bytes
   uint64_t text_hash =
       0;  // Constant that came from text: the hash that stood there, its bytes being unknown

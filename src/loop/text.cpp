@@ -237,6 +237,7 @@ std::string tensor_text(const ProgramTensor& t, const std::string& name) {
   std::string out = fmt::format("  {} {}: {}[{}] size {}", kind_text(t.kind), name,
                                 name_of(t.dtype), join(shape, ", "), t.size);
   if (t.offset) out += fmt::format(" offset {}", t.offset);
+  if (t.pitch) out += fmt::format(" runs {} of {}", t.run, t.pitch);
   if (t.data) {
     auto* bytes = reinterpret_cast<const char*>(t.data->data());
     uint64_t hash = t.text_hash ? t.text_hash : hash_bytes({bytes, t.data->size()});

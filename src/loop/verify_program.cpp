@@ -73,7 +73,8 @@ class ProgramVerifier {
     for (uint32_t o : p_.outputs) {
       const ProgramTensor& t = p_.tensors[o];
       check(written_[o].any() || t.size == 0, "output {} is written by no step", t.name);
-      check(written_[o].holds({0, t.size * size_of(t.dtype)}, size_of(t.dtype)),
+      const int64_t element = size_of(t.dtype);
+      check(written_[o].holds({0, t.size * element, t.run * element, t.pitch * element}, element),
             "of output {} some elements are written by no step", t.name);
     }
   }

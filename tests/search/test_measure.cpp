@@ -78,6 +78,18 @@ TEST_F(Measure, GoodAndIllegalCandidates) {
   EXPECT_TRUE(m->measure({}).empty());
 }
 
+// A part of a concat of channels: its rows lie apart, what lies between belongs to others.
+TEST_F(Measure, OutputsWhoseRowsLieApart) {
+  Task part = conv_task();
+  part.workload.replace(part.workload.rfind("layout(n, y, x, c)"), 18, "layout(n, y, x, c+24)");
+  part.group = parse_stages(part.workload);
+  part.hash = hash_text(part.workload);
+  const auto m = local_measurer(target, {});
+  const Outcome o = one(*m, {&part, target->default_schedule(part.group).to_text(), true});
+  EXPECT_EQ(o.status, Status::Ok) << o.message;
+  EXPECT_TRUE(o.checked);
+}
+
 TEST_F(Measure, WarmWeights) {
   const auto m = local_measurer(target, {.cold_weights = false});
   const Outcome o = one(*m, {&task, trace, true});

@@ -141,7 +141,9 @@ Result<Built> build_kernel(const Schedule& s, const Target& t) {
                          .kind = output ? TensorKind::Output : TensorKind::Input,
                          .dtype = stage.dtype,
                          .shape = {physical_size(layout, stage.shape())},
-                         .size = physical_size(layout, stage.shape())});
+                         .size = physical_size(layout, stage.shape()),
+                         .run = b.run,
+                         .pitch = b.pitch});
     (output ? p.outputs : p.inputs).push_back(id);
     kernel.args.push_back(id);
     built.parameters.push_back({.name = stage.name, .dtype = stage.dtype, .shape = stage.shape(), .layout = layout,
