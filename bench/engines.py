@@ -7,12 +7,12 @@ import time
 
 
 class Burnish:
-    def __init__(self, path, prepared, shapes, threads):
+    def __init__(self, path, prepared, shapes, threads, records):
         import burnish
 
         begin = time.perf_counter()
         if not path.endswith(".so"):
-            path = burnish.compile(path, shapes=shapes).library
+            path = burnish.compile(path, shapes=shapes, threads=threads, records=records).library
         self.compile_s = time.perf_counter() - begin
         self.session = burnish.InferenceSession(path, threads=threads)
 
@@ -21,7 +21,7 @@ class Burnish:
 
 
 class OnnxRuntime:
-    def __init__(self, path, prepared, shapes, threads):
+    def __init__(self, path, prepared, shapes, threads, records):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -38,7 +38,7 @@ class OnnxRuntime:
 
 
 class OpenVino:
-    def __init__(self, path, prepared, shapes, threads):
+    def __init__(self, path, prepared, shapes, threads, records):
         import openvino
 
         core = openvino.Core()
@@ -65,9 +65,9 @@ class OpenVino:
 ENGINES = {"burnish": Burnish, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
 
 
-def _serve(pipe, engine, path, prepared, shapes, threads, feeds):
+def _serve(pipe, engine, path, prepared, shapes, threads, feeds, records):
     try:
-        subject = ENGINES[engine](path, prepared, shapes, threads)
+        subject = ENGINES[engine](path, prepared, shapes, threads, records)
         run = subject.bind(feeds)
         outputs = run()
         pipe.send(("ready", subject.compile_s, outputs))
@@ -89,11 +89,12 @@ def _serve(pipe, engine, path, prepared, shapes, threads, feeds):
 class Worker:
     """One engine with one model in one process."""
 
-    def __init__(self, engine, path, prepared, shapes, threads, feeds):
+    def __init__(self, engine, path, prepared, shapes, threads, feeds, records=None):
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
         self.process = context.Process(
-            target=_serve, args=(theirs, engine, path, prepared, shapes, threads, feeds), daemon=True)
+            target=_serve, args=(theirs, engine, path, prepared, shapes, threads, feeds, records),
+            daemon=True)
         self.process.start()
         theirs.close()
         self.engine, self.samples, self.error = engine, [], None

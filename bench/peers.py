@@ -64,6 +64,17 @@ def difference(outputs, reference):
     return worst
 
 
+def tuned_records(name, path, shapes, threads, duration):
+    """The database of a search for this model and number of threads; one that exists is gone on with."""
+    folder = ROOT / "build/tune"
+    folder.mkdir(parents=True, exist_ok=True)
+    records = folder / f"peers-{name}-{threads}.db"
+    flags = [flag for input, shape in shapes.items() for flag in ("--shape", f"{input}={'x'.join(map(str, shape))}")]
+    subprocess.run([ROOT / "build/bin/burnish", "tune", path, *flags, "--threads", str(threads), "--time", duration,
+                    "--records", records], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    return str(records)
+
+
 def compare(name, path, shapes, threads, options):
     """One line of the table, as a dict."""
     import models
@@ -73,7 +84,8 @@ def compare(name, path, shapes, threads, options):
     model = onnx.load(path)
     feeds = models.feeds_for(model, shapes)
     prepared = models.prepared(model, shapes).SerializeToString()
-    workers = [Worker(engine, str(path), prepared, shapes, threads, feeds) for engine in options.engines]
+    records = tuned_records(name, path, shapes, threads, options.tune) if options.tune else None
+    workers = [Worker(engine, str(path), prepared, shapes, threads, feeds, records) for engine in options.engines]
     running = [worker for worker in workers if worker.error is None]
     for worker in running:
         worker.measure(options.warmup, keep=False)
@@ -114,6 +126,8 @@ def main():
     parser.add_argument("--duration", type=float, default=6.0, help="seconds a model, engine and thread count")
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds before that")
     parser.add_argument("--rounds", type=int, default=12, help="turns that the engines take")
+    parser.add_argument("--tune", metavar="TIME", help="search that long (60s, 5m) for every model and thread count first; "
+                        "databases are kept in build/tune")
     parser.add_argument("--json", type=Path, help="writes all figures there")
     options = parser.parse_args()
     reexecute_in_venv()

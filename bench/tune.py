@@ -155,7 +155,7 @@ def ablation(options):
             tune(path, name, shapes, ["--tasks", f"^{re.escape(task['name'])}$", "--tuner", "random", "--trials",
                                       options.landscape], options.keep)
             databases.append(path)
-    print(subprocess.run([program, "ablation", *databases, "--svg", ROOT / "docs/tuning-ablation.svg"], text=True,
+    print(subprocess.run([program, "ablation", *databases, "--seeds", "10", "--svg", ROOT / "docs/tuning-ablation.svg"], text=True,
                          capture_output=True, check=True).stdout)
     print(subprocess.run([program, "rank", *databases], text=True, capture_output=True, check=True).stdout)
     return True

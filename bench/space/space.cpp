@@ -208,7 +208,8 @@ class Bench {
     double most = 0;
     for (int64_t i = 0; i < output_size_; ++i) {
       const double w = wanted_[static_cast<size_t>(i)];
-      most = std::max(most, std::isfinite(got[i]) ? std::fabs(got[i] - w) / (1 + std::fabs(w)) : 1e30);
+      const bool same = got[i] == wanted_[static_cast<size_t>(i)] || (std::isnan(got[i]) && std::isnan(w));
+      if (!same) most = std::max(most, std::isfinite(got[i]) ? std::fabs(got[i] - w) / (1 + std::fabs(w)) : 1e30);
     }
     return most;
   }

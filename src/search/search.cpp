@@ -167,7 +167,11 @@ class Searcher {
       }
       if (!model_ || base_samples_.size() >= most_base_samples) continue;
       auto [group, fresh] = groups.try_emplace(r.workload_hash);
-      if (fresh) group->second = parse_stages(r.workload);
+      try {
+        if (fresh) group->second = parse_stages(r.workload);
+      } catch (const UserError&) {
+        // Another version's, or edited by hand: it teaches nothing. The empty group refuses its traces.
+      }
       auto features = features_of_trace(group->second, r.trial.trace, target_.machine(), 0);
       if (!features) continue;
       const auto number = static_cast<uint32_t>(tasks_.size() + numbers.size());
@@ -206,8 +210,8 @@ class Searcher {
     if (!model_) return;
     std::vector<Sample> all = base_samples_;
     for (const auto& t : tasks_) all.insert(all.end(), t->samples.begin(), t->samples.end());
-    // Anew when there is a fifth more to learn from.
-    const size_t least = first ? 64 : trained_on_ + std::max<size_t>(32, trained_on_ / 5);
+    // Anew when there is a fifth more to learn from; a few dozen samples already order better than the draft.
+    const size_t least = first ? 24 : trained_on_ + std::max<size_t>(32, trained_on_ / 5);
     if (all.size() < least) return;
     model_->train(all);
     trained_on_ = all.size();
@@ -257,8 +261,10 @@ class Searcher {
     size_t n = options_.batch;
     if (options_.trials > 0) n = std::min<size_t>(n, static_cast<size_t>(options_.trials - trials_));
     const std::vector<Point> points = t.tuner->ask(n, oracle_of(t));
-    if (points.size() < n) t.exhaust("every point is tried");
-    if (points.empty()) return;
+    if (points.empty()) {
+      t.exhaust("every point is tried");
+      return;
+    }
     const std::vector<double> predicted = oracle_of(t).score(points);
     std::vector<Candidate> candidates;
     std::vector<Trial> trials(points.size());

@@ -21,7 +21,7 @@ struct SearchOptions {
   std::string tuner = "xgb";
   uint64_t seed = 0;
   size_t batch = 16;           // candidates a round
-  double least_gain = 0.0005;  // stop when no round is expected to save more than this share of the model's time
+  double least_gain = 0.0001;  // stop when no round is expected to save more than this share of the model's time
   double checked_share = 0.05; // of the candidates that are not the best: their answers are compared as well
   bool resume = false;         // go on from the explorers' saved states
   std::string compiler, machine;  // for the records
