@@ -179,6 +179,7 @@ def faults(options):
             print(f"kill {kill + 1}: {count} records before, {lines} after: {doctor.stdout}{doctor.stderr}")
             return False
         count = lines
+    time.sleep(1)  # workers see that nobody talks to them any more
     left = subprocess.run(["pgrep", "-c", "burnish-worker"], text=True, capture_output=True).stdout.strip()
     print(f"killed 20 times: {count} records, none lost, the database whole, {left} workers left behind")
     return left == "0"
