@@ -94,13 +94,9 @@ llvm::Function* Codegen::run() {
   pop_scope();
   b().CreateRetVoid();
 
-  std::vector<llvm::AllocaInst*> slots;
-  for (auto& [place, slot] : slots_) {
-    if (slot.alloca) slots.push_back(slot.alloca);
-  }
-  if (!slots.empty()) {
+  if (!promoted_.empty()) {
     llvm::DominatorTree tree(*fn_);
-    llvm::PromoteMemToReg(slots, tree);
+    llvm::PromoteMemToReg(promoted_, tree);
   }
   return fn_;
 }

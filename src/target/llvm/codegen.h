@@ -140,7 +140,10 @@ class Codegen {
   bool touches_registers(const Stmt& s);
 
   // placement.cpp
-  void push_scope() { scopes_.emplace_back(); }
+  void push_scope() {
+    scopes_.emplace_back();
+    fresh_.clear();
+  }
   void pop_scope();
   llvm::Value* recall(const Key& k) const;
   void remember(Key k, llvm::Value* v, size_t scope, BufferId b = ~0u, bool is_load = false);
@@ -172,6 +175,7 @@ class Codegen {
   // memory.cpp
   Val gen_load(BufferId b, const Index& flat, const Guard& g, const Expr* fill = nullptr);
   Val load_lanes_singly(BufferId b, const Index& flat, const Guard& g, const Expr* fill);
+  void fence();
   llvm::Value* still_held(const Key& k);
   void hold(const Key& k);
   llvm::Value* load_at(BufferId b, const Address& a, bool lanes, const Guard& g, const Expr* fill);
@@ -252,10 +256,11 @@ class Codegen {
     llvm::AllocaInst* alloca;
     int lanes;  // 0: one element
   };
-  std::map<std::pair<BufferId, int64_t>, Slot> slots_;
+  std::map<std::pair<BufferId, int64_t>, Slot> slots_;  // of the buffers that are allocated
+  std::vector<llvm::AllocaInst*> promoted_;             // of all that were
   std::map<std::pair<BufferId, int64_t>, int64_t> slot_of_element_;  // -> first element of its slot
   int64_t live_registers_ = 0;  // vectors
-  std::vector<Key> fresh_;       // loads of straight code that registers still hold, the last used at the end
+  std::vector<Key> fresh_;       // loads of this scope that registers still hold, the last used at the end
   int64_t fences_ = 0;
   std::map<std::pair<uint64_t, int64_t>, llvm::Value*> fills_;
   std::map<std::pair<llvm::Value*, int>, llvm::Value*> splats_;

@@ -21,6 +21,13 @@ bool is_innermost(const Stmt& body) {
   return true;
 }
 
+// Iterations of the unrolled loops in a statement.
+int64_t unrolled_inside(const Stmt& s) {
+  int64_t most = 1;
+  for (const Stmt& c : s.children()) most = std::max(most, unrolled_inside(c));
+  return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Unroll ? most * s->loop.extent : most;
+}
+
 }  // namespace
 
 void Codegen::emit_for(const Stmt& s) {
@@ -40,7 +47,11 @@ void Codegen::emit_iteration(const Stmt& s, int64_t value) {
 
 void Codegen::emit_unrolled(const Stmt& s) {
   const ForStmt& loop = s->loop;
+  // Steps of a reduction over a tile that fills the registers stay apart: LLVM would load for several of them at once,
+  // and spill.
+  const bool apart = live_registers_ * 4 >= isa_.registers * 3 && unrolled_inside(s.children()[0]) >= 8;
   for (int64_t i = 0; i < loop.extent; ++i) {
+    if (apart && i > 0) fence();
     std::vector<Index> inside;
     for (const Bound& l : loop.lower) inside.push_back(Index(Aff(i * l.div) - l.a));
     for (const Bound& u : loop.upper) inside.push_back(Index(u.a - Aff(i * u.div + 1)));

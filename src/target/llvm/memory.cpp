@@ -1,6 +1,4 @@
 // Loads and stores: of lanes, under guards, of registers.
-#include <llvm/IR/InlineAsm.h>
-
 #include <algorithm>
 
 #include "target/llvm/codegen.h"
@@ -80,6 +78,7 @@ llvm::AllocaInst* Codegen::slot(BufferId buffer, const Index& flat, bool* lanes)
   }
   llvm::IRBuilder<> entry(entry_end_);
   it->second.alloca = entry.CreateAlloca(value_type(buf.dtype, *lanes), nullptr, buf.name);
+  promoted_.push_back(it->second.alloca);
   return it->second.alloca;
 }
 
@@ -115,6 +114,13 @@ Val Codegen::load_lanes_singly(BufferId buffer, const Index& flat, const Guard& 
   return {all, true};
 }
 
+// Instructions do not move over a label.
+void Codegen::fence() {
+  auto* name = llvm::MDNode::get(context_, llvm::MDString::get(context_, "fence"));
+  b().CreateIntrinsic(llvm::Intrinsic::codeview_annotation, {}, {llvm::MetadataAsValue::get(context_, name)});
+  ++fences_;
+}
+
 // A value that was loaded before, unless registers no longer hold it: the code of a large window would otherwise keep
 // more values than there are registers, and store them on the stack where loading them anew is free (a multiply-add reads
 // memory).
@@ -128,21 +134,21 @@ llvm::Value* Codegen::still_held(const Key& k) {
     return memo.v;
   }
   // Without a fence LLVM takes the two loads for one.
-  if (memo.fences == fences_) {
-    auto* type = llvm::FunctionType::get(b().getVoidTy(), false);
-    b().CreateCall(type, llvm::InlineAsm::get(type, "", "~{memory}", true));
-    ++fences_;
-  }
+  if (memo.fences == fences_) fence();
   memo_.erase(it);
   return nullptr;
 }
 
 void Codegen::hold(const Key& k) {
   std::erase(fresh_, k);
-  fresh_.push_back(k);
   const int64_t hoisted = levels_.empty() ? 0 : levels_.back().hoisted;
-  const int64_t room = std::max<int64_t>(8, isa_.registers - live_registers_ - hoisted);
-  if (static_cast<int64_t>(fresh_.size()) > room) fresh_.erase(fresh_.begin());
+  const int64_t room = std::max<int64_t>(3, isa_.registers - live_registers_ - hoisted);
+  if (static_cast<int64_t>(fresh_.size()) + 1 > room) {
+    // An element that was broadcast to a row of a tile goes first, the weights of all rows stay.
+    const auto scalar = std::find_if(fresh_.begin(), fresh_.end(), [](const Key& x) { return x[3] == 0; });
+    fresh_.erase(scalar == fresh_.end() ? fresh_.begin() : scalar);
+  }
+  fresh_.push_back(k);
 }
 
 Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const Expr* fill) {

@@ -6,6 +6,7 @@ namespace burnish::llvm_target {
 void Codegen::pop_scope() {
   for (const Key& k : scopes_.back().values) memo_.erase(k);
   scopes_.pop_back();
+  fresh_.clear();
 }
 
 llvm::Value* Codegen::recall(const Key& k) const {

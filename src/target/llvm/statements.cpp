@@ -152,6 +152,9 @@ void Codegen::emit_alloc(const Stmt& s) {
     live_registers_ += vectors;
     emit(s.children()[0]);
     live_registers_ -= vectors;
+    // Another tile of the same buffer may have rows of another length.
+    std::erase_if(slots_, [&](const auto& slot) { return slot.first.first == id; });
+    std::erase_if(slot_of_element_, [&](const auto& element) { return element.first.first == id; });
     return;
   }
   int64_t offset = memory_.enter(buf);
