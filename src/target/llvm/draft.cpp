@@ -119,6 +119,7 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
       if (is_unrolled(acc_, r, a, order)) unrolled_[window] *= a.extent;
     }
   }
+  long_ = longest_ > 16;
   if (r.tile) inner_ = inner_points(g, acc_, *r.tile);
   const VarId lanes = acc_.axes[r.vector].var;
   visit(acc_.body, [&](const Expr& x) {
@@ -130,6 +131,18 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
       if (r.tile) by_points |= moves(i, acc_.axes[*r.tile].var);
     }
     weights_ |= moved && !by_points;
+    if (!r.tile || !x.fill()) return;
+    // Places of the window that may lie outside, over all of a tile's points; as a share of the window.
+    for (const Index& i : x.indices()) {
+      const int64_t step = i.a.slope(acc_.axes[*r.tile].var);
+      if (step <= 0) continue;
+      int64_t window = 1;
+      for (const Axis& k : acc_.raxes) window += std::abs(i.a.slope(k.var)) * (k.extent - 1);
+      for (int64_t before = -i.a.c; before > 0; before -= step) guards_ += static_cast<double>(before);
+      int64_t after = (extent(*r.tile) - 1) * step + i.a.c + window - g[x.from()].axes[&i - x.indices().data()].extent;
+      for (; after > 0; after -= step) guards_ += static_cast<double>(after);
+      guards_ /= static_cast<double>(window);
+    }
   });
   if (r.tile && r.broadcast) {
     visit(acc_.body, [&](const Expr& x) {
@@ -249,8 +262,9 @@ double TileDraft::compute(const TileChoice& c) const {
 
   const double lost = conflicts(c) * 64 / m_.l2_bandwidth;
   const double entries = r_.broadcast && !c.window ? depth_ / longest_ : 1;
-  // Long straight code leaves the cache of decoded instructions, and its addresses the registers.
-  const bool long_code = c.window && c.rows * c.patch * c.vectors * unrolled_[1] > 200;
+  // Choices between the input and its fill: before a long loop, or in straight code.
+  const bool guarded = c.edges == kEdgesGuarded && c.rows < width;
+  const double guards = guarded ? 4 * guards_ * (long_ && !c.window ? depth_ / longest_ : depth_) : 0;
   double cycles = 0;
   for (const Part& p : panels) {
     const double v = static_cast<double>(pieces(p.size, c.lanes));
@@ -262,8 +276,7 @@ double TileDraft::compute(const TileChoice& c) const {
         double step = std::max({fmas / m_.fma_per_cycle, loads / m_.loads_per_cycle, work / 7});
         if (r_.broadcast) step = std::max({step, m_.fma_latency, lost});
         if (fmas < 8) step += 1 / static_cast<double>(c.unroll);  // little to hide the loop behind
-        if (long_code) step *= 2;
-        const double tile = depth_ * step + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
+        const double tile = depth_ * step + guards * static_cast<double>(y.size) + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
         cycles += tile * static_cast<double>(p.count * y.count * x.count);
       }
     }

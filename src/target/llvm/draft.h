@@ -66,6 +66,8 @@ class TileDraft {
   Stage out_, acc_;
   double depth_ = 1;          // points of the reduction
   double longest_ = 1;        // of its loops
+  double guards_ = 0;         // a tile's guarded loads, a step of the window
+  bool long_ = false;         // there is a loop worth the name inside the window
   std::array<int64_t, 2> unrolled_{1, 1};  // steps in straight code, by TileChoice::window
   std::array<std::vector<const Axis*>, 2> reduces_;
   size_t vars_;

@@ -51,7 +51,9 @@ TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
     best.rows = std::max(unit, best.rows / unit * unit);
     best.phased = true;
   }
-  best.edges = kEdgesGuarded;
+  // Guards in front of a long loop cost nothing; in straight code they cost as much as the rest.
+  const bool long_reduce = std::ranges::any_of(acc.raxes, [](const Axis& a) { return a.extent > 16; });
+  best.edges = long_reduce || best.rows >= width ? kEdgesGuarded : kEdgeTiles;
   return best;
 }
 
@@ -153,7 +155,8 @@ TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values
     if (values.empty()) values.push_back(first);
     return values;
   };
-  c.edges = kEdgesGuarded;
+  std::vector<int64_t> edges = {kEdgesGuarded};
+  if (!v.edges.empty()) edges.push_back(kEdgeTiles);
   for (int64_t rows : or_first(v.rows, first.rows)) {
     for (int64_t patch : or_first(v.patch, 1)) {
       for (int64_t vectors : or_first(v.vectors, first.vectors)) {
@@ -164,14 +167,17 @@ TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values
         c.share = kShareRows;
         c.unroll = rows * patch <= 2 && !v.unroll.empty() ? 4 : 1;
         if (!draft.in_registers(c)) continue;
-        for (int64_t share : v.share) {
-          for (int64_t block : or_first(v.block, 0)) {
-            c.share = share;
-            c.block = block;
-            if (!draft.fits(c)) continue;
-            if (const double us = draft.us(c); us < least) {
-              least = us;
-              best = c;
+        for (int64_t edge : edges) {
+          for (int64_t share : v.share) {
+            for (int64_t block : or_first(v.block, 0)) {
+              c.edges = edge;
+              c.share = share;
+              c.block = block;
+              if (!draft.fits(c)) continue;
+              if (const double us = draft.us(c); us < least) {
+                least = us;
+                best = c;
+              }
             }
           }
         }
