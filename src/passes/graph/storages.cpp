@@ -35,7 +35,7 @@ class StorageFinder {
  private:
   // Readers of the parts read in the whole.
   void join_split(size_t node, const Slices& split) {
-    const Place& whole = s_.of[split.whole];
+    const Location& whole = s_.of[split.whole];
     if (g_.values[whole.root].is_constant()) return;
     if (whole.axis && (!split.apart || *whole.axis != split.axis)) return;
     std::map<ValueId, int64_t> starts;
@@ -53,7 +53,7 @@ class StorageFinder {
     std::map<ValueId, int64_t> starts, elements;  // of storages in the whole, and in how many the parts lie
     for (size_t k = 0; k < concat.parts.size(); ++k) {
       const ValueId v = concat.parts[k];
-      const Place& p = s_.of[v];
+      const Location& p = s_.of[v];
       if (g_.values[p.root].producer == ~NodeId{0} || is_output_[p.root] || !is_dense(g_.type(p.root))) return;
       if (concat.apart ? !can_lie_apart(p.root, concat.axis, g_.type(concat.whole)) : p.axis.has_value()) return;
       const int64_t start = concat.offsets[k] - p.offset;
@@ -77,9 +77,9 @@ class StorageFinder {
 
   // The storages, given by their roots, become part of the whole's.
   void take(size_t node, const Slices& slices, const std::map<ValueId, int64_t>& starts) {
-    const Place whole = s_.of[slices.whole];
+    const Location whole = s_.of[slices.whole];
     for (ValueId v = 0; v < s_.of.size(); ++v) {
-      Place& p = s_.of[v];
+      Location& p = s_.of[v];
       const auto start = starts.find(p.root);
       if (start == starts.end()) continue;
       p.root = whole.root;

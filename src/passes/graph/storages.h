@@ -11,7 +11,7 @@ namespace burnish {
 
 // Where a value lies: in the storage of `root`, the value that stands for it, from this element on; between the rows of
 // others if it has an axis after whose elements `pad` are not its own.
-struct Place {
+struct Location {
   ValueId root;
   int64_t offset = 0;
   std::optional<uint32_t> axis = {};
@@ -19,8 +19,8 @@ struct Place {
 };
 
 struct Storages {
-  std::vector<Place> of;          // by value
-  std::vector<bool> needs_code;   // by node
+  std::vector<Location> of;      // by value
+  std::vector<bool> needs_code;  // by node
   bool holds_whole(const Graph& g, ValueId v) const {
     return element_count(g.type(v).shape) == element_count(g.type(of[v].root).shape);
   }

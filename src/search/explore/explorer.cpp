@@ -79,13 +79,13 @@ double Explorer::draft_us(uint64_t point) const {
   return us < infinity ? us : infinity;
 }
 
-std::vector<Outcome> Explorer::fastest(size_t n) const {
-  std::vector<Outcome> ok;
-  for (const Outcome& o : told_) {
-    if (o.verdict == Verdict::Ok) ok.push_back(o);
+std::vector<Told> Explorer::fastest(size_t n) const {
+  std::vector<Told> ok;
+  for (const Told& o : told_) {
+    if (o.kind == Told::Kind::Ok) ok.push_back(o);
   }
   std::stable_sort(ok.begin(), ok.end(),
-                   [](const Outcome& a, const Outcome& b) { return a.seconds < b.seconds; });
+                   [](const Told& a, const Told& b) { return a.seconds < b.seconds; });
   if (ok.size() > n) ok.resize(n);
   return ok;
 }
@@ -98,36 +98,36 @@ void Explorer::tell(std::span<const Trial> trials) {
     if (!point || t.status == Status::Lost) continue;
     const double seconds = t.timing.median;
     if (t.status == Status::Ok && seconds > 0 && seconds < infinity) {
-      note(*point, Verdict::Ok, seconds);
+      note(*point, Told::Kind::Ok, seconds);
     } else {
-      note(*point, t.status == Status::Wrong ? Verdict::Wrong : Verdict::Failed, 0);
+      note(*point, t.status == Status::Wrong ? Told::Kind::Wrong : Told::Kind::Failed, 0);
     }
   }
 }
 
 // Of several outcomes of a point a wrong answer stands for ever, a time replaces a failure, and a
 // later time an earlier.
-void Explorer::note(uint64_t point, Verdict verdict, double seconds) {
+void Explorer::note(uint64_t point, Told::Kind kind, double seconds) {
   asked_.erase(point);
   const auto [at, fresh] = where_.try_emplace(point, told_.size());
   if (fresh) {
-    told_.push_back({point, verdict, seconds});
+    told_.push_back({point, kind, seconds});
   } else {
-    Outcome& o = told_[at->second];
-    if (o.verdict == Verdict::Wrong || (verdict == Verdict::Failed && o.verdict == Verdict::Ok))
+    Told& o = told_[at->second];
+    if (o.kind == Told::Kind::Wrong || (kind == Told::Kind::Failed && o.kind == Told::Kind::Ok))
       return;
     const bool was_best = o.seconds == best_;
-    o = {point, verdict, seconds};
+    o = {point, kind, seconds};
     if (was_best) {
       best_ = 0;
-      for (const Outcome& other : told_) {
-        if (other.verdict == Verdict::Ok && (best_ == 0 || other.seconds < best_))
+      for (const Told& other : told_) {
+        if (other.kind == Told::Kind::Ok && (best_ == 0 || other.seconds < best_))
           best_ = other.seconds;
       }
     }
   }
   ++dry_;
-  if (verdict == Verdict::Ok && (best_ == 0 || seconds < best_)) {
+  if (kind == Told::Kind::Ok && (best_ == 0 || seconds < best_)) {
     if (best_ == 0 || seconds < best_ * (1 - noise)) dry_ = 0;
     best_ = seconds;
   }

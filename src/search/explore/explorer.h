@@ -17,11 +17,11 @@
 
 namespace burnish::search {
 
-enum class Verdict : uint8_t { Ok, Failed, Wrong };
-
-struct Outcome {
+// What an explorer was told of a point.
+struct Told {
+  enum class Kind : uint8_t { Ok, Failed, Wrong };
   uint64_t point;
-  Verdict verdict;
+  Kind kind;
   double seconds;  // 0 unless Ok
 };
 
@@ -68,7 +68,7 @@ class Explorer : public Tuner {
 
   bool known(uint64_t point) const { return where_.contains(point) || asked_.contains(point); }
   double draft_us(uint64_t point) const;  // infinite: illegal
-  std::vector<Outcome>
+  std::vector<Told>
   fastest(size_t n) const;  // Ok only, the fastest first; of equal ones the first told
 
   const std::shared_ptr<const Space> space_;
@@ -76,10 +76,10 @@ class Explorer : public Tuner {
   Rng rng_;
   uint64_t batches_ = 0;       // asks that were answered
   uint64_t dry_ = 0;           // outcomes told since the best time last fell by more than noise
-  std::vector<Outcome> told_;  // in the order in which points were first told
+  std::vector<Told> told_;  // in the order in which points were first told
 
  private:
-  void note(uint64_t point, Verdict verdict, double seconds);
+  void note(uint64_t point, Told::Kind kind, double seconds);
 
   const std::string_view kind_;
   uint64_t seed_;

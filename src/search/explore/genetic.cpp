@@ -25,7 +25,7 @@ class Genetic final : public Explorer {
     if (batches_ == 0) {
       if (const auto start = lattice_.number(space_->default_point())) batch.add(*start);
     }
-    const std::vector<Outcome> population = parents();
+    const std::vector<Told> population = parents();
     if (told_.size() >= first_population && population.size() >= 2) {
       for (size_t tries = tries_a_child * batch.wanted(); tries > 0 && !batch.full(); --tries) {
         batch.add(child(population));
@@ -34,24 +34,24 @@ class Genetic final : public Explorer {
     add_random(batch, batch.wanted());
   }
 
-  std::vector<Outcome> parents() const {
-    std::vector<Outcome> population = fastest(elites);
+  std::vector<Told> parents() const {
+    std::vector<Told> population = fastest(elites);
     for (size_t i = told_.size(); i-- > 0 && population.size() < recent + elites;) {
-      if (told_[i].verdict == Verdict::Ok) population.push_back(told_[i]);
+      if (told_[i].kind == Told::Kind::Ok) population.push_back(told_[i]);
     }
     return population;
   }
 
-  const Outcome& winner(const std::vector<Outcome>& population) {
-    const Outcome* best = &population[rng_.below(population.size())];
+  const Told& winner(const std::vector<Told>& population) {
+    const Told* best = &population[rng_.below(population.size())];
     for (uint64_t i = 1; i < tournament; ++i) {
-      const Outcome& other = population[rng_.below(population.size())];
+      const Told& other = population[rng_.below(population.size())];
       if (other.seconds < best->seconds) best = &other;
     }
     return *best;
   }
 
-  uint64_t child(const std::vector<Outcome>& population) {
+  uint64_t child(const std::vector<Told>& population) {
     const uint64_t a = winner(population).point, b = winner(population).point;
     uint64_t c = a;
     for (const size_t knob : lattice_.choices()) {

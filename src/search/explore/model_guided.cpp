@@ -127,7 +127,7 @@ class ModelGuided final : public Explorer {
   // The fastest measured points, then `more`, then random ones: where chains start.
   std::vector<uint64_t> starts(std::span<const uint64_t> more) {
     std::vector<uint64_t> points;
-    for (const Outcome& o : fastest(most_elites)) points.push_back(o.point);
+    for (const Told& o : fastest(most_elites)) points.push_back(o.point);
     points.insert(points.end(), more.begin(), more.end());
     while (points.size() < chains) {
       uint64_t p = rng_.below(lattice_.count());
@@ -197,7 +197,7 @@ class ModelGuided final : public Explorer {
   }
 
   void add_neighbours(Batch& batch, size_t upto) {
-    for (const Outcome& centre : fastest(centres)) {
+    for (const Told& centre : fastest(centres)) {
       if (batch.points().size() >= upto) return;
       std::vector<uint64_t> around;
       for (const size_t knob : lattice_.choices()) {

@@ -62,11 +62,11 @@ const Json& list(const Json& value, const char* what) {
 // told: [point, seconds] a point; null instead of seconds: it failed, false: its answer was wrong.
 std::string Explorer::state() const {
   Json told = Json::array();
-  for (const Outcome& o : told_) {
-    switch (o.verdict) {
-    case Verdict::Ok: told.push_back({o.point, o.seconds}); break;
-    case Verdict::Failed: told.push_back({o.point, nullptr}); break;
-    case Verdict::Wrong: told.push_back({o.point, false}); break;
+  for (const Told& o : told_) {
+    switch (o.kind) {
+    case Told::Kind::Ok: told.push_back({o.point, o.seconds}); break;
+    case Told::Kind::Failed: told.push_back({o.point, nullptr}); break;
+    case Told::Kind::Wrong: told.push_back({o.point, false}); break;
     }
   }
   std::vector<uint64_t> asked(asked_.begin(), asked_.end());
@@ -103,7 +103,7 @@ void Explorer::restore(std::string_view saved) {
   const uint64_t dry = whole(field(state, "dry"), "dry", any);
   std::unordered_set<uint64_t> asked;
   std::unordered_map<uint64_t, size_t> where;
-  std::vector<Outcome> told;
+  std::vector<Told> told;
   const auto new_point = [&](const Json& value, const char* what) {
     require(count > 0, "the explorer's state has points of an empty space; start a new search");
     const uint64_t p = whole(value, what, count - 1);
@@ -116,9 +116,9 @@ void Explorer::restore(std::string_view saved) {
   for (const Json& o : list(field(state, "told"), "told")) {
     require(o.is_array() && o.size() == 2,
             "an outcome in the explorer's state is no pair; start a new search");
-    Outcome outcome{new_point(o[0], "told"), Verdict::Failed, 0};
+    Told outcome{new_point(o[0], "told"), Told::Kind::Failed, 0};
     if (o[1].is_number()) {
-      outcome.verdict = Verdict::Ok;
+      outcome.kind = Told::Kind::Ok;
       outcome.seconds = o[1].get<double>();
       require(outcome.seconds > 0 && std::isfinite(outcome.seconds),
               "the explorer's state has a time of {} seconds; start a new search", outcome.seconds);
@@ -126,7 +126,7 @@ void Explorer::restore(std::string_view saved) {
     } else {
       require(o[1].is_null() || o[1] == false, "an outcome in the explorer's state is neither a "
                                                "time nor null nor false; start a new search");
-      if (o[1] == false) outcome.verdict = Verdict::Wrong;
+      if (o[1] == false) outcome.kind = Told::Kind::Wrong;
     }
     where.emplace(outcome.point, told.size());
     told.push_back(outcome);
