@@ -9,17 +9,9 @@
 #include "bench/search/landscape.h"
 #include "search/candidates.h"
 #include "search/records.h"
+#include "search/statistics.h"
 
 namespace burnish::search {
-
-namespace {
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
-}
-
-}  // namespace
 
 std::vector<Landscape> landscapes_of_database(const std::filesystem::path& path, int threads) {
   const Database db(path, Database::Mode::ReadOnly);
@@ -32,9 +24,7 @@ std::vector<Landscape> landscapes_of_database(const std::filesystem::path& path,
   }
   std::vector<Landscape> all;
   for (const auto& [workload, records] : by_workload) {
-    Task task;
-    task.group = parse_stages(workload);
-    task.space = target->space(task.group);
+    const Task task = make_task(path.stem().string(), parse_stages(workload), *target);
     if (!task.space) continue;
     Candidates candidates(task, target->machine());
     std::map<Point, std::vector<double>> times;

@@ -28,12 +28,7 @@ std::string stages_of(std::string text) {
 Landscape measure_landscape(const std::filesystem::path& path, int threads,
                             const MeasuringOptions& options) {
   const std::shared_ptr<const Target> target = make_target("native", threads);
-  Task task;
-  task.name = path.stem().string();
-  task.group = parse_stages(stages_of(read_file(path)));
-  task.workload = to_text(task.group);
-  task.hash = hash_text(task.workload);
-  task.space = target->space(task.group);
+  const Task task = make_task(path.stem().string(), parse_stages(stages_of(read_file(path))), *target);
   require(task.space != nullptr, "{} has no space: it has one schedule", path.string());
   const Space& space = *task.space;
   const int64_t count = size_of(space);

@@ -8,6 +8,7 @@
 #include "bench/search/commands.h"
 #include "search/measurer.h"
 #include "search/records.h"
+#include "search/statistics.h"
 
 namespace burnish::search {
 
@@ -15,11 +16,6 @@ namespace {
 
 constexpr size_t entrants = 5;   // of each database: its fastest records may owe their place to luck
 constexpr int rounds = 15;
-
-double median(std::vector<double> v) {
-  std::sort(v.begin(), v.end());
-  return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
-}
 
 }  // namespace
 
@@ -39,10 +35,7 @@ std::string race_databases(const std::vector<std::string>& databases, int thread
       if (taken == entrants) break;
       if (!seen.emplace(r.trial.trace, true).second) continue;
       if (task.workload.empty()) {
-        task.name = "kernel";
-        task.group = parse_stages(r.workload);
-        task.workload = r.workload;
-        task.hash = r.workload_hash;
+        task = make_task("kernel", parse_stages(r.workload), *target);
       }
       require(r.workload_hash == task.hash, "{} holds other workloads as well: search one task a database", databases[d]);
       candidates.push_back({.task = &task, .trace = r.trial.trace});

@@ -11,19 +11,6 @@
 
 namespace burnish::search {
 
-namespace {
-
-std::string exported(const Database& db) {
-  std::string text;
-  for (Record r : db.records({})) {
-    r.when = 0;
-    text += to_json_line(r) + "\n";
-  }
-  return text;
-}
-
-}  // namespace
-
 bool replay_database(const std::string& database, const std::string& model,
                      const std::map<std::string, std::vector<int64_t>>& shapes, int threads) {
   const Database recorded(database, Database::Mode::ReadOnly);
@@ -47,7 +34,7 @@ bool replay_database(const std::string& database, const std::string& model,
     if (auto xgboost = make_xgboost(options.seed)) learned = std::move(*xgboost);
   }
   search(m.tasks, *m.target, *recorded_measurer(records), learned.get(), &again, options);
-  const std::string first = exported(recorded), second = exported(again);
+  const std::string first = undated_lines(recorded), second = undated_lines(again);
   size_t same = 0, line = 1;
   while (same < std::min(first.size(), second.size()) && first[same] == second[same]) line += first[same++] == '\n';
   fmt::print("{} records, {} trials of {} tasks with seed {}: ", records.size(), options.trials, m.tasks.size(), options.seed);

@@ -18,6 +18,7 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 namespace burnish {
@@ -85,6 +86,9 @@ struct TuneResult {
   std::string machine;              ///< a description, for people
   int threads = 0;
 };
+
+/// Seconds of "90", "90s", "5m" or "2h"; 0 when the text is none of these, or no time of up to 1e9 seconds.
+double parse_duration(std::string_view text);
 
 /// The tasks of a model, heaviest first by multiply-adds: names, sources, weights, sizes of their spaces. Nothing is
 /// measured.

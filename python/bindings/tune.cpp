@@ -9,7 +9,6 @@
 #include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
-#include <charconv>
 #include <cmath>
 #include <cstdio>
 #include <optional>
@@ -44,14 +43,9 @@ Progress copy_of(const TuneProgress& p) {
 double seconds_of(const Time& time) {
   if (const double* number = std::get_if<double>(&time)) return *number;
   const std::string& text = std::get<std::string>(time);
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  const double scale = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
-  if (error != std::errc() || scale == 0 || !(value > 0 && value * scale <= 1e9)) {
-    throw UserError("time is \"" + text + "\": write it as 60, \"60s\", \"5m\" or \"2h\"");
-  }
-  return value * scale;
+  const double seconds = parse_duration(text);
+  if (!(seconds > 0)) throw UserError("time is \"" + text + "\": write it as 60, \"60s\", \"5m\" or \"2h\"");
+  return seconds;
 }
 
 // Calls the callbacks after a round. What they raise, and Ctrl-C, ends the search; it is kept until

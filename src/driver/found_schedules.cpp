@@ -10,17 +10,6 @@
 
 namespace burnish {
 
-Result<Schedule> replayed(const StageGroup& g, const std::string& trace) {
-  Schedule s(g);
-  try {
-    if (auto done = s.replay(trace); !done) return refuse("{}", done.reason());
-  } catch (const UserError& e) {
-    return refuse("{}", e.what());
-  }
-  if (auto f = lower(s); !f) return refuse("{}", f.reason());
-  return s;
-}
-
 FoundSchedules found_schedules(const std::filesystem::path& records, std::shared_ptr<const Target> target) {
   const search::Database db(records, search::Database::Mode::ReadOnly);
   FoundSchedules found;
@@ -38,8 +27,9 @@ FoundSchedules found_schedules(const std::filesystem::path& records, std::shared
     const auto it = traces.find(search::hash_text(to_text(g)));
     if (it == traces.end()) return target->default_schedule(g);
     auto schedule = replayed(g, it->second);
-    if (schedule) return std::move(*schedule);
-    notes->push_back(fmt::format("the record of {} is not used: {}", g.name, schedule.reason()));
+    const auto loops = schedule ? lower(*schedule) : Result<Function>(Reason{schedule.reason()});
+    if (loops) return std::move(*schedule);
+    notes->push_back(fmt::format("the record of {} is not used: {}", g.name, loops.reason()));
     return target->default_schedule(g);
   };
   return found;

@@ -19,7 +19,4 @@ struct FoundSchedules {
 // Reads the winners of the target. UserError when the database cannot be read.
 FoundSchedules found_schedules(const std::filesystem::path& records, std::shared_ptr<const Target> target);
 
-// The schedule of a trace, if it fits these stages and lowers.
-Result<Schedule> replayed(const StageGroup& g, const std::string& trace);
-
 }  // namespace burnish

@@ -9,19 +9,16 @@
 #include "base/temporary_folder.h"
 #include "base/text.h"
 #include "search/parallel.h"
+#include "search/statistics.h"
 
 namespace burnish {
 
 namespace {
 
+using search::median;
+
 constexpr size_t most_variants = 3;     // finalists of a task that enter the model
 constexpr double least_gain = 0.99;     // of the default's time: less is within what two runs of the same code differ
-
-double median(std::vector<double> v) {
-  if (v.empty()) return 0;
-  std::sort(v.begin(), v.end());
-  return (v[(v.size() - 1) / 2] + v[v.size() / 2]) / 2;
-}
 
 class Race {
  public:

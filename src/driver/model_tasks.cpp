@@ -32,14 +32,8 @@ ModelTasks model_tasks(const std::filesystem::path& model, const CompileOptions&
   check(groups.size() == p.functions.size(), "{} kernels were scheduled, {} functions made", groups.size(),
         p.functions.size());
   for (size_t i = 0; i < groups.size(); ++i) {
-    search::Task t;
-    t.name = p.functions[i].name;
-    t.workload = to_text(groups[i]);
-    t.hash = search::hash_text(t.workload);
-    t.space = m.target->space(groups[i]);
-    t.group = std::move(groups[i]);
-    t.weight = 0;
-    m.tasks.push_back(std::move(t));
+    m.tasks.push_back(search::make_task(p.functions[i].name, std::move(groups[i]), *m.target));
+    m.tasks.back().weight = 0;
   }
   for (const Step& s : p.steps) {
     search::Task& t = m.tasks[s.function];

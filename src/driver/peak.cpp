@@ -1,7 +1,7 @@
 // Independent FMAs in registers, nothing else; and sums over more memory than the caches hold.
 #include "driver/peak.h"
 
-#include <sched.h>
+#include <burnish/runtime.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -25,10 +25,7 @@ double since(Clock::time_point start) {
 // Threads that take turns on a CPU would each be measured in their own turn, and counted as if at
 // once.
 unsigned at_once(unsigned threads) {
-  cpu_set_t cpus;
-  if (sched_getaffinity(0, sizeof cpus, &cpus) == 0)
-    threads = std::min<unsigned>(threads, CPU_COUNT(&cpus));
-  return std::max(1u, threads);
+  return std::clamp(threads, 1u, burnish_cpu_count());
 }
 
 // `accumulators` independent chains of 16 lanes hide the latency; the compiler picks the machine's

@@ -16,6 +16,7 @@ class ScheduledTarget final : public Target {
   std::string text() const override { return target_->text(); }
   const Machine& machine() const override { return target_->machine(); }
   std::unique_ptr<Space> space(const StageGroup& g) const override { return target_->space(g); }
+  double estimate_us(const StageGroup& g) const override { return target_->estimate_us(g); }
   bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
   std::string emit(const Program& p, EmitKind kind) const override { return target_->emit(p, kind); }
   std::string build(const Program& p, const std::string& metadata) const override {

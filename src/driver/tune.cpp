@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cmath>
 #include <ctime>
@@ -86,9 +87,9 @@ class TuneJob {
     // Before the model is read, so that a mistake in the path costs no time.
     if (!o.records.empty()) db_.emplace(o.records, search::Database::Mode::ReadWrite);
     model_ = model_tasks(model, o.model);
-    chosen_ = selected(model_.tasks, o.tasks);
-    for (size_t i = 0; i < chosen_.size(); ++i) {
-      if (!chosen_[i]) continue;
+    const std::vector<bool> chosen = selected(model_.tasks, o.tasks);
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      if (!chosen[i]) continue;
       number_.push_back(i);
       tasks_.push_back(model_.tasks[i]);
     }
@@ -191,7 +192,7 @@ class TuneJob {
       t.model_default_seconds = e.default_seconds;
       t.model_tuned_seconds = t.used ? e.tuned_seconds : e.default_seconds;
       if (t.used) t.knobs = e.knobs;
-      for (const search::TrialNote& n : found.tasks[i].trials) {
+      for (const search::TrialNote& n : found.notes[i]) {
         t.measured.push_back({n.round, n.predicted, n.learned, n.seconds, n.knobs, std::string(name_of(n.status))});
       }
       keep(tasks_[i], e);
@@ -219,13 +220,20 @@ class TuneJob {
   Clock::time_point start_;
   std::optional<search::Database> db_;
   ModelTasks model_;
-  std::vector<bool> chosen_;
   std::vector<size_t> number_;        // in the model, of every task that is searched
   std::vector<search::Task> tasks_;
   search::MeasureOptions measure_;
 };
 
 }  // namespace
+
+double parse_duration(std::string_view text) {
+  double value = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
+  const double scale = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
+  return error == std::errc() && value > 0 && value * scale <= 1e9 ? value * scale : 0;
+}
 
 std::vector<TunedTask> tasks_of(const std::filesystem::path& model, const CompileOptions& options) {
   const ModelTasks m = model_tasks(model, options);

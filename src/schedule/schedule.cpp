@@ -179,4 +179,14 @@ void Schedule::guard_init(std::string_view stage) {
   record(*this, failure_, step::GuardInit{str(stage)});
 }
 
+Result<Schedule> replayed(const StageGroup& g, std::string_view trace) {
+  Schedule s(g);
+  try {
+    if (auto done = s.replay(trace); !done) return Reason{done.reason()};
+  } catch (const UserError& e) {
+    return Reason{e.what()};
+  }
+  return s;
+}
+
 }  // namespace burnish

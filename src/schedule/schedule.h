@@ -164,6 +164,9 @@ class Schedule {
   std::optional<Reason> failure_;
 };
 
+// The schedule of a trace, or why these stages do not take it; a trace that does not read is refused, too.
+Result<Schedule> replayed(const StageGroup& g, std::string_view trace);
+
 // Stages and declarations -> one loop nest. The function's parameters are the group's inputs, then
 // its outputs. A refusal is the schedule's fault and says which declaration does not fit.
 Result<Function> lower(const Schedule& s);

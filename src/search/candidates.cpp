@@ -47,10 +47,10 @@ void Candidates::prepare(std::span<const Point> points) {
 }
 
 Result<Features> features_of_trace(const StageGroup& g, std::string_view trace, const Machine& m, double draft_us) {
-  Schedule s(g);
-  if (auto replayed = s.replay(trace); !replayed) return refuse("{}", replayed.reason());
-  const auto f = lower(s);
-  if (!f) return refuse("{}", f.reason());
+  const auto s = replayed(g, trace);
+  if (!s) return Reason{s.reason()};
+  const auto f = lower(*s);
+  if (!f) return Reason{f.reason()};
   return features_of(*f, m, draft_us);
 }
 

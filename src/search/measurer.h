@@ -18,14 +18,6 @@ struct Candidate {
   double check_below = 0;  // seconds: compare also when the median is below (it would become the best)
 };
 
-struct Outcome {
-  Status status = Status::Lost;
-  std::string message;
-  Timing timing;
-  bool checked = false;
-  double build_seconds = 0, measure_seconds = 0, probe_seconds = 0;
-};
-
 class Measurer {
  public:
   virtual ~Measurer() = default;

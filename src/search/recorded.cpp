@@ -27,13 +27,7 @@ class RecordedMeasurer final : public Measurer {
     size_t& used = used_[it->first];
     // The last time stands for all later ones.
     const Trial& t = *it->second[std::min(used++, it->second.size() - 1)];
-    return {.status = t.status,
-            .message = t.message,
-            .timing = t.timing,
-            .checked = t.checked,
-            .build_seconds = t.build_seconds,
-            .measure_seconds = t.measure_seconds,
-            .probe_seconds = t.probe_seconds};
+    return t;
   }
 
   std::vector<Record> records_;
@@ -42,6 +36,17 @@ class RecordedMeasurer final : public Measurer {
 };
 
 }  // namespace
+
+std::string undated_lines(const Database& db) {
+  std::string text;
+  db.each_record({}, [&](const Record& r) {
+    Record undated = r;
+    undated.when = 0;
+    text += to_json_line(undated) + "\n";
+    return true;
+  });
+  return text;
+}
 
 std::unique_ptr<Measurer> recorded_measurer(std::vector<Record> records) {
   return std::make_unique<RecordedMeasurer>(std::move(records));

@@ -87,6 +87,9 @@ class Database {
   std::unique_ptr<State> state_;
 };
 
+// The target of a record whatever the number of threads: "llvm:cpu=znver4" of "llvm:cpu=znver4,threads=2".
+std::string without_threads(const std::string& target);
+
 // ---- JSON lines, one record a line: portable, for people and other tools.
 std::string to_json_line(const Record& r);
 Result<Record> from_json_line(

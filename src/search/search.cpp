@@ -15,6 +15,7 @@
 #include "base/error.h"
 #include "search/candidates.h"
 #include "search/model/remaining_gain.h"
+#include "search/statistics.h"
 #include "search/tuner.h"
 
 namespace burnish::search {
@@ -24,7 +25,7 @@ namespace {
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr size_t most_base_samples = 3000;  // of other tasks' records: more make training slow and teach little
 
-double speed(const Trial& t) { return t.status == Status::Ok ? t.timing.median : infinity; }
+double seconds_of(const Outcome& o) { return o.status == Status::Ok ? o.timing.median : infinity; }
 
 // One task with its explorer and what is known of its points.
 class TaskSearch {
@@ -53,7 +54,7 @@ class TaskSearch {
   // Counts a trial, whoever asked for it.
   void learn(const Trial& t, const std::string& knobs, const Features& features) {
     if (!features.empty()) {
-      samples.push_back({features, t.status == Status::Ok ? t.timing.median : infinity, group_});
+      samples.push_back({features, seconds_of(t), group_});
     }
     if (t.status != Status::Ok) {
       ++state.failed;
@@ -74,11 +75,7 @@ class TaskSearch {
     std::vector<double> seconds;
     std::string knobs;
     bool checked = false;  // its answer was right at least once, and never wrong
-    double median() const {
-      std::vector<double> sorted = seconds;
-      std::sort(sorted.begin(), sorted.end());
-      return (sorted[(sorted.size() - 1) / 2] + sorted[sorted.size() / 2]) / 2;
-    }
+    double median() const { return search::median(seconds); }
   };
 
   TaskState state;
@@ -86,6 +83,7 @@ class TaskSearch {
   std::unique_ptr<Tuner> tuner;
   std::string state_key;
   std::vector<Sample> samples;
+  std::vector<TrialNote> notes;           // for the report
   std::map<std::string, Times> measured;  // by trace
   Trial fallback;                         // the default schedule
 
@@ -115,7 +113,7 @@ class Searcher {
     race();
     for (const auto& t : tasks_) {
       result.tasks.push_back(t->state);
-      result.defaults.push_back(t->fallback);
+      result.notes.push_back(std::move(t->notes));
       result.finalists.push_back(finalists(*t));
     }
     result.trials = trials_;
@@ -136,9 +134,10 @@ class Searcher {
       all.push_back({.task = &t->task(), .trace = t->fallback.trace, .check = true});
     }
     const std::vector<Outcome> outcomes = measurer_.measure(all);
+    std::vector<Record> records;
     for (size_t i = 0; i < tasks_.size(); ++i) {
       TaskSearch& t = *tasks_[i];
-      fill(t.fallback, outcomes[i]);
+      static_cast<Outcome&>(t.fallback) = outcomes[i];
       if (t.fallback.status == Status::Ok) {
         t.state.progress.default_seconds = t.fallback.timing.median;
       } else {
@@ -146,10 +145,10 @@ class Searcher {
       }
       const auto features = features_of_trace(t.task().group, t.fallback.trace, target_.machine(), t.default_draft());
       t.learn(t.fallback, "default", features ? *features : Features{});
-      t.state.trials.push_back({-1, 0, false, t.fallback.status == Status::Ok ? t.fallback.timing.median : 0, "default",
-                                t.fallback.status});
-      if (db_) db_->add({record(t, t.fallback, "default", "default")}, "", "");
+      note(t, t.fallback, -1, 0, false, "default");
+      records.push_back(record(t, t.fallback, "default", "default"));
     }
+    if (db_) db_->add(records, "", "");
   }
 
   // What earlier searches found: of these tasks it is told to the explorers; of others it teaches the model.
@@ -159,13 +158,13 @@ class Searcher {
     for (const auto& t : tasks_) by_hash[t->task().hash] = t.get();
     std::map<std::string, StageGroup> groups;
     std::map<std::string, uint32_t> numbers;
-    for (const Record& r : db_->records({.target = target_.text()})) {
-      if (r.trial.status == Status::Illegal || r.trial.status == Status::Lost || r.tuner == "default") continue;
+    db_->each_record({.target = target_.text()}, [&](const Record& r) {
+      if (r.trial.status == Status::Illegal || r.trial.status == Status::Lost || r.tuner == "default") return true;
       if (auto it = by_hash.find(r.workload_hash); it != by_hash.end()) {
         if (it->second->task().workload == r.workload) recall(*it->second, r);
-        continue;
+        return true;
       }
-      if (!model_ || base_samples_.size() >= most_base_samples) continue;
+      if (!model_ || base_samples_.size() >= most_base_samples) return true;
       auto [group, fresh] = groups.try_emplace(r.workload_hash);
       try {
         if (fresh) group->second = parse_stages(r.workload);
@@ -173,11 +172,12 @@ class Searcher {
         // Another version's, or edited by hand: it teaches nothing. The empty group refuses its traces.
       }
       auto features = features_of_trace(group->second, r.trial.trace, target_.machine(), 0);
-      if (!features) continue;
+      if (!features) return true;
       const auto number = static_cast<uint32_t>(tasks_.size() + numbers.size());
       const uint32_t group_number = numbers.try_emplace(r.workload_hash, number).first->second;
-      base_samples_.push_back({std::move(*features), speed(r.trial), group_number, transfer_weight});
-    }
+      base_samples_.push_back({std::move(*features), seconds_of(r.trial), group_number});
+      return true;
+    });
     if (!options_.resume) return;
     for (const auto& t : tasks_) {
       if (!t->tuner) continue;
@@ -208,8 +208,9 @@ class Searcher {
 
   void train(bool first) {
     if (!model_) return;
-    std::vector<Sample> all = base_samples_;
+    std::vector<Sample> all;
     for (const auto& t : tasks_) all.insert(all.end(), t->samples.begin(), t->samples.end());
+    all = with_transfer(all, base_samples_);
     // Anew when there is a fifth more to learn from; a few dozen samples already order better than the draft.
     const size_t least = first ? 24 : trained_on_ + std::max<size_t>(32, trained_on_ / 5);
     if (all.size() < least) return;
@@ -284,8 +285,11 @@ class Searcher {
       measured.push_back(i);
     }
     const std::vector<Outcome> outcomes = measurer_.measure(candidates);
-    for (size_t k = 0; k < measured.size(); ++k) fill(trials[measured[k]], outcomes[k]);
-    note(t, trials, predicted);
+    for (size_t k = 0; k < measured.size(); ++k) static_cast<Outcome&>(trials[measured[k]]) = outcomes[k];
+    const auto round = static_cast<int64_t>(t.state.progress.history.size());
+    for (size_t i = 0; i < trials.size(); ++i) {
+      note(t, trials[i], round, predicted[i], learned(), text_of(*t.task().space, trials[i].point));
+    }
     commit(t, trials);
     train(false);
     if (learned()) t.state.progress.predicted_gain = predicted_gain(t);
@@ -293,13 +297,9 @@ class Searcher {
 
   bool learned() const { return model_ && model_->trained() && options_.tuner == "xgb"; }
 
-  void note(TaskSearch& t, std::span<const Trial> trials, std::span<const double> predicted) const {
-    const auto round = static_cast<int64_t>(t.state.progress.history.size());
-    for (size_t i = 0; i < trials.size(); ++i) {
-      const Trial& trial = trials[i];
-      t.state.trials.push_back({round, predicted[i], learned(), trial.status == Status::Ok ? trial.timing.median : 0,
-                                text_of(*t.task().space, trial.point), trial.status});
-    }
+  static void note(TaskSearch& t, const Trial& trial, int64_t round, double predicted, bool learned, std::string knobs) {
+    const double seconds = trial.status == Status::Ok ? trial.timing.median : 0;
+    t.notes.push_back({round, predicted, learned, seconds, std::move(knobs), trial.status});
   }
 
   // What the model promises of the points that were looked at and not measured.
@@ -373,11 +373,10 @@ class Searcher {
       }
     }
     const std::vector<Outcome> outcomes = measurer_.measure(all);
-    std::vector<std::pair<TaskSearch*, Record>> records;
+    std::vector<Record> records;
     for (size_t k = 0; k < all.size(); ++k) {
       TaskSearch& t = *of[which[k]];
-      Trial trial{.trace = all[k].trace};
-      fill(trial, outcomes[k]);
+      const Trial trial{outcomes[k], {}, all[k].trace};
       auto& times = t.measured[trial.trace];
       if (trial.status == Status::Ok) {
         times.seconds.push_back(trial.timing.median);
@@ -386,8 +385,9 @@ class Searcher {
         times.seconds.push_back(infinity);
         wrong_.insert(trial.trace);
       }
-      if (db_) db_->add({record(t, trial, times.knobs, "race")}, "", "");
+      records.push_back(record(t, trial, times.knobs, "race"));
     }
+    if (db_) db_->add(records, "", "");
     for (const auto& t : tasks_) settle(*t);
   }
 
@@ -415,16 +415,6 @@ class Searcher {
     std::ranges::sort(all, {}, [](const Finalist& f) { return f.seconds; });
     if (all.size() > 8) all.resize(8);
     return all;
-  }
-
-  static void fill(Trial& t, const Outcome& o) {
-    t.status = o.status;
-    t.message = o.message;
-    t.timing = o.timing;
-    t.checked = o.checked;
-    t.build_seconds = o.build_seconds;
-    t.measure_seconds = o.measure_seconds;
-    t.probe_seconds = o.probe_seconds;
   }
 
   Record record(const TaskSearch& t, const Trial& trial, const std::string& knobs, const std::string& tuner) const {

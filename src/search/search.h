@@ -43,7 +43,6 @@ struct TaskState {
   int64_t failed = 0;           // trials without a time
   std::string best_knobs, best_trace;
   std::string stopped;          // why nothing more is tried here; empty: something may be
-  std::vector<TrialNote> trials;
 };
 
 struct Snapshot {
@@ -64,7 +63,7 @@ struct Finalist {
 struct SearchResult {
   std::vector<TaskState> tasks;
   std::vector<std::vector<Finalist>> finalists;  // by task: fastest first, correct, faster than the default
-  std::vector<Trial> defaults;                   // by task
+  std::vector<std::vector<TrialNote>> notes;     // by task: what was measured, in order
   int64_t trials = 0;
   double seconds = 0;
   std::string stopped;                           // why it ended
@@ -74,6 +73,9 @@ struct SearchResult {
 // Searches all tasks. `db` may be null (nothing is kept), `model` too (the draft orders candidates).
 SearchResult search(std::span<const Task> tasks, const Target& target, Measurer& measurer, CostModel* model,
                     Database* db, const SearchOptions& options, const Observer& observer = {});
+
+// What a search has recorded, as JSON lines without dates: equal for equal searches.
+std::string undated_lines(const Database& db);
 
 // The times of earlier records, in the order in which they were taken, for the same candidates asked again: a search
 // with the same seed then does the same. Candidates that were never measured are Lost.

@@ -22,6 +22,9 @@ struct Task {
   std::shared_ptr<const Space> space;
 };
 
+// The task of a group; weight, figures and sources are the caller's to add. Without a space where the target has none.
+Task make_task(std::string name, StageGroup group, const Target& target);
+
 // 16 hex digits that name a text.
 std::string hash_text(std::string_view text);
 
@@ -46,16 +49,20 @@ struct Timing {
   int repeats = 0;
 };
 
-// A candidate after measuring.
-struct Trial {
-  Point point;
-  std::string trace;        // Schedule::to_text()
+// What measuring a candidate has shown.
+struct Outcome {
   Status status = Status::Lost;
   std::string message;      // why, unless Ok
   Timing timing;
   bool checked = false;     // its answer was compared with the reference (Ok: and agreed)
   double build_seconds = 0, measure_seconds = 0;
   double probe_seconds = 0; // the fixed probe kernel just before: a change means that the machine drifted
+};
+
+// A candidate after measuring.
+struct Trial : Outcome {
+  Point point;
+  std::string trace;        // Schedule::to_text()
 };
 
 }  // namespace burnish::search

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <functional>
+#include <limits>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -52,6 +53,9 @@ class Target {
   virtual Schedule default_schedule(const StageGroup& g) const = 0;
   // What may be tried instead. Null where there is nothing to choose.
   virtual std::unique_ptr<Space> space(const StageGroup&) const { return nullptr; }
+  // What a run of this group takes with its default schedule, by the draft, in microseconds: passes compare ways to
+  // compute the same by it. Infinite where there is no estimate.
+  virtual double estimate_us(const StageGroup&) const { return std::numeric_limits<double>::infinity(); }
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the pass fuse_chains.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
 

@@ -57,14 +57,14 @@ inline Record some_record(double median = 1e-3, int64_t when = 1'700'000'000) {
            .seed = 7,
            .knobs = "rows=6 vectors=2",
            .when = when};
-  r.trial = {.point = {3, 0, 65535},
-             .trace = "split(relu, c, 8, tail)\nvectorize(relu, c.i)",
-             .status = Status::Ok,
-             .timing = {.median = median, .mad = median / 100, .min = median * 0.9, .repeats = 5},
-             .checked = true,
-             .build_seconds = 0.021,
-             .measure_seconds = 0.0062,
-             .probe_seconds = 1.25e-5};
+  r.trial = {{.status = Status::Ok,
+              .timing = {.median = median, .mad = median / 100, .min = median * 0.9, .repeats = 5},
+              .checked = true,
+              .build_seconds = 0.021,
+              .measure_seconds = 0.0062,
+              .probe_seconds = 1.25e-5},
+             {3, 0, 65535},
+             "split(relu, c, 8, tail)\nvectorize(relu, c.i)"};
   return r;
 }
 

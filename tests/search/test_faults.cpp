@@ -43,7 +43,7 @@ std::string library(const std::string& fault, const std::string& arena = "0") {
                               " -O1 -std=gnu11 -shared -fPIC -nostdlib -ffreestanding -fno-builtin"
                               " -fvisibility=hidden -fno-stack-protector -fno-asynchronous-unwind-tables -w"
                               " -DMETADATA_BYTES=1024 -DFAULT=" + fault + " -I" + file("") +
-                              " -I" BURNISH_SOURCE_DIR "/include " BURNISH_TEST_DATA "/bad_libraries/bad.c -o " +
+                              " -I" BURNISH_SOURCE_DIR "/include -I" BURNISH_SOURCE_DIR "/tests/runtime/models " BURNISH_TEST_DATA "/bad_libraries/bad.c -o " +
                               file("bad.so");
   if (std::system(command.c_str()) != 0) throw std::runtime_error("failed: " + command);
   std::string bytes = read_file(file("bad.so"));

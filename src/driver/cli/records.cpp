@@ -33,15 +33,11 @@ struct RecordsArgs {
   bool json = false;
 };
 
-std::string without_threads(const std::string& target) {
-  return target.substr(0, target.find(",threads="));
-}
-
 // Which records and winners a command is about.
 class Filter {
  public:
   explicit Filter(const RecordsArgs& args) : target_(args.target), status_(args.status) {
-    if (target_ == "native") target_ = without_threads(make_target("native", 1)->text());
+    if (target_ == "native") target_ = search::without_threads(make_target("native", 1)->text());
     if (!args.task.empty()) task_.emplace(args.task);
   }
 
@@ -54,10 +50,9 @@ class Filter {
   bool takes(const Winner& w, const std::string& workload) const {
     if (w.target.find(target_) == std::string::npos || (!status_.empty() && status_ != "ok"))
       return false;
-    return !task_ || takes(Record{.workload = workload,
-                                  .workload_hash = w.workload_hash,
-                                  .target = w.target,
-                                  .trial = {.status = search::Status::Ok}});
+    Record r{.workload = workload, .workload_hash = w.workload_hash, .target = w.target};
+    r.trial.status = search::Status::Ok;
+    return !task_ || takes(r);
   }
 
  private:

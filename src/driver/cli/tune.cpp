@@ -4,7 +4,6 @@
 #include <unistd.h>
 
 #include <atomic>
-#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -34,17 +33,6 @@ extern "C" void on_interrupt(int) {
   }
 }
 
-// 90, 90s, 5m, 2h
-double parse_time(const std::string& text) {
-  double value = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  const std::string_view unit(end, static_cast<size_t>(text.data() + text.size() - end));
-  const double scale = unit.empty() || unit == "s" ? 1 : unit == "m" ? 60 : unit == "h" ? 3600 : 0;
-  require_usage(error == std::errc() && scale > 0 && value > 0 && value * scale <= 1e9,
-                "--time {}: write it as 60s, 5m or 2h", text);
-  return value * scale;
-}
-
 void list_tasks(const TuneArgs& args) {
   if (!args.json) fmt::print("{:<40} {:>4} {:>12} {:>10} {:>12}  sources\n", "task", "runs", "MACs", "MB", "points");
   for (const TunedTask& t : tasks_of(args.model.path, compile_options(args.model))) {
@@ -67,8 +55,12 @@ void tune_command(const TuneArgs& args) {
   }
   TuneOptions options;
   options.model = compile_options(args.model);
-  if (!args.time.empty()) options.seconds = parse_time(args.time);
-  else if (args.trials > 0) options.seconds = 0;
+  if (!args.time.empty()) {
+    options.seconds = parse_duration(args.time);
+    require_usage(options.seconds > 0, "--time {}: write it as 60s, 5m or 2h", args.time);
+  } else if (args.trials > 0) {
+    options.seconds = 0;
+  }
   options.trials = args.trials;
   options.records = args.records;
   options.tuner = args.tuner;

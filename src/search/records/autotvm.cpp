@@ -9,6 +9,7 @@
 
 #include "search/records/lines.h"
 #include "search/records/plausible.h"
+#include "search/statistics.h"
 
 namespace burnish::search {
 
@@ -61,24 +62,12 @@ double cost_of(const Json& value) {
   return seconds;
 }
 
-double median_of(std::vector<double> values) {
-  std::ranges::sort(values);
-  const size_t half = values.size() / 2;
-  return values.size() % 2 ? values[half] : (values[half - 1] + values[half]) / 2;
-}
-
 Timing timing_of(const Json& costs) {
   if (!costs.is_array() || costs.empty())
     throw BadField{fmt::format("the costs are {}, which is no list of times", shown(costs))};
   std::vector<double> seconds;
   for (const Json& cost : costs) seconds.push_back(cost_of(cost));
-  const double median = median_of(seconds);
-  std::vector<double> off;
-  for (const double s : seconds) off.push_back(std::abs(s - median));
-  return {.median = median,
-          .mad = median_of(off),
-          .min = *std::ranges::min_element(seconds),
-          .repeats = static_cast<int>(seconds.size())};
+  return timing_of(seconds);
 }
 
 // "tile_ic=[-1,1] unroll_kw=false", or the index alone.

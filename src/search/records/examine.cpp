@@ -20,10 +20,6 @@ std::string counted(int64_t n, const char* what) {
   return fmt::format("{} {}{}", n, what, n == 1 ? "" : "s");
 }
 
-std::string without_threads(const std::string& target) {
-  return target.substr(0, target.find(",threads="));
-}
-
 class Examiner {
  public:
   explicit Examiner(std::vector<Finding>& findings) : findings_(findings) {}

@@ -7,8 +7,8 @@
 #include <thread>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "search/records/schema.h"
-#include "search/records/temporary.h"
 
 namespace burnish::search {
 

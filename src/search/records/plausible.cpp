@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include "base/text.h"
+#include "search/records.h"
 
 namespace burnish::search {
 
@@ -67,6 +68,10 @@ void make_plausible(Trial& t) {
                           &t.measure_seconds, &t.probe_seconds}) {
     if (!is_time(*seconds)) *seconds = 0;
   }
+}
+
+std::string without_threads(const std::string& target) {
+  return target.substr(0, target.find(",threads="));
 }
 
 }  // namespace burnish::search

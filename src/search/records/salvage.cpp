@@ -10,6 +10,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "base/text.h"
 #include "search/records.h"
 #include "search/records/lines.h"
@@ -17,7 +18,6 @@
 #include "search/records/plausible.h"
 #include "search/records/rows.h"
 #include "search/records/schema.h"
-#include "search/records/temporary.h"
 
 namespace burnish::search {
 

@@ -40,16 +40,16 @@ BuildReply Builder::build(const BuildRequest& r) {
       if (state_->groups.size() >= most) state_->groups.clear();
       it = state_->groups.emplace(r.hash, parse_stages(r.workload)).first;
     }
-    Schedule s = r.plain ? plain_schedule(it->second, state_->target->machine()) : Schedule(it->second);
-    const Result<> replayed = r.plain ? Result<>(Done{}) : s.replay(r.trace);
-    if (!replayed) {
-      fail(Status::Illegal, replayed.reason());
-    } else if (Result<Built> built = build_kernel(s, *state_->target); built.ok()) {
+    const Result<Schedule> s =
+        r.plain ? plain_schedule(it->second, state_->target->machine()) : replayed(it->second, r.trace);
+    if (!s) {
+      fail(Status::Illegal, s.reason());
+    } else if (Result<Built> built = build_kernel(*s, *state_->target); built.ok()) {
       reply.built = std::move(*built);
     } else {
       fail(Status::Illegal, built.reason());
     }
-  } catch (const UserError& e) {  // a trace that does not read
+  } catch (const UserError& e) {  // stages that do not read
     fail(Status::Illegal, e.what());
   } catch (const std::bad_alloc&) {
     fail(Status::OutOfMemory, "compiling it took more memory than a worker may have");

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "expr/dtype.h"
+#include "search/statistics.h"
 #include "search/worker/kernel_library.h"
 #include "search/worker/values.h"
 #include "search/worker/worker.h"
@@ -87,13 +88,6 @@ double deviation(const std::vector<Output>& got, const std::vector<Output>& expe
   return most;
 }
 
-double median_of(std::vector<double> v) {
-  if (v.empty()) return 0;
-  const auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  return *middle;
-}
-
 }  // namespace
 
 CompareReply compare(const CompareRequest& r) {
@@ -124,7 +118,7 @@ CompareReply compare(const CompareRequest& r) {
     }
     for (Contestant& c : all) {
       std::vector<double> medians;
-      for (auto& s : c.steps) medians.push_back(median_of(std::move(s)));
+      for (auto& s : c.steps) medians.push_back(median(std::move(s)));
       reply.comparison.steps.push_back(r.steps ? std::move(medians) : std::vector<double>{});
       reply.comparison.runs.push_back(std::move(c.runs));
     }

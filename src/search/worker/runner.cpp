@@ -7,6 +7,7 @@
 #include <new>
 
 #include "base/error.h"
+#include "search/statistics.h"
 #include "search/worker/probe.h"
 #include "search/worker/task_data.h"
 #include "search/worker/values.h"
@@ -21,22 +22,6 @@ constexpr size_t most_repeats = 20'000;
 constexpr double most_overhead = 3;  // of starting runs: kernels of a microsecond are counted less long
 constexpr double hopeless = 4;  // times the time that would be worth checking
 constexpr std::byte poison{0xff};  // NaN: elements that are not written show
-
-double median_of(std::vector<double> v) {
-  auto middle = v.begin() + static_cast<std::ptrdiff_t>(v.size() / 2);
-  std::nth_element(v.begin(), middle, v.end());
-  if (v.size() % 2 == 1) return *middle;
-  return (*middle + *std::max_element(v.begin(), middle)) / 2;
-}
-
-Timing timing_of(const std::vector<double>& seconds) {
-  Timing t{.median = median_of(seconds), .mad = 0, .min = *std::ranges::min_element(seconds),
-           .repeats = static_cast<int>(seconds.size())};
-  std::vector<double> off;
-  for (double s : seconds) off.push_back(std::fabs(s - t.median));
-  t.mad = median_of(std::move(off));
-  return t;
-}
 
 void require_unharmed(const Parameter& p, const GuardedBuffer& b) {
   const auto at = b.damage();

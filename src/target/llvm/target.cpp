@@ -54,6 +54,10 @@ class LlvmTarget : public Target {
     return llvm_target::default_schedule(g, machine_);
   }
   std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, machine_); }
+  double estimate_us(const StageGroup& g) const override {
+    const auto space = make_space(g, machine_);
+    return space ? space->draft_us(space->default_point()) : std::numeric_limits<double>::infinity();
+  }
   bool prefers_one_nest(const StageGroup& g) const override { return chain_pays(g, machine_); }
   std::string emit(const Program& p, EmitKind kind) const override { return emit_program(p, isa_, kind); }
   std::string build(const Program& p, const std::string& metadata) const override {

@@ -1,27 +1,7 @@
 /* A kernel that doubles 1000 floats, and its variants that should not: -DFAULT=what. */
-#include <burnish/abi.h>
 #include <stddef.h>
 
-/* The two notes of docs/artifact.md; metadata.inc is written by the test. */
-struct metadata_note {
-  uint32_t name_size, size, type;
-  char owner[8];
-  unsigned char text[METADATA_BYTES];
-};
-struct checksum_note {
-  uint32_t name_size, size, type;
-  char owner[8];
-  unsigned char sum[8];
-};
-#define NOTE __attribute__((section(".note.burnish"), used, aligned(4)))
-NOTE static const struct metadata_note metadata_note = {8,
-                                                        METADATA_BYTES,
-                                                        BURNISH_NOTE_METADATA,
-                                                        BURNISH_NOTE_OWNER,
-                                                        {
-#include "metadata.inc"
-                                                        }};
-NOTE static const struct checksum_note checksum_note = {8, 8, BURNISH_NOTE_CHECKSUM, BURNISH_NOTE_OWNER, {0}};
+#include "note.h"
 
 enum {
   GOOD,
