@@ -15,7 +15,8 @@ struct Candidate {
   const Task* task;
   std::string trace;    // a schedule of task->group, as text
   bool check = false;   // compare the answer whatever the time
-  double check_below = 0;  // seconds: compare also when the median is below (it would become the best)
+  // Seconds: compare also when the median is below, and below those of the same task before it: it would become the best.
+  double check_below = 0;
 };
 
 class Measurer {

@@ -101,7 +101,7 @@ TEST(Protocol, PayloadsReadBack) {
   EXPECT_EQ(s.min_repeats, 7);
   EXPECT_FALSE(s.cold_weights);
 
-  const BuildRequest b = again(BuildRequest{"hash", "text", "split(a, b, 3)\n", true});
+  const BuildRequest b = again(BuildRequest{"hash", "text", "split(a, b, 3)\n", true, true});
   EXPECT_EQ(b.hash + b.workload + b.trace, "hashtextsplit(a, b, 3)\n");
   EXPECT_TRUE(b.plain);
 

@@ -91,7 +91,8 @@ void BuilderCrew::give(Hand& hand, size_t job, const BuildJob& what, bool with_w
     hand.worker = recruiter_.hire(setup_);
     hand.known.clear();
   }
-  BuildRequest r{.hash = *what.hash, .workload = {}, .trace = what.trace ? *what.trace : "", .plain = !what.trace};
+  BuildRequest r{.hash = *what.hash, .workload = {}, .trace = what.trace ? *what.trace : "", .plain = !what.trace,
+                 .verify = what.verify};
   if (hand.known.insert(r.hash).second || with_workload) r.workload = *what.workload;
   hand.worker->send({MessageType::Build, ++request_, encode(r)});
   hand.job = job;

@@ -43,6 +43,7 @@ struct BuildJob {
   const std::string* hash;
   const std::string* workload;
   const std::string* trace;  // null: the plain schedule
+  bool verify = true;
 };
 
 class BuilderCrew {

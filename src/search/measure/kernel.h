@@ -11,7 +11,7 @@ namespace burnish::search {
 // outermost one where that is possible: nothing is tiled, fused, moved or unrolled. What candidates are compared with.
 Schedule plain_schedule(const StageGroup& g, const Machine& m);
 
-// A refusal is the schedule's fault. Exceptions: those of code generation.
-Result<Built> build_kernel(const Schedule& s, const Target& t);
+// A refusal is the schedule's fault. Exceptions: those of code generation, and when `verified` those of the verifier.
+Result<Built> build_kernel(const Schedule& s, const Target& t, bool verified = true);
 
 }  // namespace burnish::search

@@ -114,12 +114,12 @@ void decode(std::string_view payload, Setup& m) {
 }
 
 std::string encode(const BuildRequest& m) {
-  return packed({bytes(m.hash), bytes(m.workload), bytes(m.trace), m.plain});
+  return packed({bytes(m.hash), bytes(m.workload), bytes(m.trace), m.plain, m.verify});
 }
 
 void decode(std::string_view payload, BuildRequest& m) {
   read(payload, "build", [&](const json& j) {
-    m = {text_of(j.at(0)), text_of(j.at(1)), text_of(j.at(2)), j.at(3).get<bool>()};
+    m = {text_of(j.at(0)), text_of(j.at(1)), text_of(j.at(2)), j.at(3).get<bool>(), j.at(4).get<bool>()};
   });
 }
 

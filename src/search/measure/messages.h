@@ -54,6 +54,7 @@ struct BuildRequest {
   std::string workload;  // empty: the worker has had it
   std::string trace;
   bool plain = false;    // the reference: `trace` does not count
+  bool verify = false;   // prove bounds and threads of its loops, too
 };
 
 struct BuildReply {

@@ -44,7 +44,7 @@ BuildReply Builder::build(const BuildRequest& r) {
         r.plain ? plain_schedule(it->second, state_->target->machine()) : replayed(it->second, r.trace);
     if (!s) {
       fail(Status::Illegal, s.reason());
-    } else if (Result<Built> built = build_kernel(*s, *state_->target); built.ok()) {
+    } else if (Result<Built> built = build_kernel(*s, *state_->target, r.verify); built.ok()) {
       reply.built = std::move(*built);
     } else {
       fail(Status::Illegal, built.reason());
