@@ -50,11 +50,11 @@ class Measure : public ::testing::Test {
 
 TEST_F(Measure, GoodAndIllegalCandidates) {
   const auto m = local_measurer(target, {});
-  const Candidate c[] = {{&task, trace, true},
+  const Candidate c[] = {{&task, trace, false, 1},
                          {&task, "", true},
                          {&task, "split(relu, nothing, 3)"},
                          {&task, "no step at all"},
-                         {&task, trace, false, 1},
+                         {&task, trace, true},
                          {&task, trace, false, 1e-9},
                          {&task, trace}};
   const auto outcomes = m->measure(c);

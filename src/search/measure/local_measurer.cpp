@@ -37,9 +37,11 @@ class LocalMeasurer : public Measurer {
       o.message = std::move(built[i].message);
       o.build_seconds = built[i].seconds;
       if (o.status != Status::Ok) continue;
-      double& least = best.try_emplace(candidates[i].task, candidates[i].check_below).first->second;
-      run(candidates[i], std::min(candidates[i].check_below, least), std::move(built[i].built), o);
-      if (o.status == Status::Ok) least = std::min(least, o.timing.median);
+      const auto faster = best.find(candidates[i].task);
+      const double below = faster == best.end() ? candidates[i].check_below
+                                                : std::min(candidates[i].check_below, faster->second);
+      run(candidates[i], below, std::move(built[i].built), o);
+      if (o.status == Status::Ok && below > 0 && o.timing.median < below) best[candidates[i].task] = o.timing.median;
     }
     recruiter_.prepare(1);  // now, when it disturbs nobody
     return outcomes;
