@@ -58,6 +58,51 @@ constexpr Case cases[] = {
   %y: f32[8] = mul(%e, %h)
   output %y
 })"},
+    {"simplify_gelu", simplify, R"(graph g {
+  input %x: f32[8]
+  const %root: f32[] = [1.4142135381698608]
+  const %one: f32[] = [1.0]
+  const %half: f32[] = [0.5]
+  const %c: f32[] = [0.7978845834732056]
+  const %cubic: f32[] = [0.044714998453855515]
+  const %three: f32[] = [3.0]
+  %a: f32[8] = div(%x, %root)
+  %b: f32[8] = erf(%a)
+  %d: f32[8] = add(%b, %one)
+  %e: f32[8] = mul(%x, %d)
+  %erf: f32[8] = mul(%e, %half)
+  %f: f32[8] = pow(%erf, %three)
+  %g: f32[8] = mul(%cubic, %f)
+  %h: f32[8] = add(%erf, %g)
+  %i: f32[8] = mul(%h, %c)
+  %j: f32[8] = tanh(%i)
+  %k: f32[8] = add(%one, %j)
+  %l: f32[8] = mul(%half, %erf)
+  %tanh: f32[8] = mul(%l, %k)
+  %m: f32[8] = erf(%tanh)
+  %n: f32[8] = add(%m, %one)
+  %other: f32[8] = mul(%tanh, %n)
+  output %other
+})"},
+    {"simplify_layer_norm", simplify, R"(graph g {
+  input %x: f32[2,3,4]
+  input %scale: f32[4]
+  const %two: f32[] = [2.0]
+  const %epsilon: f32[] = [0.0009765625]
+  const %bias: f32[1,4] = [1.0, 2.0, 3.0, 4.0]
+  %mean: f32[2,3,1] = reduce_mean(%x) {axes=[-1], keepdims=1}
+  %centred: f32[2,3,4] = sub(%x, %mean)
+  %again: f32[2,3,4] = sub(%x, %mean)
+  %square: f32[2,3,4] = pow(%again, %two)
+  %variance: f32[2,3,1] = reduce_mean(%square) {axes=[2], keepdims=1}
+  %sum: f32[2,3,1] = add(%variance, %epsilon)
+  %root: f32[2,3,1] = sqrt(%sum)
+  %hat: f32[2,3,4] = div(%centred, %root)
+  %scaled: f32[2,3,4] = mul(%scale, %hat)
+  %y: f32[2,3,4] = add(%scaled, %bias)
+  %shifted: f32[2,3,4] = add(%scaled, %centred)
+  output %y, %shifted
+})"},
     {"simplify_pad", simplify, R"(graph g {
   input %x: f32[1,1,5,5]
   const %w: f32[1,1,3,3] = [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]

@@ -7,46 +7,11 @@
 #include "graph/op.h"
 #include "passes/graph/memory.h"
 #include "passes/graph/passes.h"
+#include "passes/graph/rules.h"
 
 namespace burnish {
 
 namespace {
-
-// A node about to be added to `g`, over values of `g`.
-struct Site {
-  Graph& g;
-  const Node& n;                 // attributes, operator, source
-  std::vector<ValueId> inputs;   // in g
-  const TensorType& type;        // of the node's first output
-
-  const Node* producer(ValueId v) const {
-    if (v == no_value || g.values[v].producer == ~NodeId{0}) return nullptr;
-    return &g.nodes[g.values[v].producer];
-  }
-  const Node* producer(ValueId v, std::string_view op) const {
-    const Node* p = producer(v);
-    return p != nullptr && p->op->name == op ? p : nullptr;
-  }
-  bool is(std::string_view op) const { return n.op->name == op; }
-  bool same_type(ValueId v) const { return g.type(v).dtype == type.dtype && g.type(v).shape == type.shape; }
-  const Tensor* constant(ValueId v) const { return v == no_value ? nullptr : g.values[v].constant.get(); }
-};
-
-using Rule = std::optional<ValueId> (*)(Site&);
-
-bool all_equal(const Tensor* t, double wanted) {
-  if (t == nullptr || t->size() == 0) return false;
-  for (int64_t i = 0; i < t->size(); ++i) {
-    const Scalar s = t->get(i);
-    if ((is_float(t->dtype) ? s.f : static_cast<double>(s.i)) != wanted) return false;
-  }
-  return true;
-}
-
-// A scalar constant within rounding of the value.
-bool is_about(const Tensor* t, double wanted) {
-  return t != nullptr && is_float(t->dtype) && t->size() == 1 && std::abs(t->get(0).f - wanted) < 1e-6;
-}
 
 TensorPtr shape_tensor(const Shape& shape) {
   auto t = std::make_shared<Tensor>(DType::I64, Shape{static_cast<int64_t>(shape.size())});
@@ -148,6 +113,17 @@ std::optional<ValueId> neutral_operand(Site& s) {
   return {};
 }
 
+// x / c = x * (1 / c), with a rounding more: a division takes as long as ten multiplications
+std::optional<ValueId> constant_divisor(Site& s) {
+  const Tensor* c = s.is("div") ? s.constant(s.inputs[1]) : nullptr;
+  if (c == nullptr || c->size() != 1 || !is_float(c->dtype) || size_of(c->dtype) < 4) return {};
+  const double by = 1 / c->get(0).f;
+  if (!std::isfinite(by)) return {};
+  auto inverse = std::make_shared<Tensor>(c->dtype, c->shape);
+  inverse->set(0, {.dtype = c->dtype, .f = by});
+  return s.g.add(op_named("mul"), {s.inputs[0], s.g.add_constant("inverse", inverse)}, {}, s.n.source);
+}
+
 // x ** 2 = x * x; x ** 0.5 = sqrt(x)
 std::optional<ValueId> simple_power(Site& s) {
   if (!s.is("pow") || !s.same_type(s.inputs[0]) || !is_float(s.type.dtype)) return {};
@@ -155,73 +131,6 @@ std::optional<ValueId> simple_power(Site& s) {
   if (all_equal(s.constant(s.inputs[1]), 2)) return s.g.add(op_named("mul"), {x, x}, {}, s.n.source);
   if (all_equal(s.constant(s.inputs[1]), 0.5)) return s.g.add(op_named("sqrt"), {x}, {}, s.n.source);
   return {};
-}
-
-// x * sigmoid(x) = silu(x)
-// x * hard_sigmoid(x, 1/6, 1/2) = x * clip(x + 3, 0, 6) / 6 = hard_swish(x)
-std::optional<ValueId> gated(Site& s) {
-  if (!s.is("mul")) return {};
-  for (size_t i = 0; i < 2; ++i) {
-    const ValueId x = s.inputs[i], gate = s.inputs[1 - i];
-    if (!s.same_type(x)) continue;
-    if (const Node* p = s.producer(gate, "sigmoid"); p != nullptr && p->inputs[0] == x) {
-      return s.g.add(op_named("silu"), {x}, {}, s.n.source);
-    }
-    const Node* hard = s.producer(gate, "hard_sigmoid");
-    if (hard != nullptr && hard->inputs[0] == x && std::abs(hard->attrs.f("alpha", 0.2) - 1.0 / 6) < 1e-6 &&
-        hard->attrs.f("beta", 0.5) == 0.5) {
-      return s.g.add(op_named("hard_swish"), {x}, {}, s.n.source);
-    }
-  }
-  return {};
-}
-
-// The x of clip(x + 3, 0, 6).
-std::optional<ValueId> clipped_from(const Site& s, ValueId v) {
-  const Node* clip = s.producer(v, "clip");
-  if (clip == nullptr || clip->inputs.size() < 3) return {};
-  if (!is_about(s.constant(clip->inputs[1]), 0) || !is_about(s.constant(clip->inputs[2]), 6)) return {};
-  const Node* sum = s.producer(clip->inputs[0], "add");
-  if (sum == nullptr) return {};
-  for (size_t i = 0; i < 2; ++i) {
-    if (is_about(s.constant(sum->inputs[1 - i]), 3)) return sum->inputs[i];
-  }
-  return {};
-}
-
-// Is v = w / 6 or w * (1/6)? Then w.
-std::optional<ValueId> sixth(const Site& s, ValueId v) {
-  if (const Node* p = s.producer(v, "div"); p != nullptr && is_about(s.constant(p->inputs[1]), 6)) return p->inputs[0];
-  if (const Node* p = s.producer(v, "mul")) {
-    for (size_t i = 0; i < 2; ++i) {
-      if (is_about(s.constant(p->inputs[1 - i]), 1.0 / 6)) return p->inputs[i];
-    }
-  }
-  return {};
-}
-
-// x * (clip(x + 3, 0, 6) / 6) and (x * clip(x + 3, 0, 6)) / 6 = hard_swish(x)
-std::optional<ValueId> hard_swish(Site& s) {
-  auto product_with_gate = [&](ValueId a, ValueId b) -> std::optional<ValueId> {
-    const auto x = clipped_from(s, b);
-    return x && *x == a && s.same_type(a) ? x : std::nullopt;
-  };
-  std::optional<ValueId> x;
-  if (s.is("mul")) {
-    for (size_t i = 0; i < 2 && !x; ++i) {
-      if (auto inner = sixth(s, s.inputs[1 - i])) x = product_with_gate(s.inputs[i], *inner);
-    }
-  }
-  ValueId whole = no_value;
-  if (s.is("div") && is_about(s.constant(s.inputs[1]), 6)) whole = s.inputs[0];
-  for (size_t i = 0; s.is("mul") && i < 2; ++i) {
-    if (is_about(s.constant(s.inputs[1 - i]), 1.0 / 6)) whole = s.inputs[i];
-  }
-  if (const Node* p = s.producer(whole, "mul"); p != nullptr && !x) {
-    for (size_t i = 0; i < 2 && !x; ++i) x = product_with_gate(p->inputs[i], p->inputs[1 - i]);
-  }
-  if (!x) return {};
-  return s.g.add(op_named("hard_swish"), {*x}, {}, s.n.source);
 }
 
 // conv(pad(x, 0), w) = conv(x, w) with larger pads
@@ -250,8 +159,9 @@ std::optional<ValueId> pad_into_conv(Site& s) {
   return s.g.add(*s.n.op, std::move(inputs), std::move(attrs), source);
 }
 
-constexpr Rule rules[] = {identity,     no_movement, reshape_chain,   transpose_chain, cast_chain, idempotent,
-                          simple_power, gated,       hard_swish,      neutral_operand, pad_into_conv};
+constexpr Rule rules[] = {identity,     no_movement, reshape_chain, transpose_chain, cast_chain,      idempotent,
+                          simple_power, gated,       hard_swish,    gelu,            layer_norm,      neutral_operand,
+                          pad_into_conv, constant_divisor};
 
 }  // namespace
 
