@@ -119,11 +119,22 @@ Statistics statistics(ComputeContext& c, const Rows& rows) {
   return {mean, variance};
 }
 
-Expr normalized(ComputeContext& c, const Rows& rows, const Statistics& s, AxisVars a,
-                double epsilon) {
-  Expr x = c.builder.at(c.inputs[0], indices_of(a));
-  Expr deviation = c.builder.at(s.variance, rows.row_of(a)) + constant(epsilon, x.dtype());
-  return (x - c.builder.at(s.mean, rows.row_of(a))) * unary(UnaryOp::Rsqrt, deviation);
+// 1 / sqrt(square + epsilon), once a row.
+StageId scale_of(ComputeContext& c, const Rows& rows, StageId square, double epsilon) {
+  DType t = c.outputs[0].dtype;
+  return c.builder.compute(c.builder.unique(c.prefix + ".scale"), t, rows.rows, [&](AxisVars a) {
+    return unary(UnaryOp::Rsqrt, c.builder.at(square, indices_of(a)) + constant(epsilon, t));
+  });
+}
+
+// (x - mean) * scale, at a point.
+std::function<Expr(AxisVars)> normalized(ComputeContext& c, const Rows& rows, double epsilon) {
+  Statistics s = statistics(c, rows);
+  StageId scale = scale_of(c, rows, s.variance, epsilon);
+  return [&c, rows, s, scale](AxisVars a) {
+    Expr centred = c.builder.at(c.inputs[0], indices_of(a)) - c.builder.at(s.mean, rows.row_of(a));
+    return centred * c.builder.at(scale, rows.row_of(a));
+  };
 }
 
 // ---- instance_norm, group_norm
@@ -142,10 +153,8 @@ Expr scaled_by_channel(ComputeContext& c, Expr y, AxisVars a) {
 
 std::vector<StageId> compute_instance_norm(ComputeContext& c) {
   Rows rows = rows_from(c.types[0].shape, 2);
-  Statistics s = statistics(c, rows);
-  return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    return scaled_by_channel(c, normalized(c, rows, s, a, c.attrs.f("epsilon", 1e-5)), a);
-  })};
+  auto y = normalized(c, rows, c.attrs.f("epsilon", 1e-5));
+  return {map(c, c.outputs[0], "", [&](AxisVars a) { return scaled_by_channel(c, y(a), a); })};
 }
 
 std::vector<TensorType> infer_group_norm(const InferContext& c) {
@@ -176,10 +185,8 @@ std::vector<StageId> compute_group_norm(ComputeContext& c) {
     for (size_t i = 1; i < e.size(); ++i) at.push_back(e[i]);
     return at;
   };
-  Statistics s = statistics(c, rows);
-  return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    return scaled_by_channel(c, normalized(c, rows, s, a, c.attrs.f("epsilon", 1e-5)), a);
-  })};
+  auto y = normalized(c, rows, c.attrs.f("epsilon", 1e-5));
+  return {map(c, c.outputs[0], "", [&](AxisVars a) { return scaled_by_channel(c, y(a), a); })};
 }
 
 // ---- layer_norm, rms_norm
@@ -204,10 +211,9 @@ Expr parameter(ComputeContext& c, size_t i, AxisVars a) {
 std::vector<StageId> compute_layer_norm(ComputeContext& c) {
   const Shape& x = c.types[0].shape;
   size_t axis = static_cast<size_t>(normal_axis(c.attrs.i("axis", -1), x.size()));
-  Rows rows = rows_from(x, axis);
-  Statistics s = statistics(c, rows);
+  auto x_hat = normalized(c, rows_from(x, axis), c.attrs.f("epsilon", 1e-5));
   return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    Expr y = normalized(c, rows, s, a, c.attrs.f("epsilon", 1e-5)) * parameter(c, 1, a);
+    Expr y = x_hat(a) * parameter(c, 1, a);
     return c.has(2) ? y + parameter(c, 2, a) : y;
   })};
 }
@@ -220,10 +226,9 @@ std::vector<StageId> compute_rms_norm(ComputeContext& c) {
     Expr v = c.builder.at(c.inputs[0], rows.point(a, r));
     return v * v;
   });
+  StageId scale = scale_of(c, rows, square, c.attrs.f("epsilon", 1e-5));
   return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    Expr root = c.builder.at(square, rows.row_of(a)) + constant(c.attrs.f("epsilon", 1e-5), t);
-    return c.builder.at(c.inputs[0], indices_of(a)) * unary(UnaryOp::Rsqrt, root) *
-           parameter(c, 1, a);
+    return c.builder.at(c.inputs[0], indices_of(a)) * c.builder.at(scale, rows.row_of(a)) * parameter(c, 1, a);
   })};
 }
 

@@ -1,6 +1,6 @@
 // Softmax, its logarithm, and the one-hot of the maximum, along one axis.
 //
-//   m = max x      e = exp(x - m)      s = sum e      softmax = e / s      log_softmax = x - m - log(s)
+//   m = max x      e = exp(x - m)      s = sum e      softmax = e * (1 / s)      log_softmax = x - m - log(s)
 #include <limits>
 
 #include "ops/common.h"
@@ -65,8 +65,17 @@ std::vector<StageId> compute_softmax(ComputeContext& c) {
   Row row = row_of(c);
   StageId e = exponential(c, row, maximum(c, row));
   StageId sum = sum_of(c, row, e);
+  DType t = c.outputs[0].dtype;
+  if (size_of(t) < 4) {  // a reciprocal of few bits would show
+    return {map(c, c.outputs[0], "", [&](AxisVars a) {
+      return c.builder.at(e, indices_of(a)) / c.builder.at(sum, row.of(a));
+    })};
+  }
+  StageId scale = c.builder.compute(c.builder.unique(c.prefix + ".scale"), t, row.rows, [&](AxisVars a) {
+    return one(t) / c.builder.at(sum, indices_of(a));
+  });
   return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    return c.builder.at(e, indices_of(a)) / c.builder.at(sum, row.of(a));
+    return c.builder.at(e, indices_of(a)) * c.builder.at(scale, row.of(a));
   })};
 }
 
