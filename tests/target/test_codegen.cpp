@@ -44,6 +44,27 @@ TEST(Codegen, Softmax) {
   })");
 }
 
+// Rows whose sums, maxima, ... end in a tree over lanes, from registers and from memory, of one vector and of several.
+TEST(Codegen, ReductionOverLanes) {
+  for (const char* op : {"R[0] + P[l]", "max(R[0], P[l])", "min(R[0], P[l])", "R[0] * P[l]"}) {
+    for (int lanes : {2, 4, 8, 16, 24, 32, 64}) {
+      for (const char* scope : {"register", "thread"}) {
+        expect_same(fmt::format(R"(func rows(X: param f32[960], O: out f32[5]) {{
+          for y in 0..5 {{
+            alloc P: {0} f32[{1}] {{ alloc R: {0} f32[1] {{
+              vectorize for l in 0..{1} {{ P[l] = X[192*y + l] * 0.3 }}
+              for k in 0..2 {{ vectorize for l in 0..{1} {{ P[l] = P[l] - X[192*y + {1}*k + l + {1}] }} }}
+              R[0] = 0.75
+              unroll for l in 0..{1} {{ R[0] = {2} }}
+              O[y] = R[0] + 1.0
+            }} }}
+          }}
+        }})", scope, lanes, op), 1e-4);
+      }
+    }
+  }
+}
+
 // Padding rows: the condition is known outside the channel loop.
 TEST(Codegen, GuardOutsideTheVector) {
   expect_same(R"(func window(X: param f32[160], W: param f32[48], O: out f32[160]) {

@@ -128,6 +128,9 @@ class Codegen {
   void emit_rolled(const Stmt& s);
   void emit_unrolled(const Stmt& s);
   void emit_vectorized(const Stmt& s);
+  // Runs `make` for that many values of the variable at once.
+  llvm::Value* in_lanes(VarId v, int64_t first, int lanes, const std::function<llvm::Value*()>& make);
+  bool emit_lane_reduction(const Stmt& s);
   void emit_iteration(const Stmt& s, int64_t value);
   struct Limits {
     Placed lo, hi;           // hi exclusive
@@ -195,6 +198,7 @@ class Codegen {
   Val gen_binary(const Expr& e, const Guard& g);
   Val gen_add(const Expr& e, const Guard& g);
   Val gen_unary(const Expr& e, const Guard& g);
+  llvm::Value* combine(BinaryOp op, llvm::Value* x, llvm::Value* y);  // floats, by an operation that reductions have
   Val gen_select(const Expr& e, const Guard& g);
   Val gen_cast(const Expr& e, const Guard& g);
   Val gen_call(const Expr& e, const Guard& g);

@@ -219,6 +219,13 @@ Val Codegen::gen_binary(const Expr& e, const Guard& g) {
   throw_internal(fmt::format("{}: {} of {}", where(), name_of(op), name_of(t)), std::source_location::current());
 }
 
+llvm::Value* Codegen::combine(BinaryOp op, llvm::Value* x, llvm::Value* y) {
+  if (op == BinaryOp::Add) return b().CreateFAdd(x, y);
+  if (op == BinaryOp::Mul) return b().CreateFMul(x, y);
+  check(op == BinaryOp::Min || op == BinaryOp::Max, "{}: a reduction by {}", where(), name_of(op));
+  return op == BinaryOp::Min ? math_.min(x, y) : math_.max(x, y);
+}
+
 Val Codegen::gen_unary(const Expr& e, const Guard& g) {
   DType t = e.children()[0].dtype();
   Val x = gen(e.children()[0], g);

@@ -80,7 +80,7 @@ Isa complete(Isa isa) {
     isa.f16c = has(*tm, "f16c");
     isa.rounding = has(*tm, "sse4.1");
     bool wide = has(*tm, "avx512f") && has(*tm, "avx512vl") && has(*tm, "avx512bw") && has(*tm, "avx512dq");
-    isa.masked = wide;
+    isa.masked = isa.scalef = isa.permute = wide;
     isa.vector_bytes = wide ? 64 : has(*tm, "avx") ? 32 : 16;
     isa.registers = wide ? 32 : 16;
   } else {

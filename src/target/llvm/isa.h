@@ -13,6 +13,8 @@ struct Isa {
   bool fma = false;         // fused multiply-add is an instruction
   bool f16c = false;        // conversions of f16 are instructions
   bool rounding = false;    // floor, ceil, … are instructions (SSE4.1)
+  bool scalef = false;      // x * 2^n is an instruction
+  bool permute = false;     // a vector of 16 floats, permuted by another
   bool masked = false;      // masked loads and stores are instructions
 };
 

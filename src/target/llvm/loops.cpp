@@ -45,7 +45,49 @@ void Codegen::emit_iteration(const Stmt& s, int64_t value) {
   bindings_[s->loop.var] = {};
 }
 
+// x = x op a[v], for v in a row of floats that lie side by side, as a tree: vectors among each other, then halves of the
+// last one. In the order of the loop every step would wait for the one before.
+bool Codegen::emit_lane_reduction(const Stmt& s) {
+  const ForStmt& loop = s->loop;
+  const Stmt& body = s.children()[0];
+  if (vector_ || loop.extent < 4 || !loop.lower.empty() || !loop.upper.empty() || body.kind() != StmtKind::Store) {
+    return false;
+  }
+  const Expr& value = body->value;
+  if (value.kind() != ExprKind::Binary || !is_float(value.dtype())) return false;
+  const BinaryOp op = value.binary();
+  if (op != BinaryOp::Add && op != BinaryOp::Mul && op != BinaryOp::Max && op != BinaryOp::Min) return false;
+  const Expr &so_far = value.children()[0], &row = value.children()[1];
+  const auto moves_as = [&](const Index& i, int64_t k) { return i.is_affine() && i.a.slope(loop.var) == k; };
+  if (so_far.kind() != ExprKind::Load || so_far.from() != body->buffer || so_far.indices()[0].a != body->index.a ||
+      !moves_as(body->index, 0) || row.kind() != ExprKind::Load || row.from() == body->buffer ||
+      !moves_as(row.indices()[0], 1)) {
+    return false;
+  }
+  std::vector<llvm::Value*> parts;  // of one width: whole vectors, or the one piece that there is
+  const auto width = std::min<int64_t>(natural_lanes_, int64_t(std::bit_floor(uint64_t(loop.extent))));
+  if (loop.extent % width != 0) return false;
+  for (int64_t at = 0; at < loop.extent; at += width) {
+    parts.push_back(in_lanes(loop.var, at, int(width), [&] { return with_lanes(gen(row)); }));
+  }
+  for (; parts.size() > 1; parts.resize((parts.size() + 1) / 2)) {
+    for (size_t i = 0; 2 * i + 1 < parts.size(); ++i) parts[i] = combine(op, parts[2 * i], parts[2 * i + 1]);
+    if (parts.size() % 2) parts[parts.size() / 2] = parts.back();
+  }
+  llvm::Value* all = parts[0];
+  for (auto half = int(width) / 2; half > 0; half /= 2) {
+    std::vector<int> low, high;
+    for (int l = 0; l < half; ++l) low.push_back(l), high.push_back(half + l);
+    all = combine(op, b().CreateShuffleVector(all, low), b().CreateShuffleVector(all, high));
+  }
+  done_.clear();
+  count_uses(so_far);
+  store(body->buffer, body->index, {combine(op, gen(so_far).v, b().CreateExtractElement(all, uint64_t{0})), false});
+  return true;
+}
+
 void Codegen::emit_unrolled(const Stmt& s) {
+  if (emit_lane_reduction(s)) return;
   const ForStmt& loop = s->loop;
   // Steps of a reduction over a tile that fills the registers stay apart: LLVM would load for several of them at once,
   // and spill.
@@ -127,6 +169,20 @@ bool Codegen::touches_registers(const Stmt& s) {
   return found;
 }
 
+llvm::Value* Codegen::in_lanes(VarId v, int64_t first, int lanes, const std::function<llvm::Value*()>& make) {
+  vector_ = true;
+  lanes_ = lanes;
+  lane_var_ = v;
+  bindings_[v] = {.kind = Binding::Lane, .constant = first};
+  ranges_.set(v, 0, lanes - 1);
+  done_.clear();
+  llvm::Value* made = make();
+  bindings_[v] = {};
+  vector_ = false;
+  lanes_ = 1;
+  return made;
+}
+
 void Codegen::emit_vectorized(const Stmt& s) {
   const ForStmt& loop = s->loop;
   const Stmt& body = s.children()[0];
@@ -149,15 +205,10 @@ void Codegen::emit_vectorized(const Stmt& s) {
     if (width == 1) {
       emit_iteration(s, at);
     } else {
-      vector_ = true;
-      lanes_ = int(width);
-      lane_var_ = loop.var;
-      bindings_[loop.var] = {.kind = Binding::Lane, .constant = at};
-      ranges_.set(loop.var, 0, width - 1);
-      emit(body);
-      bindings_[loop.var] = {};
-      vector_ = false;
-      lanes_ = 1;
+      in_lanes(loop.var, at, int(width), [&] {
+        emit(body);
+        return nullptr;
+      });
     }
     at += width;
   }

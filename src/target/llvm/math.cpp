@@ -3,6 +3,7 @@
 
 #include <llvm/IR/Constants.h>
 #include <llvm/IR/Intrinsics.h>
+#include <llvm/IR/IntrinsicsX86.h>
 
 #include "base/error.h"
 
@@ -46,6 +47,21 @@ Value* MathGen::scale_by_power(Value* x, Value* n) {
   };
   Value* half = b_.CreateAShr(n, ki(n, 1));
   return b_.CreateFMul(b_.CreateFMul(x, power(half)), power(b_.CreateSub(n, half)));
+}
+
+Value* MathGen::scalef(Value* x, Value* n) {
+  auto* vector = llvm::dyn_cast<llvm::FixedVectorType>(x->getType());
+  if (!isa_.scalef || !vector || is_double(x)) return nullptr;
+  const unsigned lanes = vector->getNumElements();
+  llvm::Intrinsic::ID id = llvm::Intrinsic::not_intrinsic;
+  if (lanes == 16) id = llvm::Intrinsic::x86_avx512_mask_scalef_ps_512;
+  if (lanes == 8) id = llvm::Intrinsic::x86_avx512_mask_scalef_ps_256;
+  if (lanes == 4) id = llvm::Intrinsic::x86_avx512_mask_scalef_ps_128;
+  if (id == llvm::Intrinsic::not_intrinsic) return nullptr;
+  Value* all = lanes == 16 ? b_.getInt16(0xffff) : b_.getInt8(0xff);
+  std::vector<Value*> operands = {x, n, llvm::Constant::getNullValue(x->getType()), all};
+  if (lanes == 16) operands.push_back(b_.getInt32(4));  // the rounding that is set
+  return b_.CreateIntrinsic(id, {}, operands);
 }
 
 namespace {

@@ -37,6 +37,7 @@ class MathGen {
   llvm::Value* log32(llvm::Value* x);
   llvm::Value* tanh32(llvm::Value* x);
   llvm::Value* erf32(llvm::Value* x);
+  llvm::Value* erf32_in_pieces(llvm::Value* x);
   // math_f64.cpp
   llvm::Value* exp64(llvm::Value* x);
   llvm::Value* expm1_64(llvm::Value* x);
@@ -68,6 +69,7 @@ class MathGen {
   llvm::Value* sqrt(llvm::Value* x);
   llvm::Value* copysign(llvm::Value* magnitude, llvm::Value* sign);
   llvm::Value* scale_by_power(llvm::Value* x, llvm::Value* n);  // x * 2^n, n an integer of x's width, |n| < 2 * bias
+  llvm::Value* scalef(llvm::Value* x, llvm::Value* n);  // the same by one instruction, n a whole number; null without it
   bool is_double(llvm::Value* x) { return x->getType()->getScalarType()->isDoubleTy(); }
 
   llvm::IRBuilder<>& b_;

@@ -1,5 +1,12 @@
 // exp, log, tanh and erf of floats in float arithmetic. Errors against the exact value: exp and log 1.5 ULP, tanh 2.5,
-// erf 1.5, sigmoid 2.5; infinities, NaN and denormals as in C.
+// erf 2, sigmoid 2.5; infinities, NaN and denormals as in C.
+#include <llvm/IR/Constants.h>
+#include <llvm/IR/IntrinsicsX86.h>
+
+#include <array>
+#include <cmath>
+#include <numbers>
+
 #include "target/llvm/math.h"
 
 namespace burnish::llvm_target {
@@ -22,6 +29,7 @@ Value* MathGen::exp32(Value* x) {
   Value* p = horner(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
                         5.0000001201e-1});
   p = fma(b_.CreateFMul(r, r), p, b_.CreateFAdd(r, k(x, 1)));
+  if (Value* scaled = scalef(p, n)) return scaled;
   Value* bits = b_.CreateBitCast(shifted, ints(x));
   return scale_by_power(p, b_.CreateSub(bits, ki(bits, 0x4b400000)));
 }
@@ -58,9 +66,72 @@ Value* MathGen::tanh32(Value* x) {
   return b_.CreateSelect(b_.CreateFCmpOLT(a, k(x, 0.625)), small, copysign(large, x));
 }
 
-// erf x = x + x P(x^2), and 1 - exp(-Q(|x|)) beyond 0.93. Coefficients fitted by Norbert Juffa.
+// ---- erf in pieces of |x|, each a polynomial whose coefficients are looked up with one permutation
+
+namespace {
+
+constexpr int pieces = 16, terms = 7;
+constexpr double piece_width = 65.0 / 256;  // few bits: a value's distance from the middle of its piece is exact
+
+// Coefficients around i * piece_width, lowest power first: the interpolation of erf in Chebyshev's points, of erf(t) - t
+// in the first piece.
+std::array<double, terms> erf_piece(int i) {
+  std::array<double, terms> at, y, c{};
+  for (int j = 0; j < terms; ++j) {
+    at[j] = piece_width / 2 * std::cos(std::numbers::pi * (j + 0.5) / terms);
+    y[j] = std::erf(i * piece_width + at[j]) - (i == 0 ? at[j] : 0);
+  }
+  for (int n = 1; n < terms; ++n) {  // Newton's divided differences
+    for (int j = terms; j-- > n;) y[j] = (y[j] - y[j - 1]) / (at[j] - at[j - n]);
+  }
+  for (int n = terms; n-- > 0;) {  // c = c * (d - at[n]) + y[n]
+    for (int j = terms; j-- > 0;) c[j] = (j > 0 ? c[j - 1] : 0) - at[n] * c[j];
+    c[0] += y[n];
+  }
+  return c;
+}
+
+}  // namespace
+
+// Null without the instruction. The last piece ends where erf is 1 in floats.
+Value* MathGen::erf32_in_pieces(Value* x) {
+  auto* type = llvm::dyn_cast<llvm::FixedVectorType>(x->getType());
+  if (!isa_.permute || !type || type->getNumElements() > pieces) return nullptr;
+  if (const unsigned lanes = type->getNumElements(); lanes < pieces) {
+    std::vector<int> wide(pieces, -1), narrow;
+    for (unsigned l = 0; l < lanes; ++l) narrow.push_back(wide[l] = int(l));
+    return b_.CreateShuffleVector(erf32_in_pieces(b_.CreateShuffleVector(x, wide)), narrow);
+  }
+  static const auto coefficients = [] {
+    std::array<std::array<double, terms>, pieces> all;
+    for (int i = 0; i < pieces; ++i) all[i] = erf_piece(i);
+    return all;
+  }();
+  Value *whole = abs(x), *end = k(x, (pieces - 0.5) * piece_width - 0.005);
+  Value* t = b_.CreateSelect(b_.CreateFCmpOGT(whole, end), end, whole);
+  // The lowest bits are the number of the piece.
+  Value* shifted = fma(t, k(x, 1 / piece_width), k(x, 0x1.8p23));
+  Value* d = fma(b_.CreateFSub(shifted, k(x, 0x1.8p23)), k(x, -piece_width), t);
+  Value* number = b_.CreateBitCast(shifted, ints(x));
+  Value* p = nullptr;
+  for (int n = terms; n-- > 0;) {
+    std::vector<float> table;
+    for (const auto& piece : coefficients) table.push_back(float(piece[n]));
+    Value* c = b_.CreateIntrinsic(llvm::Intrinsic::x86_avx512_permvar_sf_512, {},
+                                  {llvm::ConstantDataVector::get(b_.getContext(), llvm::ArrayRef(table)), number});
+    p = p ? fma(p, d, c) : c;
+  }
+  // What was left out of the first piece enters with the last rounding: no coefficient of it is rounded.
+  Value* first = b_.CreateSelect(b_.CreateFCmpOLT(t, k(x, piece_width / 2)), t, k(x, 0));
+  return copysign(min(b_.CreateFAdd(first, p), k(x, 1)), x);
+}
+
+// erf x = x + x P(x^2), and 1 - exp(-Q(|x|)) beyond 0.93. Coefficients fitted by Norbert Juffa. That exponential is at
+// most 0.19, so a few units of its own do not show in the result, and never leaves the normal numbers.
 Value* MathGen::erf32(Value* x) {
-  Value *t = abs(x), *s = b_.CreateFMul(x, x);
+  if (Value* pieced = erf32_in_pieces(x)) return pieced;
+  Value *whole = abs(x), *t = b_.CreateSelect(b_.CreateFCmpOGT(whole, k(x, 4)), k(x, 4), whole);
+  Value* s = b_.CreateFMul(t, t);
   Value* u = fma(k(x, -1.72853470e-5), t, k(x, 3.83197126e-4));
   Value* w = fma(k(x, -3.88396438e-3), t, k(x, 2.42546219e-2));
   u = fma(u, s, w);
@@ -68,11 +139,15 @@ Value* MathGen::erf32(Value* x) {
   u = fma(u, t, k(x, -6.34846687e-1));
   u = fma(u, t, k(x, -1.28717512e-1));
   u = fma(u, t, b_.CreateFNeg(t));
-  Value* large = copysign(b_.CreateFSub(k(x, 1), exp32(u)), x);
-  large = b_.CreateSelect(b_.CreateFCmpOGT(t, k(x, 4)), copysign(k(x, 1), x), large);
+  Value* shifted = fma(u, k(x, log2_e), k(x, 0x1.8p23));
+  Value* r = fma(b_.CreateFSub(shifted, k(x, 0x1.8p23)), k(x, -0.693147180559945), u);
+  Value* e = horner(r, {1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1, 1, 1});
+  Value* power = b_.CreateShl(b_.CreateBitCast(shifted, ints(x)), ki(b_.CreateBitCast(shifted, ints(x)), 23));
+  e = b_.CreateBitCast(b_.CreateAdd(b_.CreateBitCast(e, power->getType()), power), x->getType());
+  Value* large = b_.CreateFSub(k(x, 1), e);
   Value* p = horner(s, {-5.96761703e-4, 4.99119423e-3, -2.67681349e-2, 1.12819925e-1, -3.76125336e-1, 1.28379166e-1});
-  Value* small = fma(p, x, x);
-  return b_.CreateSelect(b_.CreateFCmpOGT(t, k(x, 0.927734375)), large, small);
+  Value* small = fma(p, t, t);
+  return copysign(b_.CreateSelect(b_.CreateFCmpOGT(t, k(x, 0.927734375)), large, small), x);
 }
 
 }  // namespace burnish::llvm_target

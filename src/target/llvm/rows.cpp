@@ -87,10 +87,17 @@ void schedule(Schedule& s, StageId out, const RowsChoice& c, const Machine& m) {
     if (s.failure()) return;
     s.reorder(part, {k.name + "o", k.name + "i"});
     s.vectorize(part, k.name + "i");
+    s.set_scope(part, Scope::Register);
+    s.unroll(name, k.name + "i");  // a tree
     others.push_back(part);
     if (g.named(name + ".rest")) others.push_back(name + ".rest");
   }
-  for (const std::string& p : others) s.compute_at(p, o, row);
+  for (const std::string& p : others) {
+    s.compute_at(p, o, row);
+    // What a row has one of stays in a register.
+    const Stage of = s.group()[*s.group().named(p)];
+    if (of.axes.size() == common) s.set_scope(p, Scope::Register);
+  }
   if (c.vectors) {
     for (const std::string& p : all) vectorize_row(s, p, common, c, m);
   }
