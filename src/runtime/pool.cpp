@@ -100,6 +100,10 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
   // they share.
   cpus_ = static_cast<std::uint32_t>(std::max(mine.size(), affinity_cpus(process_).size()));
   always_crowded_ = threads_ > mine.size();
+  if (!options.pin && !always_crowded_ && mine.back() < CPU_SETSIZE) {
+    for (const int cpu : mine) CPU_SET(static_cast<unsigned>(cpu), &allowed_);
+    may_keep_apart_ = true;
+  }
   spin_time_ = std::chrono::microseconds(options.spin_us == 0 ? 100 : std::max(0, options.spin_us));
   members_ = std::make_unique<Member[]>(threads_);
   if (threads_ == 1) return;
@@ -148,7 +152,10 @@ void* Pool::worker_main(void* member) {
   return nullptr;
 }
 
-void Pool::Member::seen_here() { cpu.store(sched_getcpu(), std::memory_order_relaxed); }
+void Pool::Member::seen_here() {
+  const int here = sched_getcpu();
+  if (cpu.load(std::memory_order_relaxed) != here) cpu.store(here, std::memory_order_relaxed);
+}
 
 void Pool::work(Member& self) {
   const Awake awake_here;
@@ -180,6 +187,7 @@ void Pool::run(std::uint32_t count, Job job, void* ctx) {
   ctx_ = ctx;
   count_.store(count, std::memory_order_relaxed);
   finished_.store(0, std::memory_order_relaxed);
+  if (count > 1 && may_keep_apart_) keep_apart(count);
   const std::uint32_t jobs = done_.word.load(std::memory_order_relaxed);
   for (std::uint32_t t = 1; t < count; ++t) {
     Signal& start = members_[t].start;
@@ -239,6 +247,24 @@ bool Pool::in_the_way(const Member& self) const {
     if (t != self.index && members_[t].cpu.load(std::memory_order_relaxed) == here) return true;
   }
   return false;
+}
+
+// Called while the workers wait for a job.
+void Pool::keep_apart(std::uint32_t count) {
+  const auto seen = [this](std::uint32_t t) { return members_[t].cpu.load(std::memory_order_relaxed); };
+  for (std::uint32_t t = 1; t < count; ++t) {
+    bool clash = false;
+    for (std::uint32_t u = 0; u < t; ++u) clash |= seen(u) >= 0 && seen(u) == seen(t);
+    if (!clash) continue;
+    cpu_set_t others = allowed_;
+    for (std::uint32_t u = 0; u < count; ++u) {
+      const int cpu = seen(u);
+      if (u != t && cpu >= 0 && cpu < CPU_SETSIZE) CPU_CLR(static_cast<unsigned>(cpu), &others);
+    }
+    if (CPU_COUNT(&others) == 0) continue;
+    pthread_setaffinity_np(members_[t].thread, sizeof others, &others);
+    members_[t].cpu.store(-1, std::memory_order_relaxed);  // where it is, it will say
+  }
 }
 
 }  // namespace burnish::runtime

@@ -6,9 +6,15 @@
 // need the CPU of the one that waits: while more threads of the process's pools are awake than
 // there are CPUs, or when another thread of the pool was last seen on the same CPU. (Yielding
 // instead would hand the CPU to any other program for a whole time slice.)
+//
+// Threads that wake each other on one CPU may stay there though another CPU is idle: one sleeps
+// whenever the other runs, and in a virtual machine the system takes a halted CPU for a busy one.
+// So a worker that was seen on the CPU of another thread of its pool is forbidden the CPUs of all
+// others before it is woken again.
 #pragma once
 
 #include <pthread.h>
+#include <sched.h>
 #include <sys/types.h>
 
 #include <atomic>
@@ -69,10 +75,13 @@ class Pool {
   void wait(Member& self, Signal& signal, std::uint32_t old) const;
   bool spin(const Member& self, const Signal& signal, std::uint32_t old) const;
   bool in_the_way(const Member& self) const;
+  void keep_apart(std::uint32_t count);
 
   std::uint32_t threads_ = 1;
   std::uint32_t cpus_ = 1;       // how many threads of the process may run at once
   bool always_crowded_ = false;  // more threads than the creator's mask has CPUs
+  bool may_keep_apart_ = false;
+  cpu_set_t allowed_{};  // to workers that are kept apart, less the others' CPUs
   pid_t process_ = 0;
   std::chrono::nanoseconds spin_time_{};
   std::unique_ptr<Member[]> members_;

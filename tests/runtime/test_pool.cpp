@@ -5,8 +5,12 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <string>
 #include <thread>
 
 namespace burnish::test {
@@ -99,6 +103,41 @@ TEST(Pool, OneCpuForAllThreads) {
     for (std::uint32_t run = 0; run < 100; ++run) ASSERT_TRUE(run_rounds(session.get(), run));
   }
   ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+}
+
+// The worker of the only session with two threads.
+pid_t worker() {
+  for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+    std::string name;
+    std::getline(std::ifstream(entry.path() / "comm"), name);
+    if (name == "burnish-1") return std::stoi(entry.path().filename());
+  }
+  return 0;
+}
+
+TEST(Pool, WorkerLeavesTheCallersCpu) {
+  cpu_set_t before, one, now;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two CPUs";
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &before)) ++cpu;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  const ModelHandle model = load(rounds());
+  for (const bool pin : {false, true}) {
+    const SessionHandle session = new_session(model, 2, nullptr, 0, pin);
+    const pid_t other = worker();
+    ASSERT_NE(other, 0);
+    ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+    ASSERT_EQ(sched_setaffinity(other, sizeof one, &one), 0);
+    ASSERT_TRUE(run_rounds(session.get(), 1));  // it is seen there
+    ASSERT_TRUE(run_rounds(session.get(), 2));
+    ASSERT_EQ(sched_getaffinity(other, sizeof now, &now), 0);
+    EXPECT_EQ(CPU_ISSET(cpu, &now) != 0, pin) << "where it was put, it stays";
+    EXPECT_EQ(CPU_COUNT(&now), pin ? 1 : CPU_COUNT(&before) - 1);
+    ASSERT_TRUE(run_rounds(session.get(), 3));
+    ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+  }
 }
 
 TEST(Pool, CreatedAndDestroyedQuickly) {
