@@ -28,6 +28,18 @@ int64_t unrolled_inside(const Stmt& s) {
   return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Unroll ? most * s->loop.extent : most;
 }
 
+// Does it calculate an elementary function?
+bool is_long(const Stmt& s) {
+  bool found = false;
+  visit(s, [&](const Stmt& x) {
+    if (!x->value) return;
+    visit(x->value, [&](const Expr& e) {
+      found |= e.kind() == ExprKind::Unary && e.unary() >= UnaryOp::Exp && e.unary() <= UnaryOp::Atanh;
+    });
+  });
+  return found;
+}
+
 }  // namespace
 
 void Codegen::emit_for(const Stmt& s) {
@@ -89,9 +101,10 @@ bool Codegen::emit_lane_reduction(const Stmt& s) {
 void Codegen::emit_unrolled(const Stmt& s) {
   if (emit_lane_reduction(s)) return;
   const ForStmt& loop = s->loop;
-  // Steps of a reduction over a tile that fills the registers stay apart: LLVM would load for several of them at once,
-  // and spill.
-  const bool apart = live_registers_ * 4 >= isa_.registers * 3 && unrolled_inside(s.children()[0]) >= 8;
+  // Steps of a reduction over a tile that fills the registers stay apart, and elementary functions of its values: LLVM
+  // would begin several of them at once, and spill.
+  const bool full = live_registers_ * 4 >= isa_.registers * 3;
+  const bool apart = full && (unrolled_inside(s.children()[0]) >= 8 || is_long(s.children()[0]));
   for (int64_t i = 0; i < loop.extent; ++i) {
     if (apart && i > 0) fence();
     std::vector<Index> inside;
