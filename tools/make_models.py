@@ -166,29 +166,36 @@ MODELS = {
 }
 
 
-def newest_source():
-    return max(p.stat().st_mtime for p in Path(__file__).parent.glob("*.py") if p.name in SOURCES)
+def add_options(parser, known):
+    """Options of the programs that write models."""
+    parser.add_argument("--into", type=Path, default=Path(__file__).resolve().parents[1] / "build/models")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--force", action="store_true", help="write files that are there already anew")
+    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {' '.join(known)}")
+
+
+def write_models(parser, known, sources):
+    """Writes NAME.onnx by known[NAME](options), for the names given or all, where one of the sources is newer."""
+    options = parser.parse_args()
+    unknown = [name for name in options.names if name not in known]
+    if unknown:
+        parser.error(f"unknown: {' '.join(unknown)}; known: {' '.join(known)}")
+    newest = max((Path(__file__).parent / name).stat().st_mtime for name in sources)
+    options.into.mkdir(parents=True, exist_ok=True)
+    for name in options.names or known:
+        path = options.into / f"{name}.onnx"
+        if path.is_file() and path.stat().st_mtime > newest and not options.force:
+            continue
+        partial = path.with_suffix(".part")
+        onnx.save(known[name](options), partial)
+        os.replace(partial, path)
 
 
 def main():
     parser = argparse.ArgumentParser(description="Writes well-known networks as ONNX files.")
-    parser.add_argument("--into", type=Path, default=Path(__file__).resolve().parents[1] / "build/models")
-    parser.add_argument("--seed", type=int, default=1)
+    add_options(parser, MODELS)
     parser.add_argument("--size", type=int, default=224, help="height and width of the input")
-    parser.add_argument("--force", action="store_true", help="write files that are there already anew")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"some of: {' '.join(MODELS)}")
-    options = parser.parse_args()
-    unknown = [name for name in options.names if name not in MODELS]
-    if unknown:
-        parser.error(f"unknown: {' '.join(unknown)}; known: {' '.join(MODELS)}")
-    options.into.mkdir(parents=True, exist_ok=True)
-    for name in options.names or MODELS:
-        path = options.into / f"{name}.onnx"
-        if path.is_file() and path.stat().st_mtime > newest_source() and not options.force:
-            continue
-        partial = path.with_suffix(".part")
-        onnx.save(MODELS[name](options), partial)
-        os.replace(partial, path)
+    write_models(parser, MODELS, SOURCES)
 
 
 if __name__ == "__main__":
