@@ -48,7 +48,7 @@ def main():
 
     chosen = options.models or list(models.MODELS)
     if any(name in models.MODELS for name in chosen):
-        models.ensure_models()
+        models.ensure_models(models.MODELS)
     print(f"{machine()}; root mean squares of the differences from fp64")
     print(f"{'model':<20}{'rms':>11}{'burnish':>11}{'onnxruntime':>13}{'ratio':>8}   output")
     right = True

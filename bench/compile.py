@@ -54,7 +54,7 @@ def main():
     import burnish
     import models
 
-    models.ensure_models()
+    models.ensure_models(models.MODELS)
     print(f"{machine()}\n{'model':<17}{'seconds':>8}{'peak MB':>9}{'library MB':>12}{'beyond weights KB':>19}{'load ms':>9}")
     with tempfile.TemporaryDirectory() as folder:
         library = Path(folder) / "model.so"

@@ -117,6 +117,11 @@ class Worker:
     def median_ms(self):
         return 1e3 * statistics.median(self.samples)
 
+    def tail_ms(self):
+        """The 99th percentile."""
+        ordered = sorted(self.samples)
+        return 1e3 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+
     def close(self):
         if self.process.is_alive():
             self.pipe.send(None)

@@ -26,9 +26,26 @@ MODELS = {
 }
 
 
-def ensure_models():
-    for tool in ("fetch_models.py", "make_models.py"):
+def extra():
+    """The networks of tools/extra_models.py, which nothing was tuned on, in the form of MODELS."""
+    sys.path.insert(0, str(ROOT / "tools"))
+    import extra_models
+
+    return {name: (f"{name}.onnx", {"input": tuple(shape)}) for name, (_, shape) in extra_models.MODELS.items()}
+
+
+def ensure_models(names):
+    """Makes and fetches what is missing of MODELS and of `extra`."""
+    tools = ["fetch_models.py", "make_models.py"] if any(name in MODELS for name in names) else []
+    if any(name not in MODELS for name in names):
+        tools.append("extra_models.py")
+    for tool in tools:
         subprocess.run([sys.executable, ROOT / "tools" / tool, "--into", FOLDER], check=True)
+
+
+def batched(shapes, batch):
+    """The same inputs, `batch` at once."""
+    return {name: (batch, *shape[1:]) for name, shape in shapes.items()}
 
 
 def inputs_of(model):

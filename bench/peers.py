@@ -2,16 +2,19 @@
 """Burnish beside ONNX Runtime and OpenVINO (fp32), interleaved in one run.
 
     bench/peers.py                                         all models of bench/models.py, 1 and 2 threads
-    bench/peers.py centerface resnet50 --threads 1
-    bench/peers.py my.onnx --shape x=1x3x224x224 --json figures.json
+    bench/peers.py centerface resnet50 --threads 1 --tune 60s
+    bench/peers.py --extra                                 networks that nothing was tuned on (tools/extra_models.py)
+    bench/peers.py --batch 8 --json build/batch8.json      rows that the file has already are not measured again
+    bench/peers.py my.onnx --shape x=1x3x224x224
 
-Makes the environment it needs (build/venv) when it lacks something. Prints medians in milliseconds, Burnish's time
-relative to ONNX Runtime's, and the largest difference of the outputs from ONNX Runtime's, relative to their largest
-value.
+Makes the environment it needs (build/venv) when it lacks something. Prints the median and the 99th percentile of every
+engine in milliseconds, the better peer's median over Burnish's (above 1: Burnish is faster), and the largest difference
+of the outputs from ONNX Runtime's, relative to their largest value; at the end the geometric mean of the ratios.
 """
 
 import argparse
 import json
+import math
 import os
 import subprocess
 import sys
@@ -82,9 +85,12 @@ def compare(name, path, shapes, threads, options):
     from engines import Worker
 
     model = onnx.load(path)
+    if options.batch > 1:
+        shapes = models.batched(shapes, options.batch)
     feeds = models.feeds_for(model, shapes)
     prepared = models.prepared(model, shapes).SerializeToString()
-    records = tuned_records(name, path, shapes, threads, options.tune) if options.tune else None
+    label = name if options.batch == 1 else f"{name}-batch{options.batch}"
+    records = tuned_records(label, path, shapes, threads, options.tune) if options.tune else None
     workers = [Worker(engine, str(path), prepared, shapes, threads, feeds, records) for engine in options.engines]
     running = [worker for worker in workers if worker.error is None]
     for worker in running:
@@ -92,13 +98,16 @@ def compare(name, path, shapes, threads, options):
     for _ in range(options.rounds):
         for worker in running:
             worker.measure(options.duration / options.rounds)
-    row = {"model": name, "threads": threads, "ms": {}, "compile_s": {}, "errors": {}, "difference": {}}
+    row = {**key_of(name, threads, options), "ms": {}, "p99_ms": {}, "runs": {}, "compile_s": {}, "errors": {},
+           "difference": {}}
     reference = next((worker for worker in running if worker.engine == "onnxruntime"), None)
     for worker in workers:
         if worker.error is not None:
             row["errors"][worker.engine] = worker.error
         else:
             row["ms"][worker.engine] = worker.median_ms()
+            row["p99_ms"][worker.engine] = worker.tail_ms()
+            row["runs"][worker.engine] = len(worker.samples)
             row["compile_s"][worker.engine] = worker.compile_s
             if reference is not None and worker is not reference:
                 row["difference"][worker.engine] = difference(worker.outputs, reference.outputs)
@@ -106,21 +115,63 @@ def compare(name, path, shapes, threads, options):
     return row
 
 
+def key_of(name, threads, options):
+    """What tells the rows of a file apart."""
+    return {"model": name, "threads": threads, "batch": options.batch, "tune": options.tune or ""}
+
+
+def ratio(row):
+    """The better peer's median over Burnish's; None where either is missing."""
+    peers = [ms for engine, ms in row["ms"].items() if engine != "burnish"]
+    return min(peers) / row["ms"]["burnish"] if peers and "burnish" in row["ms"] else None
+
+
+def geometric_mean(values):
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def print_head(engines):
+    print(f"{'':<21}" + "".join(f"{engine:>18}" for engine in engines))
+    print(f"{'model':<18}{'thr':>3}" + "".join(f"{'p50':>10}{'p99':>8}" for _ in engines)
+          + f"{'best peer/burnish':>19}{'difference':>12}", flush=True)
+
+
 def print_row(row, engines):
     cells = [f"{row['model']:<18}{row['threads']:>3}"]
-    cells += [f"{row['ms'][engine]:>13.2f}" if engine in row["ms"] else f"{'failed':>13}" for engine in engines]
-    ms = row["ms"]
-    cells.append(f"{ms['burnish'] / ms['onnxruntime']:>10.2f}" if {"burnish", "onnxruntime"} <= ms.keys() else " " * 10)
+    for engine in engines:
+        has = engine in row["ms"]
+        cells.append(f"{row['ms'][engine]:>10.2f}{row['p99_ms'][engine]:>8.2f}" if has else f"{'failed':>18}")
+    faster = ratio(row)
+    cells.append(f"{faster:>19.2f}" if faster else " " * 19)
     cells.append(f"{row['difference']['burnish']:>12.1e}" if "burnish" in row["difference"] else "")
     print("".join(cells), flush=True)
     for engine, error in row["errors"].items():
         print(f"    {engine}: {error}", file=sys.stderr)
 
 
-def main():
+def write_rows(path, rows):
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    os.replace(partial, path)
+
+
+def read_rows(path):
+    """Rows measured on this machine before."""
+    if path is None or not path.is_file():
+        return []
+    kept = json.loads(path.read_text())
+    if kept["machine"] != machine():
+        raise SystemExit(f"{path} holds figures of {kept['machine']}: choose another file")
+    return kept["rows"]
+
+
+def parse_options():
     parser = argparse.ArgumentParser(description="Burnish beside ONNX Runtime and OpenVINO, interleaved in one run.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of bench/models.py, or .onnx files")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of bench/models.py or, with --extra, of "
+                        "tools/extra_models.py, or .onnx files")
+    parser.add_argument("--extra", action="store_true", help="networks that nothing was tuned on")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", help="for an .onnx file")
+    parser.add_argument("--batch", type=int, default=1, help="as many inputs at once")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
     parser.add_argument("--engines", nargs="+", default=["burnish", "onnxruntime", "openvino"])
     parser.add_argument("--duration", type=float, default=6.0, help="seconds a model, engine and thread count")
@@ -128,28 +179,41 @@ def main():
     parser.add_argument("--rounds", type=int, default=12, help="turns that the engines take")
     parser.add_argument("--tune", metavar="TIME", help="search that long (60s, 5m) for every model and thread count first; "
                         "databases are kept in build/tune")
-    parser.add_argument("--json", type=Path, help="writes all figures there")
-    options = parser.parse_args()
+    parser.add_argument("--json", type=Path, help="all figures; rows that the file has are printed and not measured again")
+    return parser, parser.parse_args()
+
+
+def main():
+    parser, options = parse_options()
     reexecute_in_venv()
     import models
 
-    chosen = options.models or list(models.MODELS)
-    if any(name in models.MODELS for name in chosen):
-        models.ensure_models()
-    print(f"{machine()}; median ms of interleaved runs, fp32, batch as in the shape")
-    print(f"{'model':<18}{'thr':>3}" + "".join(f"{engine:>13}" for engine in options.engines)
-          + f"{'burnish/ort':>12}{'difference':>12}")
-    rows = []
+    known = models.extra() if options.extra else models.MODELS
+    chosen = options.models or list(known)
+    if any(name in known for name in chosen):
+        models.ensure_models([name for name in chosen if name in known])
+    tuned = f", after `burnish tune --time {options.tune}`" if options.tune else ""
+    print(f"{machine()}; milliseconds of interleaved runs, fp32, batch {options.batch}{tuned}")
+    print_head(options.engines)
+    kept, rows = read_rows(options.json), []
     for name in chosen:
-        file, shapes = models.MODELS.get(name, (None, parse_shapes(options.shape)))
+        file, shapes = known.get(name, (None, parse_shapes(options.shape)))
         path = models.FOLDER / file if file else Path(name)
         if not path.is_file():
-            parser.error(f"{name}: no such model file; known names: {' '.join(models.MODELS)}")
+            parser.error(f"{name}: no such model file; known names: {' '.join(known)}")
         for threads in options.threads:
-            rows.append(compare(name if file else path.stem, path, shapes, threads, options))
-            print_row(rows[-1], options.engines)
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+            key = key_of(name if file else path.stem, threads, options)
+            row = next((row for row in kept if key.items() <= row.items()), None)
+            if row is None:
+                row = compare(key["model"], path, shapes, threads, options)
+                kept.append(row)
+                if options.json:
+                    write_rows(options.json, kept)
+            rows.append(row)
+            print_row(row, options.engines)
+    ratios = [r for r in map(ratio, rows) if r]
+    if len(ratios) > 1:
+        print(f"geometric mean of {len(ratios)} ratios: {geometric_mean(ratios):.3f}; least {min(ratios):.2f}")
     return 1 if any("burnish" in row["errors"] for row in rows) else 0
 
 
