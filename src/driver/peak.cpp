@@ -1,7 +1,8 @@
-// Independent FMAs in registers, nothing else; and sums over more memory than the caches hold.
+// Independent FMAs in registers, nothing else; and sums over memory as large as a cache, or larger than all.
 #include "driver/peak.h"
 
 #include <burnish/runtime.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -9,6 +10,8 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <new>
 #include <thread>
 #include <vector>
 
@@ -81,6 +84,51 @@ size_t bytes_beyond_caches() {
   return std::clamp(size_t(std::max(0L, cache)) * 4, size_t{128} << 20, size_t{512} << 20);
 }
 
+// Memory on 2 MB pages where the system has them, as weights and arena are: smaller pages would
+// measure how addresses are translated.
+struct HugePages {
+  explicit HugePages(size_t count) {
+    constexpr size_t page = size_t{2} << 20;
+    const size_t bytes = (count * sizeof(Words) + page - 1) / page * page;
+    words = static_cast<Words*>(std::aligned_alloc(page, bytes));
+    if (!words) throw std::bad_alloc();
+    ::madvise(words, bytes, MADV_HUGEPAGE);
+    std::fill_n(words, count, Words{} + 1);
+  }
+  HugePages(const HugePages&) = delete;
+  ~HugePages() { std::free(words); }
+  Words* words;
+};
+
+// Bytes per second that the threads read together, each over and over in `each` bytes of its own.
+double read_rate(unsigned threads, size_t each) {
+  each /= sizeof(Words);
+  constexpr int passes = 6;
+  // Long enough against meeting.
+  const size_t repeats = std::max<size_t>(1, (size_t{16} << 20) / sizeof(Words) / each);
+  const HugePages memory(each * threads);
+  std::barrier meeting(static_cast<std::ptrdiff_t>(threads));
+  double best = 0;
+  const auto work = [&](unsigned t) {
+    for (int pass = 0; pass < passes; ++pass) {
+      meeting.arrive_and_wait();
+      const auto start = Clock::now();
+      for (size_t r = 0; r < repeats; ++r) {
+        volatile uint64_t sink = sum_of(memory.words + each * t, each);
+        static_cast<void>(sink);
+      }
+      meeting.arrive_and_wait();  // all of them: the slowest thread counts
+      if (t == 0)
+        best = std::max(best, double(repeats * each * threads * sizeof(Words)) / since(start));
+    }
+  };
+  std::vector<std::thread> others;
+  for (unsigned t = 1; t < threads; ++t) others.emplace_back(work, t);
+  work(0);
+  for (std::thread& t : others) t.join();
+  return best;
+}
+
 }  // namespace
 
 double measured_peak(unsigned threads) {
@@ -97,26 +145,28 @@ double measured_peak(unsigned threads) {
 
 double measured_bandwidth(unsigned threads) {
   threads = at_once(threads);
-  const size_t each = bytes_beyond_caches() / threads / sizeof(Words);
-  constexpr int passes = 6;
-  std::vector<Words> memory(each * threads, Words{} + 1);
-  std::barrier meeting(static_cast<std::ptrdiff_t>(threads));
-  double best = 0;
-  const auto work = [&](unsigned t) {
-    for (int pass = 0; pass < passes; ++pass) {
-      meeting.arrive_and_wait();
-      const auto start = Clock::now();
-      volatile uint64_t sink = sum_of(memory.data() + each * t, each);
-      static_cast<void>(sink);
-      meeting.arrive_and_wait();  // all of them: the slowest thread counts
-      if (t == 0) best = std::max(best, double(each * threads * sizeof(Words)) / since(start));
-    }
-  };
-  std::vector<std::thread> others;
-  for (unsigned t = 1; t < threads; ++t) others.emplace_back(work, t);
-  work(0);
-  for (std::thread& t : others) t.join();
-  return best;
+  return read_rate(threads, bytes_beyond_caches() / threads);
+}
+
+Roofs measured_roofs(unsigned threads) {
+  threads = at_once(threads);
+  const auto cache = [](int name) { return std::max<int64_t>(0, ::sysconf(name)); };
+  const int64_t l1 = cache(_SC_LEVEL1_DCACHE_SIZE), l2 = cache(_SC_LEVEL2_CACHE_SIZE),
+                l3 = cache(_SC_LEVEL3_CACHE_SIZE);
+  Roofs roofs{.macs_per_second = measured_peak(threads),
+              .l1_bytes = l1 * threads,
+              .l2_bytes = l2 * threads,
+              .l3_bytes = l3};
+  try {
+    roofs.bytes_per_second = measured_bandwidth(threads);
+    // More than the cache before holds, and no more than half of the cache, which others may use.
+    if (l2 >= 8 * l1) roofs.l2_bytes_per_second = read_rate(threads, static_cast<size_t>(l2 / 2));
+    if (l3 >= 8 * l2 * threads)
+      roofs.l3_bytes_per_second = read_rate(threads, static_cast<size_t>(4 * l2));
+  } catch (const std::bad_alloc&) {
+    // Too little memory to measure it.
+  }
+  return roofs;
 }
 
 }  // namespace burnish

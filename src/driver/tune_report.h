@@ -6,12 +6,9 @@
 #include <filesystem>
 #include <string>
 
-namespace burnish {
+#include "driver/peak.h"
 
-// What the machine reaches with as many threads as the search had (peak.h).
-struct Roofs {
-  double macs_per_second = 0, bytes_per_second = 0;
-};
+namespace burnish {
 
 // Curves of the best so far, predicted against measured order, share of peak, and which knobs won.
 // `model`: its name, for the title. Measures the roofs, about a second. UserError when the file

@@ -12,28 +12,6 @@ namespace burnish::report {
 
 namespace {
 
-std::string cell(std::string_view html, std::string_view css = "") {
-  return css.empty() ? fmt::format("<td>{}</td>", html)
-                     : fmt::format("<td class=\"{}\">{}</td>", css, html);
-}
-
-std::string heads(std::initializer_list<std::string_view> names) {
-  std::string out = "<thead><tr>";
-  for (std::string_view n : names) out += fmt::format("<th scope=\"col\">{}</th>", n);
-  return out + "</tr></thead>";
-}
-
-// The nodes of a kernel that runs often are many.
-std::string sources_text(const std::vector<std::string>& sources) {
-  constexpr size_t most = 4;
-  const std::vector<std::string> first(
-      sources.begin(),
-      sources.begin() + static_cast<std::ptrdiff_t>(std::min(most, sources.size())));
-  std::string text = join(first, ", ");
-  if (sources.size() > most) text += fmt::format(" and {} more", sources.size() - most);
-  return text;
-}
-
 std::string task_row(size_t number, const TunedTask& t, double share, const Roofs& roofs) {
   const double best = t.best_seconds > 0 ? t.best_seconds : t.default_seconds;
   const double rate = best > 0 ? static_cast<double>(t.macs) / best : 0;
@@ -146,6 +124,19 @@ std::string winner_table(const TuneResult& r) {
 }
 
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> knobs_of(std::string_view text) {
+  std::vector<std::pair<std::string, std::string>> all;
+  while (!text.empty()) {
+    const size_t end = std::min(text.find(' '), text.size());
+    const std::string_view word = text.substr(0, end);
+    if (const size_t equals = word.find('='); equals != std::string_view::npos && equals > 0) {
+      all.emplace_back(word.substr(0, equals), word.substr(equals + 1));
+    }
+    text.remove_prefix(std::min(end + 1, text.size()));
+  }
+  return all;
+}
 
 std::string task_section(const TuneResult& r, const Roofs& roofs) {
   if (r.tasks.empty()) return "";

@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "base/version.h"
+#include "loop/touches.h"
 
 namespace burnish {
 
@@ -34,12 +35,16 @@ std::string metadata_of(const Program& p, const Target& target) {
   }
   int64_t macs = 0;
   nlohmann::json steps = nlohmann::json::array();
+  const auto touches = touches_of(p);
   for (const Step& s : p.steps) {
     macs += s.macs;
+    nlohmann::json arguments = nlohmann::json::array();
+    for (const Touch& t : touches[steps.size()]) arguments.push_back({t.bytes, t.distance});
     steps.push_back({{"name", p.functions[s.function].name},
                      {"source", s.sources},
                      {"macs", s.macs},
                      {"bytes", s.bytes},
+                     {"touches", std::move(arguments)},
                      {"schedule", s.schedule}});
   }
   nlohmann::json j = {{"abi", BURNISH_ABI_VERSION},

@@ -1,11 +1,18 @@
-// burnish profile model.so: time, rate and traffic of every kernel, with the nodes that it came from.
+// burnish profile model.so: time, rate and traffic of every kernel, with the nodes that it came from;
+// with --roofline, how far each is from what the machine could do.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <chrono>
+#include <filesystem>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/error.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
+#include "driver/peak.h"
+#include "driver/roofline.h"
 
 namespace burnish::cli {
 
@@ -15,40 +22,113 @@ struct ProfileArgs {
   ModelArgs model;
   std::vector<std::string> inputs;
   int runs = 50;
-  bool by_time = false;
+  bool by_time = false, roofline = false, json = false;
+  std::string report, peers;
 };
 
+double median(std::vector<double> samples) {
+  auto middle = samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2);
+  std::nth_element(samples.begin(), middle, samples.end());
+  return *middle;
+}
+
+struct Times {
+  std::vector<double> median, least;  // seconds, by step
+  double run = 0;                     // median of whole runs that were not profiled
+};
+
+Times measure(Session& session, size_t steps, int runs) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<std::vector<double>> samples(steps);
+  std::vector<double> whole;
+  for (int i = 0; i < 5; ++i) session.run();
+  for (int i = 0; i < runs; ++i) {
+    const Profile p = session.profile();
+    for (size_t s = 0; s < steps; ++s) samples[s].push_back(static_cast<double>(p.step_ns[s]) * 1e-9);
+    const auto start = Clock::now();
+    session.run();
+    whole.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  Times t;
+  for (const std::vector<double>& s : samples) {
+    t.median.push_back(median(s));
+    t.least.push_back(*std::ranges::min_element(s));
+  }
+  t.run = median(whole);
+  return t;
+}
+
+// What the metadata says of each step's arguments (docs/artifact.md); nothing in libraries of older
+// compilers.
+std::vector<std::vector<Touch>> touches_in(const Model& model) {
+  std::vector<std::vector<Touch>> all;
+  const auto json = nlohmann::json::parse(model.metadata());
+  for (const auto& step : json.at("steps")) {
+    auto& touches = all.emplace_back();
+    for (const auto& t : step.value("touches", nlohmann::json::array())) {
+      require(t.is_array() && t.size() == 2 && t[0].is_number_integer() && t[1].is_number_integer(),
+              "has malformed metadata: \"touches\" are pairs of numbers; compile the model anew");
+      touches.push_back({t[0].get<int64_t>(), t[1].get<int64_t>()});
+    }
+  }
+  return all;
+}
+
+Roofline roofline_of(const ProfileArgs& args, const Model& model, const Session& session, const Times& times) {
+  Roofline r{.model = std::filesystem::path(args.model.path).filename().string(),
+             .target = model.info().target,
+             .threads = static_cast<int>(session.threads()),
+             .run_seconds = times.run,
+             .roofs = measured_roofs(session.threads()),
+             .kernels = {},
+             .peers = {}};
+  const auto touches = touches_in(model);
+  const std::vector<StepInfo> steps = model.steps();
+  for (size_t s = 0; s < steps.size(); ++s) {
+    r.kernels.push_back({.step = s,
+                         .name = steps[s].name,
+                         .sources = steps[s].sources,
+                         .macs = static_cast<int64_t>(steps[s].macs),
+                         .bytes = static_cast<int64_t>(steps[s].bytes),
+                         .floor = floor_of(static_cast<int64_t>(steps[s].macs), touches.at(s), r.roofs),
+                         .seconds = times.median[s],
+                         .least = times.least[s]});
+  }
+  if (!args.peers.empty()) r.peers = read_peer_profiles(args.peers);
+  return r;
+}
+
+void print_kernels(const std::vector<StepInfo>& steps, const Times& times, unsigned threads, bool by_time) {
+  const double total = std::accumulate(times.median.begin(), times.median.end(), 0.0);
+  const double least = std::accumulate(times.least.begin(), times.least.end(), 0.0);
+  std::vector<size_t> order(steps.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (by_time) std::ranges::stable_sort(order, std::greater{}, [&](size_t s) { return times.median[s]; });
+  fmt::print("{:>4} {:>9} {:>9} {:>6} {:>9} {:>9}  kernel: nodes\n", "step", "us", "min us", "%", "GFLOP/s", "MB");
+  for (const size_t s : order) {
+    fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>6.1f} {:>9.1f} {:>9.2f}  {}: {}\n", s, times.median[s] * 1e6,
+               times.least[s] * 1e6, 100 * times.median[s] / total,
+               2e-9 * static_cast<double>(steps[s].macs) / std::max(1e-9, times.median[s]),
+               static_cast<double>(steps[s].bytes) / 1e6, steps[s].name, join(steps[s].sources, "+"));
+  }
+  fmt::print("{} kernels, {:.3f} ms (sum of minima {:.3f}, a whole run {:.3f}), {} threads\n", steps.size(), total * 1e3,
+             least * 1e3, times.run * 1e3, threads);
+}
+
 void profile_command(const ProfileArgs& args) {
+  require_usage(args.roofline || (!args.json && args.peers.empty()), "--json and --peers belong to --roofline");
   const Model model = open_model(args.model);
   Session session = model.session({.threads = static_cast<uint32_t>(args.model.threads)});
   set_inputs(session, model, args.inputs, true);
   const std::vector<StepInfo> steps = model.steps();
-  std::vector<std::vector<double>> samples(steps.size());
-  for (int i = 0; i < 5; ++i) session.run();
-  for (int i = 0; i < args.runs; ++i) {
-    const Profile p = session.profile();
-    for (size_t s = 0; s < steps.size(); ++s) samples[s].push_back(static_cast<double>(p.step_ns[s]));
+  const Times times = measure(session, steps.size(), args.runs);
+  if (!args.roofline) {
+    print_kernels(steps, times, session.threads(), args.by_time);
+    return;
   }
-  std::vector<double> median(steps.size()), best(steps.size());
-  for (size_t s = 0; s < steps.size(); ++s) {
-    auto middle = samples[s].begin() + static_cast<std::ptrdiff_t>(samples[s].size() / 2);
-    std::nth_element(samples[s].begin(), middle, samples[s].end());
-    median[s] = *middle;
-    best[s] = *std::min_element(samples[s].begin(), samples[s].end());
-  }
-  const double total = std::accumulate(median.begin(), median.end(), 0.0);
-  const double best_total = std::accumulate(best.begin(), best.end(), 0.0);
-  std::vector<size_t> order(steps.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (args.by_time) std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return median[a] > median[b]; });
-  fmt::print("{:>4} {:>9} {:>9} {:>6} {:>9} {:>9}  kernel: nodes\n", "step", "us", "min us", "%", "GFLOP/s", "MB");
-  for (size_t s : order) {
-    fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>6.1f} {:>9.1f} {:>9.2f}  {}: {}\n", s, median[s] / 1e3, best[s] / 1e3, 100 * median[s] / total,
-               2 * static_cast<double>(steps[s].macs) / std::max(1.0, median[s]),
-               static_cast<double>(steps[s].bytes) / 1e6, steps[s].name, join(steps[s].sources, "+"));
-  }
-  fmt::print("{} kernels, {:.3f} ms (sum of minima {:.3f}), {} threads\n", steps.size(), total / 1e6, best_total / 1e6,
-             session.threads());
+  const Roofline r = roofline_of(args, model, session, times);
+  if (!args.report.empty()) write_file(args.report, roofline_html(r));
+  fmt::print("{}", args.json ? roofline_json(r) : roofline_text(r));
 }
 
 }  // namespace
@@ -61,7 +141,15 @@ void add_profile(CLI::App& app, int& status) {
   add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
   command->add_option("--runs", args->runs, "runs to take the median of")->check(CLI::Range(1, 100000))->capture_default_str();
   command->add_flag("--by-time", args->by_time, "longest first");
-  command->callback([args, &status] {
+  auto* roofline = command->add_option("--roofline", args->report,
+                                       "what each kernel must take at least, the largest gap first; with a name, also as an "
+                                       "HTML file (give it after the model)");
+  roofline->expected(0, 1);
+  command->add_option("--peers", args->peers, "with --roofline: a file of bench/peer_profile.py, other engines' times beside")
+      ->check(CLI::ExistingFile);
+  command->add_flag("--json", args->json, "with --roofline: one JSON object instead of the table");
+  command->callback([args, roofline, &status] {
+    args->roofline = roofline->count() > 0;
     profile_command(*args);
     status = ok;
   });

@@ -1,4 +1,4 @@
-#include "driver/tune_report_parts.h"
+#include "driver/report_parts.h"
 
 #include <fmt/format.h>
 
@@ -203,19 +203,6 @@ std::string Plot::text(std::string_view description) const {
   return fmt::format(
       R"(<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {} {}" role="img" aria-label="{}">{}</svg>)",
       coordinate(size_.width), coordinate(size_.height), escaped(description), body_);
-}
-
-std::vector<std::pair<std::string, std::string>> knobs_of(std::string_view text) {
-  std::vector<std::pair<std::string, std::string>> all;
-  while (!text.empty()) {
-    const size_t end = std::min(text.find(' '), text.size());
-    const std::string_view word = text.substr(0, end);
-    if (const size_t equals = word.find('='); equals != std::string_view::npos && equals > 0) {
-      all.emplace_back(word.substr(0, equals), word.substr(equals + 1));
-    }
-    text.remove_prefix(std::min(end + 1, text.size()));
-  }
-  return all;
 }
 
 }  // namespace burnish::report
