@@ -13,8 +13,9 @@ namespace burnish::search {
 // A table.
 std::string rank_table(const std::vector<Landscape>& all);
 
-// The fastest records of the databases (of one workload) measured again, in turns. A JSON object: seconds a database.
-std::string race_databases(const std::vector<std::string>& databases, int threads);
+// What a search chose and the best of all points, from a database of each (of one workload), measured again, in turns.
+// A JSON object: seconds of "chosen" and of "best", which is no slower.
+std::string race_databases(const std::string& searched, const std::string& every, int threads);
 
 // The search that a database recorded once more, with its seed and its times. Says whether it was the same search, byte
 // for byte.

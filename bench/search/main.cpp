@@ -3,7 +3,7 @@
 //   bench_search dump FILE...
 //   bench_search measure STAGES... [--points N] [--threads N] [--seed N] [--least]
 //   bench_search rank FILE...
-//   bench_search race DATABASE DATABASE...
+//   bench_search race SEARCHED EVERY                  what a search chose beside the best of all points
 //   bench_search replay DATABASE MODEL [--shape NAME=1x3x...]
 // --least: the least of the repeats, not their median, for a machine that is not quiet.
 // FILE: JSON lines, or a database of records. STAGES: what `burnish lower MODEL --task NAME` prints.
@@ -117,7 +117,8 @@ int run(int argc, char** argv) {
     return 0;
   }
   if (command == "race") {
-    std::fputs(race_databases(a.files, a.threads).c_str(), stdout);
+    require(a.files.size() == 2, "race wants two databases: of a search, and of every point");
+    std::fputs(race_databases(a.files[0], a.files[1], a.threads).c_str(), stdout);
     return 0;
   }
   if (command == "replay") {

@@ -9,6 +9,7 @@
 #include <functional>
 #include <limits>
 #include <map>
+#include <numeric>
 #include <random>
 #include <set>
 
@@ -332,50 +333,49 @@ class Searcher {
     if (db_) db_->add(records, t.state_key, t.tuner->state());
   }
 
-  // The fastest of every task once more, in turns with the default: one good time among many may have been luck.
+  // The fastest of every task once more, in turns with the default: one good time among many may have been luck. Every
+  // round keeps fewer of them, those that are the fastest by the median of all their times.
   void race() {
-    constexpr size_t most = 4;
-    constexpr int rounds = 2;
     std::vector<TaskSearch*> heaviest;
     for (const auto& t : tasks_) {
       if (t->measured.size() > 1) heaviest.push_back(t.get());
     }
     const auto share = [](const TaskSearch* t) { return t->task().weight * t->state.progress.default_seconds; };
     std::ranges::stable_sort(heaviest, std::greater{}, share);
-    // At most a tenth of the time, as the trials so far cost it; what is left out goes by its first times.
+    // At most a tenth of the time, as the trials so far cost it: the heaviest tasks have long races, others short ones,
+    // and what is left out goes by its first times.
     const double each = elapsed() / static_cast<double>(std::max<int64_t>(1, trials_ + std::ssize(tasks_)));
-    const double afforded = std::isfinite(options_.seconds) ? 0.1 * options_.seconds / each : 1e9;
-    std::vector<Candidate> entrants;
-    std::vector<TaskSearch*> of;
+    double afforded = std::isfinite(options_.seconds) ? 0.1 * options_.seconds / each : 1e9;
+    size_t left = heaviest.size();
     for (TaskSearch* t : heaviest) {
-      if (rounds * static_cast<double>(entrants.size() + most + 1) > afforded) break;
-      std::vector<std::pair<double, std::string>> order;
-      for (const auto& [trace, times] : t->measured) order.emplace_back(times.median(), trace);
-      std::sort(order.begin(), order.end());
-      order.resize(std::min(order.size(), most));
-      for (const auto& [seconds, trace] : order) {
-        if (trace == t->fallback.trace) continue;
-        entrants.push_back({.task = &t->task(), .trace = trace, .check = true});
-        of.push_back(t);
-      }
-      entrants.push_back({.task = &t->task(), .trace = t->fallback.trace});
-      of.push_back(t);
+      const bool longer = afforded >= cost(long_race) + static_cast<double>(--left) * cost(short_race);
+      const std::span<const size_t> rounds = longer ? std::span<const size_t>(long_race) : short_race;
+      if (afforded < cost(rounds)) break;
+      afforded -= cost(rounds);
+      for (const size_t entrants : rounds) race_round(*t, entrants);
     }
-    std::vector<size_t> order(entrants.size());
-    for (size_t i = 0; i < order.size(); ++i) order[i] = i;
-    std::vector<Candidate> all;
-    std::vector<size_t> which;
-    for (int r = 0; r < rounds; ++r) {
-      for (size_t i = order.size(); i > 1; --i) std::swap(order[i - 1], order[random_() % i]);
-      for (size_t i : order) {
-        all.push_back(entrants[i]);
-        which.push_back(i);
-      }
+    for (const auto& t : tasks_) settle(*t);
+  }
+
+  // How many enter each round of a race; the default always does.
+  static constexpr size_t long_race[] = {12, 8, 4, 4, 4}, short_race[] = {4, 4};
+  static double cost(std::span<const size_t> rounds) {
+    return static_cast<double>(std::accumulate(rounds.begin(), rounds.end(), rounds.size()));
+  }
+
+  void race_round(TaskSearch& t, size_t entrants) {
+    std::vector<std::pair<double, std::string>> order;
+    for (const auto& [trace, times] : t.measured) {
+      if (trace != t.fallback.trace && std::isfinite(times.median())) order.emplace_back(times.median(), trace);
     }
+    std::sort(order.begin(), order.end());
+    order.resize(std::min(order.size(), entrants));
+    std::vector<Candidate> all = {{.task = &t.task(), .trace = t.fallback.trace}};
+    for (const auto& [seconds, trace] : order) all.push_back({.task = &t.task(), .trace = trace, .check = true});
+    for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[random_() % i]);
     const std::vector<Outcome> outcomes = measurer_.measure(all);
     std::vector<Record> records;
     for (size_t k = 0; k < all.size(); ++k) {
-      TaskSearch& t = *of[which[k]];
       const Trial trial{outcomes[k], {}, all[k].trace};
       auto& times = t.measured[trial.trace];
       if (trial.status == Status::Ok) {
@@ -388,7 +388,6 @@ class Searcher {
       records.push_back(record(t, trial, times.knobs, "race"));
     }
     if (db_) db_->add(records, "", "");
-    for (const auto& t : tasks_) settle(*t);
   }
 
   // What the race has shown: the default's time, and the best without what was luck.
@@ -406,9 +405,14 @@ class Searcher {
   }
 
   std::vector<Finalist> finalists(const TaskSearch& t) const {
+    // Who was in the race, if there was one: others have one time, which may have been luck.
+    const bool raced = std::ranges::any_of(t.measured, [&](const auto& m) {
+      return m.first != t.fallback.trace && m.second.seconds.size() > 1;
+    });
     std::vector<Finalist> all;
     for (const auto& [trace, times] : t.measured) {
       if (trace == t.fallback.trace || wrong_.contains(trace) || !times.checked) continue;
+      if (raced && times.seconds.size() < 2) continue;
       const double seconds = times.median();
       if (seconds < t.state.progress.default_seconds) all.push_back({trace, times.knobs, seconds});
     }
