@@ -43,9 +43,13 @@ def ensure_models(names):
         subprocess.run([sys.executable, ROOT / "tools" / tool, "--into", FOLDER], check=True)
 
 
-def batched(shapes, batch):
-    """The same inputs, `batch` at once."""
-    return {name: (batch, *shape[1:]) for name, shape in shapes.items()}
+def batched(model, shapes, batch):
+    """Shapes of all inputs with `batch` of them at once."""
+    result = {}
+    for tensor in inputs_of(model):
+        shape = shapes.get(tensor.name) or [dim.dim_value for dim in tensor.type.tensor_type.shape.dim]
+        result[tensor.name] = (batch, *shape[1:])
+    return result
 
 
 def inputs_of(model):

@@ -53,6 +53,19 @@ def parse_shapes(options):
     return shapes
 
 
+def find_model(name, shapes):
+    """The file of a name of bench/models.py or tools/extra_models.py, or of a path, and the shapes of its inputs."""
+    import models
+
+    file, known = models.MODELS.get(name) or models.extra().get(name) or (None, shapes)
+    if file:
+        models.ensure_models([name])
+    path = models.FOLDER / file if file else Path(name)
+    if not path.is_file():
+        raise SystemExit(f"{name}: no such model file; known names: {' '.join([*models.MODELS, *models.extra()])}")
+    return path, known
+
+
 def difference(outputs, reference):
     """The largest difference of any output, relative to that output's largest value."""
     import numpy as np
@@ -86,7 +99,7 @@ def compare(name, path, shapes, threads, options):
 
     model = onnx.load(path)
     if options.batch > 1:
-        shapes = models.batched(shapes, options.batch)
+        shapes = models.batched(model, shapes, options.batch)
     feeds = models.feeds_for(model, shapes)
     prepared = models.prepared(model, shapes).SerializeToString()
     label = name if options.batch == 1 else f"{name}-batch{options.batch}"
@@ -167,9 +180,9 @@ def read_rows(path):
 
 def parse_options():
     parser = argparse.ArgumentParser(description="Burnish beside ONNX Runtime and OpenVINO, interleaved in one run.")
-    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of bench/models.py or, with --extra, of "
-                        "tools/extra_models.py, or .onnx files")
-    parser.add_argument("--extra", action="store_true", help="networks that nothing was tuned on")
+    parser.add_argument("models", nargs="*", metavar="MODEL", help="names of bench/models.py or tools/extra_models.py, "
+                        "or .onnx files")
+    parser.add_argument("--extra", action="store_true", help="without MODEL: the networks that nothing was tuned on")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", help="for an .onnx file")
     parser.add_argument("--batch", type=int, default=1, help="as many inputs at once")
     parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
@@ -180,29 +193,23 @@ def parse_options():
     parser.add_argument("--tune", metavar="TIME", help="search that long (60s, 5m) for every model and thread count first; "
                         "databases are kept in build/tune")
     parser.add_argument("--json", type=Path, help="all figures; rows that the file has are printed and not measured again")
-    return parser, parser.parse_args()
+    return parser.parse_args()
 
 
 def main():
-    parser, options = parse_options()
+    options = parse_options()
     reexecute_in_venv()
     import models
 
-    known = models.extra() if options.extra else models.MODELS
-    chosen = options.models or list(known)
-    if any(name in known for name in chosen):
-        models.ensure_models([name for name in chosen if name in known])
+    chosen = options.models or list(models.extra() if options.extra else models.MODELS)
     tuned = f", after `burnish tune --time {options.tune}`" if options.tune else ""
     print(f"{machine()}; milliseconds of interleaved runs, fp32, batch {options.batch}{tuned}")
     print_head(options.engines)
     kept, rows = read_rows(options.json), []
     for name in chosen:
-        file, shapes = known.get(name, (None, parse_shapes(options.shape)))
-        path = models.FOLDER / file if file else Path(name)
-        if not path.is_file():
-            parser.error(f"{name}: no such model file; known names: {' '.join(known)}")
+        path, shapes = find_model(name, parse_shapes(options.shape))
         for threads in options.threads:
-            key = key_of(name if file else path.stem, threads, options)
+            key = key_of(path.stem if name.endswith(".onnx") else name, threads, options)
             row = next((row for row in kept if key.items() <= row.items()), None)
             if row is None:
                 row = compare(key["model"], path, shapes, threads, options)
