@@ -252,8 +252,12 @@ class Searcher {
       if (elapsed() >= options_.seconds) return "the time is over";
       std::vector<Progress> progress;
       for (const auto& t : tasks_) progress.push_back(t->state.progress);
-      const auto next = next_task(progress, options_.least_gain);
-      if (!next) return "no task is expected to gain more";
+      // A number of trials that was asked for is made, while there are points left.
+      const auto next = next_task(progress, options_.trials > 0 ? 0 : options_.least_gain);
+      if (!next) {
+        const bool all = std::ranges::all_of(progress, [](const Progress& p) { return p.exhausted; });
+        return all ? "every point is tried" : "no task is expected to gain more";
+      }
       round(*tasks_[*next]);
       if (!tell_observer(*next)) return "stopped";
     }
@@ -358,7 +362,7 @@ class Searcher {
   }
 
   // How many enter each round of a race; the default always does.
-  static constexpr size_t long_race[] = {12, 8, 4, 4, 4}, short_race[] = {4, 4};
+  static constexpr size_t long_race[] = {12, 8, 6, 4, 4, 4}, short_race[] = {4, 4};
   static double cost(std::span<const size_t> rounds) {
     return static_cast<double>(std::accumulate(rounds.begin(), rounds.end(), rounds.size()));
   }
@@ -374,12 +378,19 @@ class Searcher {
     for (const auto& [seconds, trace] : order) all.push_back({.task = &t.task(), .trace = trace, .check = true});
     for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[random_() % i]);
     const std::vector<Outcome> outcomes = measurer_.measure(all);
+    // What slows a whole round down, a clock or a neighbour, says nothing of who is faster.
+    std::vector<double> drifts;
+    for (size_t k = 0; k < all.size(); ++k) {
+      const double before = t.measured[all[k].trace].median();
+      if (outcomes[k].status == Status::Ok && before > 0) drifts.push_back(outcomes[k].timing.median / before);
+    }
+    const double drift = drifts.empty() ? 1 : std::max(median(drifts), 1e-9);
     std::vector<Record> records;
     for (size_t k = 0; k < all.size(); ++k) {
       const Trial trial{outcomes[k], {}, all[k].trace};
       auto& times = t.measured[trial.trace];
       if (trial.status == Status::Ok) {
-        times.seconds.push_back(trial.timing.median);
+        times.seconds.push_back(trial.timing.median / drift);
         times.checked |= trial.checked;
       } else if (trial.status != Status::Lost) {
         times.seconds.push_back(infinity);

@@ -1,0 +1,131 @@
+#!/usr/bin/env python3
+"""All figures of README.md and docs/performance.md: takes them, keeps them, writes them down.
+
+    bench/figures.py take                       everything; hours, most of it tuning. Run again after a stop: what is
+                                                there is not taken again
+    bench/figures.py take tuned --tune 10m      one part
+    bench/figures.py write                      the tables of both files, from what was taken
+    bench/figures.py show                       the same tables on the terminal
+
+Figures are kept as JSON in build/figures, a file a part. Take them on a quiet machine.
+"""
+
+import argparse
+import json
+import re
+import subprocess
+import sys
+
+from peers import ROOT, geometric_mean, ratio, reexecute_in_venv
+
+FOLDER = ROOT / "build/figures"
+# What takes a part, given what --tune and --duration say; each writes the JSON file of its name.
+PARTS = {
+    "default": ["peers.py"],
+    "tuned": ["peers.py", "--tune", "{tune}"],
+    "batch8": ["peers.py", "--batch", "8", "--duration", "{duration}"],
+    "extra": ["peers.py", "--extra", "--duration", "{duration}"],
+}
+TITLES = {
+    "centerface": "CenterFace 544×960", "nudenet_320": "YOLOv8n (nudenet) 320×320", "nudenet_640": "YOLOv8n (nudenet) 640×640",
+    "ppocr_det": "PP-OCRv4 detector 640×640", "ppocr_rec": "PP-OCRv4 recogniser 48×320",
+    "ppocr_cls": "PP-OCR classifier 48×192", "mobilenetv2": "MobileNetV2 224", "efficientnet_b0": "EfficientNet-B0 224",
+    "resnet50": "ResNet50 224", "minilm_l6": "MiniLM-L6, 128 tokens", "vit_b16": "ViT-B/16 224",
+}
+ENGINES = {"burnish": "Burnish", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
+
+
+def rows_of(part):
+    path = FOLDER / f"{part}.json"
+    return json.loads(path.read_text()) if path.is_file() else {"machine": "", "rows": []}
+
+
+def number(row, field, engine):
+    value = row[field].get(engine)
+    return "–" if value is None else f"{value:.2f}"
+
+
+def sentence(part, rows):
+    """The geometric mean, and how many are lost."""
+    ratios = [r for r in map(ratio, rows) if r]
+    lost = sum(r < 1 for r in ratios)
+    return (f"Geometric mean of the last column: **{geometric_mean(ratios):.3f}** over {len(ratios)} cases, of which "
+            f"{lost} {'is' if lost == 1 else 'are'} below 1.")
+
+
+def medians(part):
+    """A table of medians, a line a model and thread count."""
+    taken = rows_of(part)
+    if not taken["rows"]:
+        return "Not taken yet.\n"
+    lines = ["| model | threads | " + " | ".join(ENGINES.values()) + " | best peer / Burnish |", "|---|---|---|---|---|---|"]
+    before = None
+    for row in taken["rows"]:
+        title = TITLES.get(row["model"], row["model"]) if row["model"] != before else ""
+        before = row["model"]
+        faster = ratio(row)
+        lines.append(f"| {title} | {row['threads']} | " + " | ".join(number(row, "ms", engine) for engine in ENGINES)
+                     + f" | {faster:.2f} |" if faster else f"| {title} | {row['threads']} | – | – | – | – |")
+    return "\n".join([*lines, "", sentence(part, taken["rows"]), f"Median milliseconds of a run; {taken['machine']}."]) + "\n"
+
+
+def tails(part):
+    """The 99th percentile over the median."""
+    taken = rows_of(part)
+    if not taken["rows"]:
+        return "Not taken yet.\n"
+    lines = ["| model | threads | " + " | ".join(ENGINES.values()) + " |", "|---|---|---|---|---|"]
+    for row in taken["rows"]:
+        cells = [f"{row['p99_ms'][engine] / row['ms'][engine]:.2f}" if engine in row["ms"] else "–" for engine in ENGINES]
+        lines.append(f"| {TITLES.get(row['model'], row['model'])} | {row['threads']} | " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+# What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`.
+TABLES = {
+    "default": lambda: medians("default"), "tuned": lambda: medians("tuned"), "batch8": lambda: medians("batch8"),
+    "extra": lambda: medians("extra"), "tails": lambda: tails("default"),
+}
+
+
+def take(options):
+    for part in options.parts or PARTS:
+        program, *arguments = [text.format(tune=options.tune, duration=options.duration) for text in PARTS[part]]
+        print(f"== {part}", flush=True)
+        # A model that fails is told and does not end the others.
+        subprocess.run([sys.executable, ROOT / "bench" / program, *arguments, "--json", FOLDER / f"{part}.json"])
+
+
+def write(options):
+    for path in (ROOT / "README.md", ROOT / "docs/performance.md"):
+        text = path.read_text()
+        for name, table in TABLES.items():
+            block = re.compile(rf"(<!-- figures {name} -->\n).*?(<!-- end of {name} -->\n)", re.S)
+            text = block.sub(lambda found, table=table: found[1] + table() + found[2], text)
+        path.write_text(text)
+
+
+def show(options):
+    for name in options.parts or TABLES:
+        print(f"{name}\n\n{TABLES[name]()}")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    actions = {"take": take, "write": write, "show": show}
+    parser.add_argument("action", choices=actions)
+    parser.add_argument("parts", nargs="*", metavar="PART", help=f"some of: {' '.join(dict.fromkeys([*PARTS, *TABLES]))}")
+    parser.add_argument("--tune", default="10m", help="how long each model is tuned for each thread count")
+    parser.add_argument("--duration", default="3", help="seconds a model, engine and thread count of `batch8` and `extra`")
+    options = parser.parse_args()
+    known = PARTS if options.action == "take" else TABLES
+    for part in options.parts:
+        if part not in known:
+            parser.error(f"{options.action} knows no part {part}; there are {' '.join(known)}")
+    reexecute_in_venv()
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    actions[options.action](options)
+
+
+if __name__ == "__main__":
+    main()
