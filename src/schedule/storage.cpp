@@ -171,7 +171,10 @@ void Lowering::check_access(StageId s, const Index& flat) const {
         refuse_schedule("{} would be accessed at scattered places by vector loop {}", stage(s).name,
                         lane_name_);
     }
-    if (slope != 0 && slope != 1)
+    // Beside an unrolled loop that runs along what is contiguous, squares are transposed in registers.
+    const bool square = std::ranges::any_of(
+        flat.a.terms, [&](const Term& t) { return t.k == 1 && vars_[t.var].kind == LoopKind::Unroll; });
+    if (slope != 0 && slope != 1 && !square)
       refuse_schedule("{} would be accessed with stride {} by vector loop {}", stage(s).name, slope,
                       lane_name_);
   }

@@ -64,6 +64,16 @@ StageGroup softmax(int64_t rows, int64_t length) {
   return b.group();
 }
 
+StageGroup transposition(int64_t batch, int64_t rows, int64_t columns) {
+  GroupBuilder b("transposition");
+  const StageId x = b.input("X", DType::F32, {{"b", batch}, {"i", rows}, {"j", columns}});
+  const StageId y = b.input("Y", DType::F32, {{"j", columns}, {"i", rows}});
+  b.output(b.compute("O", DType::F32, {{"j", columns}, {"b", batch}, {"i", rows}}, [&](AxisVars a) {
+    return b.at(x, {a[1], a[2], a[0]}) * constant(2) + b.at(y, {a[0], a[2]});
+  }));
+  return b.group();
+}
+
 StageGroup chain(int height, int width, int stride, int channels, int expanded) {
   GroupBuilder b("chain");
   const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;

@@ -21,6 +21,8 @@ struct Conv {
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);
 StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc);
 StageGroup softmax(int64_t rows, int64_t length);
+// O[j, b, i] = 2 X[b, i, j] + Y[j, i]
+StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);
 // conv 1x1 -> depthwise 3x3 -> conv 1x1, plus the input where the stride is 1.
 StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72);
 

@@ -44,6 +44,24 @@ TEST(Codegen, Softmax) {
   })");
 }
 
+// Squares that are transposed in registers, beside what is read as it lies; the last rows and columns are no square.
+TEST(Codegen, TransposedSquares) {
+  for (int n : {4, 8, 16}) {
+    expect_same(fmt::format(R"(func turn(X: param f32[2400], Y: param f32[2400], O: out f32[2400]) {{
+      parallel for y in 0..{1} {{
+        for x in 0..{2} {{
+          unroll for i in 0..{0} {{
+            vectorize for j in 0..{0} {{
+              O[{6}*y + {0}*x + 48*i + j] = X[{0}*y + {7}*x + i + 50*j] + Y[{6}*y + {0}*x + 48*i + j]
+            }}
+          }}
+        }}
+      }}
+      for y in 0..{3} {{ vectorize for x in 0..48 {{ O[48*y + x + {5}] = X[y + 50*x + {4}] }} }}
+    }})", n, 50 / n, 48 / n, 50 - 50 / n * n, 50 / n * n, 48 * (50 / n * n), 48 * n, 50 * n));
+  }
+}
+
 // Rows whose sums, maxima, ... end in a tree over lanes, from registers and from memory, of one vector and of several.
 TEST(Codegen, ReductionOverLanes) {
   for (const char* op : {"R[0] + P[l]", "max(R[0], P[l])", "min(R[0], P[l])", "R[0] * P[l]"}) {

@@ -25,6 +25,7 @@ using target_test::image;
 using target_test::machine;
 using target_test::nhwc;
 using target_test::softmax;
+using target_test::transposition;
 
 void expect_same(const StageGroup& g, const Machine& m) { expect_computes(default_schedule(g, m), g); }
 
@@ -69,6 +70,16 @@ TEST(DefaultSchedule, SoftmaxRunsInLanes) {
     expect_same(g, machine(2));
     const std::string text = default_schedule(g, machine(1)).to_text();
     EXPECT_EQ(text.find("lanes)") != std::string::npos, length >= 32) << text;
+  }
+}
+
+TEST(DefaultSchedule, TranspositionsTurnSquares) {
+  for (int64_t rows : {5, 16, 33}) {
+    const StageGroup g = transposition(2, rows, 50);
+    SCOPED_TRACE(rows);
+    expect_same(g, machine(2));
+    const std::string text = default_schedule(g, machine(1)).to_text();
+    EXPECT_EQ(text.find("unroll") != std::string::npos, rows >= 16) << text;
   }
 }
 
@@ -177,6 +188,7 @@ std::vector<Case> cases() {
   all.push_back({"chain, stride 2", chain(13, 18, 2, 16, 40)});
   all.push_back({"softmax", softmax(40, 131)});
   all.push_back({"elementwise", elementwise(24, 9, 31)});
+  all.push_back({"transposition", transposition(3, 37, 50)});
   return all;
 }
 

@@ -12,6 +12,7 @@
 #include <map>
 #include <optional>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 #include <vector>
 
@@ -101,6 +102,16 @@ class Codegen {
     llvm::Value* start = nullptr;
     std::vector<std::pair<llvm::PHINode*, int64_t>> pointers;  // advanced by bytes each iteration
   };
+  // An unrolled loop of as many iterations as a vector may have lanes.
+  struct Unrolled {
+    VarId var;
+    int64_t extent;
+    int levels;
+    size_t branches;
+    std::vector<bool> written;  // buffers stored to inside
+    // Squares of elements, by buffer, index and first lane: a vector of lanes for each iteration.
+    std::map<std::tuple<BufferId, const Index*, int64_t>, std::vector<llvm::Value*>> squares;
+  };
   struct Memo {
     llvm::Value* v;
     BufferId buffer;
@@ -177,6 +188,7 @@ class Codegen {
 
   // memory.cpp
   Val gen_load(BufferId b, const Index& flat, const Guard& g, const Expr* fill = nullptr);
+  std::optional<Val> load_transposed(BufferId b, const Index& flat);
   Val load_lanes_singly(BufferId b, const Index& flat, const Guard& g, const Expr* fill);
   void fence();
   llvm::Value* still_held(const Key& k);
@@ -243,6 +255,7 @@ class Codegen {
   Ranges ranges_;
   std::vector<Binding> bindings_;
   std::vector<Level> levels_;
+  std::vector<Unrolled> unrolled_;
   std::vector<Scope_> scopes_;
   std::map<Key, Memo> memo_;
   int64_t statements_ = 0;    // emitted so far

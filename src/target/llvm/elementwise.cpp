@@ -43,6 +43,25 @@ std::vector<uint32_t> long_axes(const Stage& stage) {
   return out;
 }
 
+// An axis along which something is read that is read with a stride along the lanes: squares of both are transposed in
+// registers.
+std::optional<uint32_t> turned_axis(const StageGroup& g, const Stage& stage, int64_t lanes) {
+  const std::vector<uint32_t> order = physical_order(stage);
+  std::optional<uint32_t> turned;
+  if (order.empty() || stage.axes[order.back()].extent < lanes) return turned;
+  const VarId along = stage.axes[order.back()].var;
+  visit(stage.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load || x.fill() || g[x.from()].axes.empty()) return;
+    const Index& inner = x.indices()[physical_order(g[x.from()]).back()];
+    if (!inner.is_affine() || moves(inner, along)) return;
+    for (size_t i = 0; i + 1 < order.size(); ++i) {
+      const Axis& a = stage.axes[order[i]];
+      if (inner.a.slope(a.var) == 1 && a.extent >= lanes) turned = order[i];
+    }
+  });
+  return turned;
+}
+
 ElementwiseChoice choose(const Stage& stage, const Machine& m) {
   ElementwiseChoice c;
   const std::vector<uint32_t> order = physical_order(stage);
@@ -64,12 +83,21 @@ void schedule(Schedule& s, const std::string& name, const ElementwiseChoice& c) 
   s.reorder(name, loops);
   if (loops.empty()) return;
   if (c.lanes > 1 && stage.axes[order.back()].extent > 1) {
-    if (auto cuts = cuts_of(stage, order.back()); !cuts.empty() && cuts.size() <= 16) {
-      s.partition(name, loops.back(), std::move(cuts));
-    }
+    auto cuts = cuts_of(stage, order.back());
+    const bool cut = !cuts.empty() && cuts.size() <= 16;
+    if (cut) s.partition(name, loops.back(), std::move(cuts));
     auto [outer, inner] = s.split(name, loops.back(), c.lanes, Tail::Tail);
     s.vectorize(name, inner);
     loops.back() = outer;
+    if (const auto turned = cut ? std::nullopt : turned_axis(g, stage, c.lanes)) {
+      std::string& along = loops[std::ranges::find(order, *turned) - order.begin()];
+      std::string square;
+      std::tie(along, square) = s.split(name, along, c.lanes, Tail::Tail);
+      std::vector<std::string> all = loops;
+      all.insert(all.end(), {square, inner});
+      s.reorder(name, all);
+      s.unroll(name, square);
+    }
   }
   if (c.shared == 0) return;
   const std::vector<uint32_t> many = long_axes(stage);
@@ -108,7 +136,7 @@ std::unique_ptr<Space> elementwise_space(const Schedule& inlined, const Machine&
   }
   auto draft = [d = ElementwiseDraft(inlined, out, m)](const ElementwiseChoice& c) { return d.us(c.lanes, c.shared); };
   auto space = std::make_unique<Grid<ElementwiseChoice>>(initial, build, draft);
-  if (initial.lanes > 1) {
+  if (initial.lanes > 1 && !turned_axis(inlined.group(), stage, initial.lanes)) {
     std::vector<int64_t> lanes;
     for (int64_t n : {1, 2, 4}) {
       if (n * initial.lanes <= std::min<int64_t>(64, stage.axes[physical_order(stage).back()].extent)) {

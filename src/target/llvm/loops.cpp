@@ -105,6 +105,8 @@ void Codegen::emit_unrolled(const Stmt& s) {
   // would begin several of them at once, and spill.
   const bool full = live_registers_ * 4 >= isa_.registers * 3;
   const bool apart = full && (unrolled_inside(s.children()[0]) >= 8 || is_long(s.children()[0]));
+  const bool square = !vector_ && loop.extent >= 4 && loop.extent <= natural_lanes_ && loop.lower.empty() && loop.upper.empty();
+  if (square) unrolled_.push_back({loop.var, loop.extent, level_count(), branches_, stored_buffers(s), {}});
   for (int64_t i = 0; i < loop.extent; ++i) {
     if (apart && i > 0) fence();
     std::vector<Index> inside;
@@ -122,6 +124,7 @@ void Codegen::emit_unrolled(const Stmt& s) {
       ranges_.forget_to(facts);
     });
   }
+  if (square) unrolled_.pop_back();
 }
 
 // Straight code for all lanes at once is possible: stores move with the lane, conditions do not. `moving`: the lane's
@@ -183,6 +186,7 @@ bool Codegen::touches_registers(const Stmt& s) {
 }
 
 llvm::Value* Codegen::in_lanes(VarId v, int64_t first, int lanes, const std::function<llvm::Value*()>& make) {
+  const auto outer = std::tuple(vector_, lanes_, lane_var_);
   vector_ = true;
   lanes_ = lanes;
   lane_var_ = v;
@@ -190,9 +194,9 @@ llvm::Value* Codegen::in_lanes(VarId v, int64_t first, int lanes, const std::fun
   ranges_.set(v, 0, lanes - 1);
   done_.clear();
   llvm::Value* made = make();
+  done_.clear();
   bindings_[v] = {};
-  vector_ = false;
-  lanes_ = 1;
+  std::tie(vector_, lanes_, lane_var_) = outer;
   return made;
 }
 

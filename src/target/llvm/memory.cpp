@@ -98,6 +98,46 @@ llvm::Value* Codegen::load_at(BufferId buffer, const Address& a, bool lanes, con
   return from_memory(t, load);
 }
 
+// a[k*lane + u] inside an unrolled loop over u: the square of all lanes and iterations is loaded row by row, as vectors
+// along u, and transposed in registers: block by block, s x s elements off the diagonal change places.
+std::optional<Val> Codegen::load_transposed(BufferId buffer, const Index& flat) {
+  const DType t = f_.buffers[buffer].dtype;
+  if (!flat.is_affine() || t == DType::Bool || size_of(t) < 4) return {};
+  const auto u = std::ranges::find_if(unrolled_, [&](const Unrolled& x) {
+    return x.extent == lanes_ && flat.a.slope(x.var) == 1 && !x.written[buffer] && x.branches == branches_ &&
+           x.levels == level_count();
+  });
+  if (u == unrolled_.end()) return {};
+  const int n = lanes_;
+  const VarId lane_var = lane_var_;
+  const Binding lane = bindings_[lane_var], iteration = bindings_[u->var];
+  std::vector<llvm::Value*>& square = u->squares[{buffer, &flat, lane.constant}];
+  if (square.empty()) {
+    auto outer = std::move(done_);
+    for (int l = 0; l < n; ++l) {
+      bindings_[lane_var] = {.kind = Binding::Constant, .constant = lane.constant + l};
+      square.push_back(in_lanes(u->var, 0, n, [&] { return with_lanes(gen_load(buffer, flat, {})); }));
+    }
+    bindings_[lane_var] = lane;
+    bindings_[u->var] = iteration;
+    done_ = std::move(outer);
+    for (int s = 1; s < n; s *= 2) {
+      std::vector<int> upper, lower;
+      for (int l = 0; l < n; ++l) {
+        upper.push_back(l & s ? n + l - s : l);
+        lower.push_back(l & s ? n + l : l + s);
+      }
+      for (int i = 0; i < n; ++i) {
+        if (i & s) continue;
+        llvm::Value *x = square[i], *y = square[i + s];
+        square[i] = b().CreateShuffleVector(x, y, upper);
+        square[i + s] = b().CreateShuffleVector(x, y, lower);
+      }
+    }
+  }
+  return Val{square[iteration.constant], true};
+}
+
 // Lane by lane: strides other than 0 and 1, positions that are read from memory, guards that differ between lanes.
 Val Codegen::load_lanes_singly(BufferId buffer, const Index& flat, const Guard& g, const Expr* fill) {
   llvm::Value* all = llvm::PoisonValue::get(value_type(f_.buffers[buffer].dtype, true));
@@ -160,7 +200,12 @@ Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const 
     return {b().CreateLoad(a->getAllocatedType(), a), lanes};
   }
   Position p = position(flat, g);
-  if (p.scattered || (p.lane != 0 && p.lane != 1)) return load_lanes_singly(buffer, flat, g, fill);
+  if (p.scattered || (p.lane != 0 && p.lane != 1)) {
+    if (!p.scattered && !g.uniform && !g.mask) {
+      if (auto v = load_transposed(buffer, flat)) return *v;
+    }
+    return load_lanes_singly(buffer, flat, g, fill);
+  }
   bool inside = p.range.lo >= 0 && p.range.hi < buf.size;
   bool lanes = p.lane == 1;
   Guard use = g;
