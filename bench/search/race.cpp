@@ -28,7 +28,8 @@ std::vector<std::string> fastest(const Database& db, const Target& target, bool 
   std::map<std::string, bool> in_race;
   for (const Record& r : db.records({.target = target.text(), .ok_only = true})) {
     if (task.workload.empty()) task = make_task("kernel", parse_stages(r.workload), target);
-    require(r.workload_hash == task.hash, "a database holds other workloads as well: search one task");
+    require(r.workload_hash == task.hash,
+            "a database holds other workloads as well: search one task");
     times[r.trial.trace].push_back(r.trial.timing.median);
     in_race[r.trial.trace] |= r.tuner == "race";
   }
@@ -40,7 +41,8 @@ std::vector<std::string> fastest(const Database& db, const Target& target, bool 
   return order;
 }
 
-void measure(Measurer& m, const Task& task, const std::vector<std::string>& traces, int repeats, Times& times) {
+void measure(Measurer& m, const Task& task, const std::vector<std::string>& traces, int repeats,
+             Times& times) {
   std::vector<Candidate> candidates;
   for (const std::string& t : traces) candidates.push_back({.task = &task, .trace = t});
   for (int r = 0; r < repeats; ++r) {
@@ -59,7 +61,8 @@ std::string race_databases(const std::string& searched, const std::string& every
   const std::vector<std::string> chosen =
       fastest(Database(searched, Database::Mode::ReadOnly), *target, true, task);
   require(!chosen.empty(), "{} has no times for {}", searched, target->text());
-  std::vector<std::string> all = fastest(Database(every, Database::Mode::ReadOnly), *target, false, task);
+  std::vector<std::string> all =
+      fastest(Database(every, Database::Mode::ReadOnly), *target, false, task);
   all.resize(std::min(all.size(), entrants));
   const auto with_chosen = [&](std::vector<std::string> traces) {
     if (std::ranges::find(traces, chosen[0]) == traces.end()) traces.push_back(chosen[0]);
@@ -68,7 +71,9 @@ std::string race_databases(const std::string& searched, const std::string& every
   const auto measurer = local_measurer(target, {.min_time = 0.02});
   Times times;
   measure(*measurer, task, with_chosen(all), rounds, times);
-  const auto time = [&](const std::string& t) { return times[t].empty() ? 1e30 : median(times[t]); };
+  const auto time = [&](const std::string& t) {
+    return times[t].empty() ? 1e30 : median(times[t]);
+  };
   std::ranges::stable_sort(all, {}, time);
   all.resize(std::min(all.size(), finalists));
   measure(*measurer, task, with_chosen(all), final_rounds, times);

@@ -1,4 +1,5 @@
-// Independent FMAs in registers, nothing else; and sums over memory as large as a cache, or larger than all.
+// Independent FMAs in registers, nothing else; and sums over memory as large as a cache, or larger
+// than all.
 #include "driver/peak.h"
 
 #include <burnish/runtime.h>
@@ -27,9 +28,7 @@ double since(Clock::time_point start) {
 
 // Threads that take turns on a CPU would each be measured in their own turn, and counted as if at
 // once.
-unsigned at_once(unsigned threads) {
-  return std::clamp(threads, 1u, burnish_cpu_count());
-}
+unsigned at_once(unsigned threads) { return std::clamp(threads, 1u, burnish_cpu_count()); }
 
 // `accumulators` independent chains of 16 lanes hide the latency; the compiler picks the machine's
 // vectors.

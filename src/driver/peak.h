@@ -7,8 +7,8 @@ namespace burnish {
 
 // Of several threads together.
 struct Roofs {
-  double macs_per_second = 0;                            // multiply-adds of f32 in registers
-  double bytes_per_second = 0;                           // read from memory
+  double macs_per_second = 0;                               // multiply-adds of f32 in registers
+  double bytes_per_second = 0;                              // read from memory
   double l2_bytes_per_second = 0, l3_bytes_per_second = 0;  // read from these caches; 0: not known
   // What the caches hold, over all threads: level 1 and 2 are of a core each, level 3 is shared.
   int64_t l1_bytes = 0, l2_bytes = 0, l3_bytes = 0;
@@ -23,8 +23,8 @@ double measured_peak(unsigned threads);
 // meanwhile; std::bad_alloc where there is none.
 double measured_bandwidth(unsigned threads);
 
-// All of it, about a second. Where there is too little memory to measure, or a cache that the system
-// does not tell of, rates are 0.
+// All of it, about a second. Where there is too little memory to measure, or a cache that the
+// system does not tell of, rates are 0.
 Roofs measured_roofs(unsigned threads);
 
 }  // namespace burnish

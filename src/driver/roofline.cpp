@@ -68,29 +68,38 @@ std::string peer_cell(const PeerMatch& m, size_t kernel) {
 std::string roofline_text(const Roofline& r) {
   std::vector<PeerMatch> matches;
   for (const PeerProfile& p : r.peers) matches.push_back(match(r.kernels, p));
-  std::string out = fmt::format("{:>4} {:>9} {:>9} {:>9} {:>6} {:>8}", "step", "us", "floor", "gap", "%", "bound");
+  std::string out = fmt::format("{:>4} {:>9} {:>9} {:>9} {:>6} {:>8}", "step", "us", "floor", "gap",
+                                "%", "bound");
   for (const PeerProfile& p : r.peers) out += fmt::format(" {:>12}", p.engine);
   out += "  kernel: nodes\n";
   for (const size_t i : by_gap(r)) {
     const ProfiledKernel& k = r.kernels[i];
     const double floor = k.floor.seconds();
-    out += fmt::format("{:>4} {:>9.1f} {:>9.1f} {:>9.1f} {:>6.0f} {:>8}", k.step, k.seconds * 1e6, floor * 1e6,
-                       k.gap() * 1e6, k.seconds > 0 ? 100 * floor / k.seconds : 0, k.floor.bound());
+    out += fmt::format("{:>4} {:>9.1f} {:>9.1f} {:>9.1f} {:>6.0f} {:>8}", k.step, k.seconds * 1e6,
+                       floor * 1e6, k.gap() * 1e6, k.seconds > 0 ? 100 * floor / k.seconds : 0,
+                       k.floor.bound());
     for (const PeerMatch& m : matches) out += fmt::format(" {:>12}", peer_cell(m, i));
     out += fmt::format("  {}: {}\n", k.name, join(k.sources, "+"));
   }
-  out += fmt::format("{} kernels: floors {:.3f} ms, measured {:.3f} ms, a whole run {:.3f} ms, {} threads\n",
-                     r.kernels.size(), sum_of_floors(r) * 1e3, sum_of_kernels(r) * 1e3, r.run_seconds * 1e3, r.threads);
+  out += fmt::format(
+      "{} kernels: floors {:.3f} ms, measured {:.3f} ms, a whole run {:.3f} ms, {} threads\n",
+      r.kernels.size(), sum_of_floors(r) * 1e3, sum_of_kernels(r) * 1e3, r.run_seconds * 1e3,
+      r.threads);
   for (size_t p = 0; p < r.peers.size(); ++p) {
     double layers = 0;
     for (const PeerLayer& l : r.peers[p].layers) layers += l.seconds;
-    out += fmt::format("{}: {} layers {:.3f} ms ({:.3f} ms of them belong to no kernel), a whole run {:.3f} ms, {} threads\n",
-                       r.peers[p].engine, r.peers[p].layers.size(), layers * 1e3, matches[p].unmatched * 1e3,
-                       r.peers[p].run_seconds * 1e3, r.peers[p].threads);
+    out +=
+        fmt::format("{}: {} layers {:.3f} ms ({:.3f} ms of them belong to no kernel), a whole run "
+                    "{:.3f} ms, {} threads\n",
+                    r.peers[p].engine, r.peers[p].layers.size(), layers * 1e3,
+                    matches[p].unmatched * 1e3, r.peers[p].run_seconds * 1e3, r.peers[p].threads);
   }
-  const auto rate = [](double bytes) { return bytes > 0 ? fmt::format("{:.1f} GB/s", bytes * 1e-9) : "unknown"; };
-  out += fmt::format("roofs: {:.1f} GFLOP/s, L2 {}, L3 {}, memory {}\n", 2e-9 * r.roofs.macs_per_second,
-                     rate(r.roofs.l2_bytes_per_second), rate(r.roofs.l3_bytes_per_second), rate(r.roofs.bytes_per_second));
+  const auto rate = [](double bytes) {
+    return bytes > 0 ? fmt::format("{:.1f} GB/s", bytes * 1e-9) : "unknown";
+  };
+  out += fmt::format("roofs: {:.1f} GFLOP/s, L2 {}, L3 {}, memory {}\n",
+                     2e-9 * r.roofs.macs_per_second, rate(r.roofs.l2_bytes_per_second),
+                     rate(r.roofs.l3_bytes_per_second), rate(r.roofs.bytes_per_second));
   return out;
 }
 
@@ -101,10 +110,19 @@ std::string roofline_json(const Roofline& r) {
   for (const PeerProfile& p : r.peers) matches.push_back(match(r.kernels, p));
   for (size_t i = 0; i < r.kernels.size(); ++i) {
     const ProfiledKernel& k = r.kernels[i];
-    json one = {{"step", k.step}, {"name", k.name}, {"sources", k.sources}, {"macs", k.macs}, {"bytes", k.bytes},
-                {"seconds", k.seconds}, {"least_seconds", k.least}, {"floor_seconds", k.floor.seconds()},
-                {"bound", k.floor.bound()}, {"compute_seconds", k.floor.compute}, {"l2_seconds", k.floor.l2},
-                {"l3_seconds", k.floor.l3}, {"memory_seconds", k.floor.memory}};
+    json one = {{"step", k.step},
+                {"name", k.name},
+                {"sources", k.sources},
+                {"macs", k.macs},
+                {"bytes", k.bytes},
+                {"seconds", k.seconds},
+                {"least_seconds", k.least},
+                {"floor_seconds", k.floor.seconds()},
+                {"bound", k.floor.bound()},
+                {"compute_seconds", k.floor.compute},
+                {"l2_seconds", k.floor.l2},
+                {"l3_seconds", k.floor.l3},
+                {"memory_seconds", k.floor.memory}};
     for (size_t p = 0; p < matches.size(); ++p) {
       if (matches[p].group_of[i] == PeerMatch::npos) continue;
       const Match& g = matches[p].groups[matches[p].group_of[i]];
@@ -116,16 +134,23 @@ std::string roofline_json(const Roofline& r) {
   }
   json peers = json::object();
   for (size_t p = 0; p < matches.size(); ++p) {
-    peers[r.peers[p].engine] = {{"threads", r.peers[p].threads}, {"run_seconds", r.peers[p].run_seconds},
+    peers[r.peers[p].engine] = {{"threads", r.peers[p].threads},
+                                {"run_seconds", r.peers[p].run_seconds},
                                 {"unmatched_seconds", matches[p].unmatched}};
   }
-  const json j = {{"model", r.model}, {"target", r.target}, {"threads", r.threads}, {"run_seconds", r.run_seconds},
-                  {"floor_seconds", sum_of_floors(r)}, {"kernel_seconds", sum_of_kernels(r)},
-                  {"roofs", {{"macs_per_second", r.roofs.macs_per_second},
-                             {"l2_bytes_per_second", r.roofs.l2_bytes_per_second},
-                             {"l3_bytes_per_second", r.roofs.l3_bytes_per_second},
-                             {"memory_bytes_per_second", r.roofs.bytes_per_second}}},
-                  {"kernels", std::move(kernels)}, {"peers", std::move(peers)}};
+  const json j = {{"model", r.model},
+                  {"target", r.target},
+                  {"threads", r.threads},
+                  {"run_seconds", r.run_seconds},
+                  {"floor_seconds", sum_of_floors(r)},
+                  {"kernel_seconds", sum_of_kernels(r)},
+                  {"roofs",
+                   {{"macs_per_second", r.roofs.macs_per_second},
+                    {"l2_bytes_per_second", r.roofs.l2_bytes_per_second},
+                    {"l3_bytes_per_second", r.roofs.l3_bytes_per_second},
+                    {"memory_bytes_per_second", r.roofs.bytes_per_second}}},
+                  {"kernels", std::move(kernels)},
+                  {"peers", std::move(peers)}};
   return j.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

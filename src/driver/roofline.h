@@ -13,8 +13,8 @@
 
 namespace burnish {
 
-// Seconds that the multiply-adds take, and that what must come through each level takes. The largest
-// is the floor: all of them may overlap.
+// Seconds that the multiply-adds take, and that what must come through each level takes. The
+// largest is the floor: all of them may overlap.
 struct Floor {
   double compute = 0, l2 = 0, l3 = 0, memory = 0;
 
@@ -22,8 +22,8 @@ struct Floor {
   std::string_view bound() const;  // "compute", "L2", "L3", "memory"
 };
 
-// An argument comes from the innermost cache that is larger than the bytes touched since its last use,
-// and passes all levels inside that one.
+// An argument comes from the innermost cache that is larger than the bytes touched since its last
+// use, and passes all levels inside that one.
 Floor floor_of(int64_t macs, std::span<const Touch> touches, const Roofs& roofs);
 
 struct ProfiledKernel {
@@ -62,7 +62,7 @@ struct Match {
 struct PeerMatch {
   std::vector<Match> groups;
   std::vector<size_t> group_of;  // by kernel; npos: no layer belongs to it
-  double unmatched = 0;          // seconds of layers that belong to no kernel: conversions of layouts
+  double unmatched = 0;  // seconds of layers that belong to no kernel: conversions of layouts
   static constexpr size_t npos = static_cast<size_t>(-1);
 };
 PeerMatch match(std::span<const ProfiledKernel> kernels, const PeerProfile& peer);
@@ -81,8 +81,8 @@ double sum_of_kernels(const Roofline& r);
 // Places of the kernels, the largest gap first.
 std::vector<size_t> by_gap(const Roofline& r);
 
-std::string roofline_text(const Roofline& r);                   // a table
-std::string roofline_json(const Roofline& r);                   // one object
-std::string roofline_html(const Roofline& r);                   // a file that needs nothing else
+std::string roofline_text(const Roofline& r);  // a table
+std::string roofline_json(const Roofline& r);  // one object
+std::string roofline_html(const Roofline& r);  // a file that needs nothing else
 
 }  // namespace burnish

@@ -86,6 +86,7 @@ class TaskSearch {
   std::vector<Sample> samples;
   std::vector<TrialNote> notes;           // for the report
   std::map<std::string, Times> measured;  // by trace
+  std::set<std::string> raced;            // traces
   Trial fallback;                         // the default schedule
 
  private:
@@ -375,7 +376,10 @@ class Searcher {
     std::sort(order.begin(), order.end());
     order.resize(std::min(order.size(), entrants));
     std::vector<Candidate> all = {{.task = &t.task(), .trace = t.fallback.trace}};
-    for (const auto& [seconds, trace] : order) all.push_back({.task = &t.task(), .trace = trace, .check = true});
+    // Proved and checked once: that takes longer than the timing.
+    for (const auto& [seconds, trace] : order) {
+      all.push_back({.task = &t.task(), .trace = trace, .check = t.raced.insert(trace).second});
+    }
     for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[random_() % i]);
     const std::vector<Outcome> outcomes = measurer_.measure(all);
     // What slows a whole round down, a clock or a neighbour, says nothing of who is faster.
@@ -416,14 +420,11 @@ class Searcher {
   }
 
   std::vector<Finalist> finalists(const TaskSearch& t) const {
-    // Who was in the race, if there was one: others have one time, which may have been luck.
-    const bool raced = std::ranges::any_of(t.measured, [&](const auto& m) {
-      return m.first != t.fallback.trace && m.second.seconds.size() > 1;
-    });
     std::vector<Finalist> all;
     for (const auto& [trace, times] : t.measured) {
       if (trace == t.fallback.trace || wrong_.contains(trace) || !times.checked) continue;
-      if (raced && times.seconds.size() < 2) continue;
+      // Where there was a race: others have one time, which may have been luck.
+      if (!t.raced.empty() && !t.raced.contains(trace)) continue;
       const double seconds = times.median();
       if (seconds < t.state.progress.default_seconds) all.push_back({trace, times.knobs, seconds});
     }

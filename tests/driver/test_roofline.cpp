@@ -48,17 +48,26 @@ TEST(Roofline, WhatIsNotKnownBoundsNothing) {
 }
 
 ProfiledKernel kernel(size_t step, std::vector<std::string> sources, double seconds) {
-  return {.step = step, .name = "k" + std::to_string(step), .sources = std::move(sources), .macs = 100'000,
-          .bytes = 4096, .floor = {.compute = seconds / 4}, .seconds = seconds, .least = seconds};
+  return {.step = step,
+          .name = "k" + std::to_string(step),
+          .sources = std::move(sources),
+          .macs = 100'000,
+          .bytes = 4096,
+          .floor = {.compute = seconds / 4},
+          .seconds = seconds,
+          .least = seconds};
 }
 
 TEST(Roofline, LayersGoToTheKernelsOfTheirNodes) {
-  const std::vector<ProfiledKernel> kernels = {kernel(0, {"a", "b"}, 1), kernel(1, {"c"}, 2), kernel(2, {"d"}, 3),
-                                               kernel(3, {"e"}, 4)};
+  const std::vector<ProfiledKernel> kernels = {kernel(0, {"a", "b"}, 1), kernel(1, {"c"}, 2),
+                                               kernel(2, {"d"}, 3), kernel(3, {"e"}, 4)};
   const PeerProfile peer{.engine = "p",
                          .threads = 1,
                          .run_seconds = 9,
-                         .layers = {{"a", {"a"}, 10}, {"b", {"b"}, 20}, {"c+d", {"c", "d"}, 40}, {"reorder", {}, 80},
+                         .layers = {{"a", {"a"}, 10},
+                                    {"b", {"b"}, 20},
+                                    {"c+d", {"c", "d"}, 40},
+                                    {"reorder", {}, 80},
                                     {"unknown", {"z"}, 160}}};
   const PeerMatch m = match(kernels, peer);
   ASSERT_EQ(m.groups.size(), 2u);
@@ -89,7 +98,8 @@ TEST(Roofline, NothingIsLostInRandomMatches) {
     double all = 0;
     for (int l = 0; l < 10; ++l) {
       PeerLayer layer{.name = "l", .sources = {}, .seconds = 1 + double(random() % 100)};
-      for (size_t i = 0; i < random() % 3; ++i) layer.sources.push_back(nodes[random() % nodes.size()]);
+      for (size_t i = 0; i < random() % 3; ++i)
+        layer.sources.push_back(nodes[random() % nodes.size()]);
       all += layer.seconds;
       peer.layers.push_back(std::move(layer));
     }
@@ -109,21 +119,35 @@ TEST(Roofline, NothingIsLostInRandomMatches) {
 }
 
 Roofline plausible() {
-  Roofline r{.model = "m.onnx", .target = "llvm:cpu=znver4,threads=2", .threads = 2, .run_seconds = 11e-3,
-             .roofs = roofs, .kernels = {}, .peers = {}};
-  for (size_t k = 0; k < 12; ++k) r.kernels.push_back(kernel(k, {"node" + std::to_string(k)}, 1e-4 * double(k + 1)));
+  Roofline r{.model = "m.onnx",
+             .target = "llvm:cpu=znver4,threads=2",
+             .threads = 2,
+             .run_seconds = 11e-3,
+             .roofs = roofs,
+             .kernels = {},
+             .peers = {}};
+  for (size_t k = 0; k < 12; ++k)
+    r.kernels.push_back(kernel(k, {"node" + std::to_string(k)}, 1e-4 * double(k + 1)));
   r.kernels[3].floor = {.memory = 5e-4};  // above what was measured: caches kept it
-  r.peers.push_back({.engine = "other", .threads = 2, .run_seconds = 12e-3,
-                     .layers = {{"x", {"node1", "node2"}, 7e-4}, {"y", {"node5"}, 5e-4}, {"z", {}, 1e-4}}});
+  r.peers.push_back(
+      {.engine = "other",
+       .threads = 2,
+       .run_seconds = 12e-3,
+       .layers = {{"x", {"node1", "node2"}, 7e-4}, {"y", {"node5"}, 5e-4}, {"z", {}, 1e-4}}});
   return r;
 }
 
 TEST(Roofline, TextHasTheLargestGapFirstAndTheSums) {
   const std::string text = roofline_text(plausible());
   EXPECT_LT(text.find("k11: node11"), text.find("k10: node10"));
-  EXPECT_NE(text.find("12 kernels: floors 2.350 ms, measured 7.800 ms, a whole run 11.000 ms, 2 threads"), std::string::npos) << text;
+  EXPECT_NE(
+      text.find("12 kernels: floors 2.350 ms, measured 7.800 ms, a whole run 11.000 ms, 2 threads"),
+      std::string::npos)
+      << text;
   EXPECT_NE(text.find("700.0/2"), std::string::npos) << text;
-  EXPECT_NE(text.find("other: 3 layers 1.300 ms (0.100 ms of them belong to no kernel)"), std::string::npos) << text;
+  EXPECT_NE(text.find("other: 3 layers 1.300 ms (0.100 ms of them belong to no kernel)"),
+            std::string::npos)
+      << text;
 }
 
 TEST(Roofline, JsonAddsUp) {
@@ -142,7 +166,8 @@ TEST(Roofline, JsonAddsUp) {
 TEST(Roofline, HtmlIsWellFormedAndLoadsNothing) {
   const std::string html = roofline_html(plausible());
   EXPECT_EQ(fault_of(html), "");
-  for (const char* part : {"Roofline of m.onnx", "7.800 ms in 12 kernels", "2.350 ms", "<svg", "other", "for 2 kernels"})
+  for (const char* part : {"Roofline of m.onnx", "7.800 ms in 12 kernels", "2.350 ms", "<svg",
+                           "other", "for 2 kernels"})
     EXPECT_NE(html.find(part), std::string::npos) << part;
   for (const char* part : {"<script", " src=", "href=", "url(", "@import", "nan", "inf\""})
     EXPECT_EQ(html.find(part), std::string::npos) << part;
@@ -167,8 +192,10 @@ TEST(Roofline, NoKernelsIsNoFault) {
 TEST(Roofline, FilesOfOtherThingsAreRefused) {
   const TemporaryFolder folder;
   const auto path = folder.path / "peers.json";
-  for (const char* text : {"no JSON", "{}", R"({"threads": 1, "engines": {"x": {"run_seconds": "long", "layers": []}}})",
-                           R"({"threads": 1, "engines": {"x": {"run_seconds": 1, "layers": [{"name": 3}]}}})"}) {
+  for (const char* text :
+       {"no JSON", "{}",
+        R"({"threads": 1, "engines": {"x": {"run_seconds": "long", "layers": []}}})",
+        R"({"threads": 1, "engines": {"x": {"run_seconds": 1, "layers": [{"name": 3}]}}})"}) {
     write_file(path, text);
     EXPECT_THROW(read_peer_profiles(path), UserError) << text;
   }

@@ -9,7 +9,8 @@ namespace burnish {
 namespace {
 
 // Steps over tensors of the given bytes; a function a step, whose buffers are whole tensors.
-Program program(const std::vector<int64_t>& bytes, const std::vector<std::vector<uint32_t>>& steps) {
+Program program(const std::vector<int64_t>& bytes,
+                const std::vector<std::vector<uint32_t>>& steps) {
   Program p;
   for (const int64_t b : bytes) p.tensors.push_back({.size = b / 4});
   for (const auto& args : steps) {
@@ -26,10 +27,10 @@ TEST(Touches, CountWhatLiesBetweenTwoUses) {
   const auto t = touches_of(program({4, 40, 400, 4000, 40000}, {{0, 1, 2}, {2, 3, 4}, {2, 4}}));
   ASSERT_EQ(t.size(), 3u);
   EXPECT_EQ(t[1][0].bytes, 400);
-  EXPECT_EQ(t[1][0].distance, 400 + 4 + 40);       // the step before has it
-  EXPECT_EQ(t[2][0].distance, 400 + 4000 + 40000); // the nearest use counts
-  EXPECT_EQ(t[0][1].distance, 44444);              // weights: all that a run touches
-  EXPECT_EQ(t[0][2].distance, 400 + 40000);        // round the end of the run
+  EXPECT_EQ(t[1][0].distance, 400 + 4 + 40);        // the step before has it
+  EXPECT_EQ(t[2][0].distance, 400 + 4000 + 40000);  // the nearest use counts
+  EXPECT_EQ(t[0][1].distance, 44444);               // weights: all that a run touches
+  EXPECT_EQ(t[0][2].distance, 400 + 40000);         // round the end of the run
 }
 
 TEST(Touches, AgreeWithSetsOnRandomPrograms) {

@@ -62,7 +62,7 @@ double cost_of(const Json& value) {
   return seconds;
 }
 
-Timing timing_of(const Json& costs) {
+Timing timing_of_costs(const Json& costs) {
   if (!costs.is_array() || costs.empty())
     throw BadField{fmt::format("the costs are {}, which is no list of times", shown(costs))};
   std::vector<double> seconds;
@@ -134,7 +134,7 @@ Result<Record> autotvm_record(const Json& line) {
         error.is_number_unsigned() && error.get<uint64_t>() > 1000 ? 1000 : error.get<int64_t>();
     r.trial.status = status_of(number);
     if (r.trial.status == Status::Ok) {
-      r.trial.timing = timing_of(element(result, 0, of_result));
+      r.trial.timing = timing_of_costs(element(result, 0, of_result));
     } else {
       r.trial.message = fmt::format("error {} of AutoTVM", number);
     }
