@@ -83,7 +83,9 @@ TEST(Arena, ReversingInPlaceIsRefused) {
 
 // Without a barrier another thread may still read what a step would write over.
 TEST(Arena, NotInPlaceWithinAnEpoch) {
-  Program p = parse_program(std::string(program_text) + "step neg(x, a) step neg(a, b) step reverse(a, c) "
+  std::string text = program_text;
+  for (size_t at = 0; (at = text.find("for i", at)) != std::string::npos; at += 15) text.insert(at, "parallel ");
+  Program p = parse_program(text + "step neg(x, a) step neg(a, b) step reverse(a, c) "
                                                         "step add(b, c, y)");
   p.steps[1].barrier = false;
   Program late = p;

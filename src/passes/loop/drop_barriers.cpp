@@ -1,10 +1,11 @@
-// Lets threads go on without waiting where the next step touches nothing that the steps since the last barrier wrote.
+// Lets threads go on without waiting where the next step touches nothing that the steps since the last barrier wrote,
+// and where thread 0 did and does both alone.
 //
-// A step whose function shares memory of its own between threads (Scope::Shared) keeps the barriers around it: that
-// memory is reused by the next function.
+// Memory that functions share between threads (Scope::Shared) is one for all of them: a tensor that they write.
 #include <algorithm>
 #include <vector>
 
+#include "passes/loop/one_thread.h"
 #include "passes/loop/passes.h"
 
 namespace burnish {
@@ -14,52 +15,57 @@ namespace {
 struct Use {
   uint32_t tensor;
   Footprint bytes;
+  bool alone;  // by thread 0
 };
 
-bool any_meet(const std::vector<Use>& a, const std::vector<Use>& b) {
+bool conflict(const Use& a, const Use& b) {
+  return a.tensor == b.tensor && !(a.alone && b.alone) && meet(a.bytes, b.bytes);
+}
+
+bool any_conflict(const std::vector<Use>& a, const std::vector<Use>& b) {
   return std::ranges::any_of(a, [&](const Use& x) {
-    return std::ranges::any_of(b, [&](const Use& y) { return x.tensor == y.tensor && meet(x.bytes, y.bytes); });
+    return std::ranges::any_of(b, [&](const Use& y) { return conflict(x, y); });
   });
 }
+
+constexpr uint32_t shared_memory = ~uint32_t{0};
 
 struct Touched {
   std::vector<Use> read, written;
 
   void add(const Function& f, const Step& s) {
+    const bool alone = on_one_thread(f);
     for (size_t i = 0; i < s.args.size(); ++i) {
       const Buffer& b = f.buffers[f.params[i]];
-      (b.written ? written : read).push_back({s.args[i], footprint(b, s.offsets.empty() ? 0 : s.offsets[i])});
+      (b.written ? written : read).push_back({s.args[i], footprint(b, s.offsets.empty() ? 0 : s.offsets[i]), alone});
+    }
+    if (std::ranges::any_of(f.buffers, [](const Buffer& b) { return b.scope == Scope::Shared; })) {
+      written.push_back({shared_memory, {.first = 0, .last = 1}, alone});
     }
   }
+  void add(const Touched& o) {
+    read.insert(read.end(), o.read.begin(), o.read.end());
+    written.insert(written.end(), o.written.begin(), o.written.end());
+  }
   bool conflicts(const Touched& o) const {
-    return any_meet(written, o.read) || any_meet(written, o.written) || any_meet(read, o.written);
+    return any_conflict(written, o.read) || any_conflict(written, o.written) || any_conflict(read, o.written);
   }
 };
-
-bool shares_memory(const Function& f) {
-  return std::any_of(f.buffers.begin(), f.buffers.end(),
-                     [](const Buffer& b) { return b.scope == Scope::Shared; });
-}
 
 }  // namespace
 
 Program drop_barriers(const Program& p, const Context&) {
   Program out = p;
   Touched since;  // by the steps since the last barrier
-  bool previous_alone = false;
   for (size_t i = 0; i < out.steps.size(); ++i) {
-    const Function& f = out.functions[out.steps[i].function];
     Touched now;
-    now.add(f, out.steps[i]);
-    const bool alone = shares_memory(f);
+    now.add(out.functions[out.steps[i].function], out.steps[i]);
     if (i > 0) {
       bool& barrier = out.steps[i - 1].barrier;
-      barrier = barrier && (alone || previous_alone || since.conflicts(now));
+      barrier = barrier && since.conflicts(now);
       if (barrier) since = {};
     }
-    since.read.insert(since.read.end(), now.read.begin(), now.read.end());
-    since.written.insert(since.written.end(), now.written.begin(), now.written.end());
-    previous_alone = alone;
+    since.add(now);
   }
   return out;
 }

@@ -1,14 +1,16 @@
 // Gives arena tensors their offsets: tensors that are not alive at the same time may share memory.
 //
-// Time is counted in epochs, the spans between barriers: threads may be anywhere within an epoch, so tensors touched
-// in one epoch never overlap, but for one case: an output takes the place of an input that dies with the step, where
-// the step reads each element just before it writes the same place (may_overwrite) and is alone in its epoch with both.
+// Time is counted in moments, one a step. Between two barriers threads may be anywhere, so a step that they share takes
+// all moments of that span; one that thread 0 executes alone takes its own, since it comes after those before it.
+// Tensors that are touched at one moment never overlap, but for one case: an output takes the place of an input that
+// dies with the step, where the step reads each element just before it writes the same place (may_overwrite).
 // A tensor and those that take its place one after another are one tenant of the arena. The largest tenants are placed
 // first, each at the lowest gap that fits (greedy by size, https://arxiv.org/abs/2001.03288).
 #include <algorithm>
 #include <limits>
 
 #include "base/error.h"
+#include "passes/loop/one_thread.h"
 #include "passes/loop/passes.h"
 
 namespace burnish {
@@ -17,33 +19,51 @@ namespace {
 
 constexpr int64_t alignment = 64;
 
+struct Moments {
+  int64_t first = std::numeric_limits<int64_t>::max(), last = -1;
+
+  bool meet(const Moments& o) const { return first <= o.last && o.first <= last; }
+  void add(const Moments& o) {
+    first = std::min(first, o.first);
+    last = std::max(last, o.last);
+  }
+};
+
+std::vector<Moments> moments_of(const Program& p) {
+  std::vector<Moments> at(p.steps.size());
+  for (size_t begin = 0, end = 0; begin < at.size(); begin = end) {
+    do ++end;
+    while (end < at.size() && !p.steps[end - 1].barrier);
+    for (size_t i = begin; i < end; ++i) {
+      const auto own = static_cast<int64_t>(i);
+      at[i] = on_one_thread(p.functions[p.steps[i].function])
+                  ? Moments{own, own}
+                  : Moments{static_cast<int64_t>(begin), static_cast<int64_t>(end) - 1};
+    }
+  }
+  return at;
+}
+
 // A tensor, or several one after another in one place.
 struct Tenant {
   std::vector<uint32_t> tensors;
-  int64_t first = 0, last = 0;  // epochs
+  Moments alive;
   int64_t bytes = 0, offset = 0;
-
-  bool meets(const Tenant& o) const { return first <= o.last && o.first <= last; }
-};
-
-// When tensors are touched.
-struct Life {
-  int64_t first = std::numeric_limits<int64_t>::max(), last = -1;  // epochs
-  int64_t last_steps = 0;                                          // that touch it in the epoch `last`
-  size_t first_step = 0;
 };
 
 class Tenants {
  public:
-  Tenants(const Program& p, bool in_place) : p_(p), life_(p.tensors.size()), tenant_of_(p.tensors.size()) {
+  Tenants(const Program& p, bool in_place)
+      : p_(p), at_(moments_of(p)), touching_(p.tensors.size()), tenant_of_(p.tensors.size()) {
     for (size_t i = 0; i < p.steps.size(); ++i) {
-      for (uint32_t t : p.steps[i].args) touch(life_[t], i);
-      if (p.steps[i].barrier) ++epoch_;
+      for (uint32_t t : p.steps[i].args) {
+        if (touching_[t].empty() || touching_[t].back() != i) touching_[t].push_back(i);
+      }
     }
     for (uint32_t t = 0; t < p.tensors.size(); ++t) {
       if (!is_placed(t)) continue;
       tenant_of_[t] = tenants_.size();
-      tenants_.push_back({.tensors = {t}, .first = life_[t].first, .last = life_[t].last, .bytes = bytes_of(t)});
+      tenants_.push_back({.tensors = {t}, .alive = life(t), .bytes = bytes_of(t)});
     }
     for (size_t i = 0; in_place && i < p.steps.size(); ++i) replace(i);
   }
@@ -54,15 +74,12 @@ class Tenants {
   }
 
  private:
-  void touch(Life& life, size_t step) {
-    if (life.last < 0) {
-      life.first = epoch_;
-      life.first_step = step;
-    }
-    life.last_steps = life.last == epoch_ ? life.last_steps + 1 : 1;
-    life.last = epoch_;
+  Moments life(uint32_t t) const {
+    Moments all;
+    for (size_t i : touching_[t]) all.add(at_[i]);
+    return all;
   }
-  bool is_placed(uint32_t t) const { return p_.tensors[t].kind == TensorKind::Arena && life_[t].last >= 0; }
+  bool is_placed(uint32_t t) const { return p_.tensors[t].kind == TensorKind::Arena && !touching_[t].empty(); }
 
   int64_t bytes_of(uint32_t t) const {
     int64_t bytes = 0;
@@ -78,6 +95,14 @@ class Tenants {
            std::count(s.args.begin(), s.args.end(), s.args[i]) == 1;
   }
 
+  // Whether all other steps that touch the tensor have ended before the step, or begin after it.
+  bool ends_with(uint32_t t, size_t step) const {
+    return std::ranges::all_of(touching_[t], [&](size_t i) { return i == step || at_[i].last < at_[step].first; });
+  }
+  bool begins_with(uint32_t t, size_t step) const {
+    return std::ranges::all_of(touching_[t], [&](size_t i) { return i == step || at_[i].first > at_[step].last; });
+  }
+
   // Lets each output of a step move in with an input that dies there.
   void replace(size_t step) {
     const Step& s = p_.steps[step];
@@ -87,13 +112,10 @@ class Tenants {
     };
     std::vector<bool> used(s.args.size(), false);
     for (size_t out = 0; out < s.args.size(); ++out) {
-      const Life& born = life_[s.args[out]];
-      if (!f.buffers[f.params[out]].written || !free_here(out) || born.first_step != step) continue;
+      if (!f.buffers[f.params[out]].written || !free_here(out) || !begins_with(s.args[out], step)) continue;
       for (size_t in = 0; in < s.args.size(); ++in) {
-        const Life& dying = life_[s.args[in]];
-        // Alone in the epoch: of two steps between barriers one may write while the other still reads.
-        if (used[in] || f.buffers[f.params[in]].written || !free_here(in) || dying.last != born.first ||
-            dying.last_steps != 1 || (born.last == born.first && born.last_steps != 1) || !may_overwrite(f, in, out)) {
+        if (used[in] || f.buffers[f.params[in]].written || !free_here(in) || !ends_with(s.args[in], step) ||
+            !may_overwrite(f, in, out)) {
           continue;
         }
         used[in] = true;
@@ -107,21 +129,21 @@ class Tenants {
     tenants_[tenant_of_[t]].tensors.clear();
     tenant_of_[t] = tenant;
     tenants_[tenant].tensors.push_back(t);
-    tenants_[tenant].last = life_[t].last;
+    tenants_[tenant].alive.add(life(t));
   }
 
   const Program& p_;
-  std::vector<Life> life_;
+  std::vector<Moments> at_;                     // by step
+  std::vector<std::vector<size_t>> touching_;  // by tensor: steps
   std::vector<size_t> tenant_of_;
   std::vector<Tenant> tenants_;
-  int64_t epoch_ = 0;
 };
 
 // The lowest offset at which `tenant` overlaps none of the placed ones; they are sorted by offset.
 int64_t lowest_gap(const Tenant& tenant, const std::vector<Tenant>& placed) {
   int64_t at = 0;
   for (const Tenant& o : placed) {
-    if (!tenant.meets(o)) continue;
+    if (!tenant.alive.meet(o.alive)) continue;
     if (o.offset - at >= tenant.bytes) break;
     at = std::max(at, o.offset + o.bytes);
   }
@@ -131,7 +153,7 @@ int64_t lowest_gap(const Tenant& tenant, const std::vector<Tenant>& placed) {
 // The bytes of the arena.
 int64_t place(std::vector<Tenant>& tenants) {
   std::stable_sort(tenants.begin(), tenants.end(), [](const Tenant& a, const Tenant& b) {
-    return a.bytes != b.bytes ? a.bytes > b.bytes : a.first < b.first;
+    return a.bytes != b.bytes ? a.bytes > b.bytes : a.alive.first < b.alive.first;
   });
   std::vector<Tenant> placed;
   int64_t bytes = 0;
