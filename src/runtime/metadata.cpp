@@ -234,6 +234,11 @@ Metadata parse_metadata(std::string_view json) {
   out.target = Field(root, "target").text();
   out.features = Field(root, "features").texts();
   out.threads = static_cast<std::uint32_t>(Field(root, "threads").count(1024));
+  if (const Field f(root, "most_threads"); f.present()) {
+    const std::uint64_t most = f.count(max_bytes);
+    if (most == 0) damaged(f.name() + " is 0");
+    out.most_threads = static_cast<std::uint32_t>(std::min<std::uint64_t>(most, UINT32_MAX));
+  }
   out.inputs = parse_tensors(root, "inputs");
   out.outputs = parse_tensors(root, "outputs");
   out.arena_bytes = Field(root, "arena_bytes").count(max_bytes);

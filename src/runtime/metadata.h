@@ -32,7 +32,7 @@ struct Metadata {
   std::vector<std::string> features;
   std::vector<TensorSpec> inputs, outputs;
   std::vector<StepSpec> steps;
-  std::uint32_t threads = 0;
+  std::uint32_t threads = 0, most_threads = UINT32_MAX;
   std::uint64_t arena_bytes = 0, scratch_bytes = 0, weights_bytes = 0, macs = 0;
 };
 

@@ -101,12 +101,13 @@ struct Session::InUse {
 
 Session::Session(std::shared_ptr<const Model> model, std::shared_ptr<Pool> pool,
                  std::uint32_t threads)
-    : model_(std::move(model)), pool_(std::move(pool)), threads_(threads) {
+    : model_(std::move(model)), pool_(std::move(pool)), threads_(threads),
+      working_(std::min(threads, model_->metadata().most_threads)) {
   const Metadata& m = model_->metadata();
   arena_ = Buffer(m.arena_bytes, "the arena of a session");
   // 128: threads' areas share no line, nor the line that is prefetched with it.
   scratch_stride_ = (m.scratch_bytes + 127) / 128 * 128;
-  scratch_ = Buffer(scratch_stride_ * threads_, "the scratch memory of a session");
+  scratch_ = Buffer(scratch_stride_ * working_, "the scratch memory of a session");
   tensors_.resize(m.inputs.size() + m.outputs.size());
   own_.resize(tensors_.size());
 }
@@ -181,10 +182,10 @@ void Session::run(std::uint64_t* step_ns, std::uint64_t* total_ns) {
                     .scratch = scratch_.data(),
                     .scratch_stride = scratch_stride_,
                     .symbols = nullptr,
-                    .threads = threads_,
+                    .threads = working_,
                     .reserved = 0},
           .host = {.ctx = nullptr,
-                   .barrier = threads_ == 1 ? Run::no_barrier : Run::barrier,
+                   .barrier = working_ == 1 ? Run::no_barrier : Run::barrier,
                    .mark = step_ns ? Run::mark : nullptr,
                    .fault = Run::fault},
           .step_ns = step_ns};
@@ -193,7 +194,7 @@ void Session::run(std::uint64_t* step_ns, std::uint64_t* total_ns) {
   for (std::size_t i = 0; step_ns && i < steps; ++i) step_ns[i] = 0;
   const Run::Clock::time_point start = Run::Clock::now();
   run.last_mark = start;
-  pool_->run(threads_, Run::thread_main, &run);
+  pool_->run(working_, Run::thread_main, &run);
   if (total_ns) {
     *total_ns =
         static_cast<std::uint64_t>((Run::Clock::now() - start) / std::chrono::nanoseconds(1));

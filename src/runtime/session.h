@@ -40,7 +40,8 @@ class Session {
 
   std::shared_ptr<const Model> model_;
   std::shared_ptr<Pool> pool_;
-  std::uint32_t threads_;
+  std::uint32_t threads_;  // as asked for
+  std::uint32_t working_;  // of them, those that a run takes
   Buffer arena_, scratch_;
   std::uint64_t scratch_stride_ = 0;
   std::vector<void*> tensors_;  // inputs, then outputs; null: own buffer, not yet made

@@ -3,6 +3,8 @@
 #include <burnish/abi.h>
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <limits>
 #include <nlohmann/json.hpp>
 
 #include "base/text.h"
@@ -20,6 +22,22 @@ nlohmann::json ports(const Program& p, const std::vector<uint32_t>& tensors) {
     all.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
   }
   return all;
+}
+
+// More threads never have any work: a function's parallel loops may run side by side, and beside what thread 0 does.
+int64_t most_threads(const Program& p) {
+  constexpr int64_t any = std::numeric_limits<int32_t>::max();
+  int64_t most = 1;
+  for (const Function& f : p.functions) {
+    if (!f.body) continue;
+    int64_t here = 1;
+    visit(f.body, [&](const Stmt& s) {
+      if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel) here = std::min(any, here + std::min(any, s->loop.extent));
+      if (s.kind() == StmtKind::Call) here = any;
+    });
+    most = std::max(most, here);
+  }
+  return most;
 }
 
 }  // namespace
@@ -54,6 +72,7 @@ std::string metadata_of(const Program& p, const Target& target) {
                       {"features", target.required_features()},
                       {"target", target.text()},
                       {"threads", m.threads},
+                      {"most_threads", most_threads(p)},
                       {"inputs", ports(p, p.inputs)},
                       {"outputs", ports(p, p.outputs)},
                       {"arena_bytes", needs.arena_bytes},

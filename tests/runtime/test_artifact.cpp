@@ -241,6 +241,7 @@ TEST(Artifact, MalformedMetadata) {
   refuse(replaced(good, "\"abi\":1", "\"abi\":-1"), "\"abi\" is not a whole number");
   refuse(replaced(good, "\"threads\":2", "\"threads\":2000"),
          "\"threads\" is 2000, more than 1024");
+  refuse(replaced(good, "\"threads\":2", "\"threads\":2,\"most_threads\":0"), "\"most_threads\" is 0");
   refuse(replaced(good, "\"arena_bytes\":0", "\"arena_bytes\":99999999999999999999"),
          "is not a whole number");
   refuse(replaced(good, "\"arena_bytes\":0", "\"arena_bytes\":9999999999999999"),

@@ -26,6 +26,20 @@ TEST(Pool, BarriersHoldUnderStress) {
   }
 }
 
+TEST(Pool, NoMoreThreadsThanHaveWork) {
+  for (std::uint32_t most = 1; most <= 4; ++most) {
+    const std::string field = R"("threads":2,"most_threads":)" + std::to_string(most) + ',';
+    const ModelHandle model = load(compile_model(
+        "rounds", replaced(rounds_metadata(), R"("threads":2,)", field), "-DTELL_THREADS"));
+    const SessionHandle session = new_session(model, 3);
+    EXPECT_EQ(burnish_session_threads(session.get()), 3u);
+    burnish_tensor y{};
+    ASSERT_EQ(burnish_session_run(session.get()), BURNISH_OK);
+    ASSERT_EQ(burnish_session_get_output(session.get(), "y", &y), BURNISH_OK);
+    EXPECT_EQ(static_cast<const std::uint32_t*>(y.data)[0], std::min(most, 3u));
+  }
+}
+
 TEST(Pool, EveryKindOfWaiting) {
   const ModelHandle model = load(rounds());
   for (const std::int32_t spin_us : {-1, 1, 5000}) {

@@ -1,6 +1,6 @@
 /* Rounds in which every thread reads what all others wrote in the round before: wrong as soon as
  * one barrier lets a thread through early, or a thread's scratch is not its own. x, y: u32 [997].
- * x[0] = 13 is reported as fault 7. */
+ * x[0] = 13 is reported as fault 7. With TELL_THREADS, y[0] is their number. */
 #include "note.h"
 
 enum { N = 997, ROUNDS = 50 };
@@ -24,6 +24,9 @@ static int32_t run(const burnish_frame* frame, uint32_t thread, const burnish_ho
     b = t;
   }
   for (uint32_t i = lo; i < hi; ++i) y[i] = a[i];
+#ifdef TELL_THREADS
+  if (thread == 0) y[0] = frame->threads;
+#endif
   if (thread == 0 && host->mark) host->mark(host->ctx, thread, 1);
   if (x[0] == 13) {
     if (thread == frame->threads - 1) host->fault(host->ctx, thread, 7);
