@@ -174,7 +174,7 @@ class Verifier {
     dead_ = dead;
     if (loop.kind != LoopKind::Parallel) return;
     parallel_ = nullptr;
-    disjoint(here);
+    if (loop.extent > 1) disjoint(here);
   }
 
   void let(const Stmt& s) {

@@ -165,6 +165,7 @@ class Lowering {
   // walk.cpp, segments.cpp
   void emit_stage(StageId s, const Box& box, Stmts& out);
   void walk(Walk& w, size_t i, Part part, Stmts& out);
+  void beside(Stmts& out, size_t begin, size_t end, const std::string& name);
   void walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& out);
   void warm_up(Walk& w, size_t i, Part part, const Entry& e, VarId v, Stmts& out);
   void at_loop(Walk& w, size_t i, Part part, Stmts& out);

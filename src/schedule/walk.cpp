@@ -111,11 +111,42 @@ void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
   }
   // Segments that compute points twice, or update memory that others read, wait for each other.
   bool apart = overlaps(w.nest, l) || (open_.empty() && (w.stage.is_reduction() || w.stage.scan));
+  const bool shared = w.nest.loops[l].kind == LoopKind::Parallel && open_.empty();
+  const size_t begin = out.size();
+  size_t end = begin, entries = 0;
+  bool lone = false;
   each_entry(w, l, [&](const Entry& e) {
     if (e.count > 0) walk_entry(w, i, part, e, out);
+    if (e.count > 0 && ++entries == 1) {
+      lone = e.count == 1 && e.lower->empty() && e.upper->empty();
+      end = out.size();
+    }
     if (apart) out.push_back(Stmt());
   });
   leave(w, l);
+  if (shared && lone && entries > 1) beside(out, begin, end, w.nest.loops[l].name);
+}
+
+// A single iteration of a loop that threads share, which other segments follow, is a parallel loop
+// of its own: the last thread has it, while thread 0 has the single iteration of the last segment.
+void Lowering::beside(Stmts& out, size_t begin, size_t end, const std::string& name) {
+  const auto first = out.begin() + static_cast<ptrdiff_t>(begin),
+             last = out.begin() + static_cast<ptrdiff_t>(end);
+  bool fits = true;  // memory of all threads has to stay outside
+  for (auto s = first; s != last; ++s) {
+    if (!*s) continue;
+    visit(*s, [&](const Stmt& x) {
+      fits &= x.kind() != StmtKind::Barrier &&
+              (x.kind() != StmtKind::For || x->loop.kind != LoopKind::Parallel) &&
+              (x.kind() != StmtKind::Alloc || fn_.buffers[x->buffer].scope != Scope::Shared);
+    });
+  }
+  if (!fits) return;
+  Stmts body(first, last);
+  const VarId v = fresh(name, 1, LoopKind::Parallel);
+  *first = make_for({.var = v, .kind = LoopKind::Parallel, .extent = 1, .lower = {}, .upper = {}},
+                    sequence(std::move(body)));
+  out.erase(first + 1, last);
 }
 
 void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& out) {

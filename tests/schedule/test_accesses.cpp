@@ -319,6 +319,37 @@ TEST(Accesses, FusedTilesShareOneParallelLoop) {
   }
 }
 
+// Two panels of which each is a segment of its own: one for the last thread, one for thread 0.
+TEST(Accesses, LoneTilesRunBesideEachOther) {
+  for (auto [n, parallel] : {std::pair<int64_t, int>{24, 1}, {16, 0}, {40, 1}}) {
+    GroupBuilder b("matmul");
+    StageId x = b.input("A", F, {{"m", 5}, {"k", 9}}), w = b.input("B", F, {{"k", 9}, {"n", n}});
+    b.output(b.reduce(
+        "C", F, {{"m", 5}, {"n", n}}, {{"k", 9}}, Combine::Sum,
+        [&](AxisVars v, AxisVars r) { return b.at(x, {v[0], r[0]}) * b.at(w, {r[0], v[1]}); }));
+    Case c(b.group());
+    Schedule& s = c.schedule;
+    s.cache_write("C");
+    s.set_scope("C.acc", Scope::Register);
+    auto [no, ni] = s.split("C", "n", 16, Tail::Tail);
+    s.reorder("C", {no, "m", ni});
+    s.parallel("C", no);
+    s.vectorize("C", ni);
+    s.compute_at("C.acc", "C", "m");
+    s.reorder("C.acc", {"k", "m", "n"});
+    s.vectorize("C.acc", "n");
+    expect_same(c, fmt::format("{} columns", n));
+    const Function f = lowered(s);
+    int loops = 0, barriers = 0;
+    visit(f.body, [&](const Stmt& t) {
+      loops += t.kind() == StmtKind::For && t->loop.kind == LoopKind::Parallel;
+      barriers += t.kind() == StmtKind::Barrier;
+    });
+    EXPECT_EQ(loops, parallel) << n;
+    EXPECT_EQ(barriers, 0) << n;
+  }
+}
+
 TEST(Accesses, IntegersAndMixedTypes) {
   GroupBuilder b("quantized");
   StageId x = b.input("X", DType::I8, {{"m", 6}, {"k", 10}}),
