@@ -62,12 +62,20 @@ std::optional<uint32_t> turned_axis(const StageGroup& g, const Stage& stage, int
   return turned;
 }
 
-ElementwiseChoice choose(const Stage& stage, const Machine& m) {
+// What one thread takes, with everything in its caches.
+double alone_us(const Stage& stage, int64_t lanes, const Machine& m) {
+  const double steps = static_cast<double>(points(stage.axes)) / static_cast<double>(lanes);
+  return steps * static_cast<double>(cost(stage.body) + 4) / 2 / (m.gigahertz * 1e3);
+}
+
+ElementwiseChoice choose(const Stage& stage, const Machine& m, bool scalar = false) {
   ElementwiseChoice c;
   const std::vector<uint32_t> order = physical_order(stage);
   if (order.empty()) return c;
-  if (stage.axes[order.back()].extent > 1) c.lanes = lanes_of(m, stage.dtype);
-  if (points(stage.axes) < 4096 || m.threads == 1) return c;
+  if (stage.axes[order.back()].extent > 1 && !scalar) c.lanes = lanes_of(m, stage.dtype);
+  // Sooner than another thread could fetch its share from the cache where all of it is, and write it over there.
+  constexpr double worth_sharing_us = 5;
+  if (m.threads == 1 || alone_us(stage, c.lanes, m) < worth_sharing_us) return c;
   const std::vector<uint32_t> many = long_axes(stage);
   // Two outer loops as one where the outermost alone is too short to share out.
   const auto first = std::ranges::find(order, many.empty() ? order[0] : many[0]);
@@ -132,7 +140,7 @@ std::unique_ptr<Space> elementwise_space(const Schedule& inlined, const Machine&
     auto s = build(initial);
     if (s && lowers(*s)) break;
     if (initial.lanes == 1) return nullptr;
-    initial.lanes = 1;
+    initial = choose(stage, m, true);
   }
   auto draft = [d = ElementwiseDraft(inlined, out, m)](const ElementwiseChoice& c) { return d.us(c.lanes, c.shared); };
   auto space = std::make_unique<Grid<ElementwiseChoice>>(initial, build, draft);
