@@ -28,8 +28,8 @@ bool is_countable(StmtKind k) {
     case StmtKind::Alloc:
     case StmtKind::Store:
     case StmtKind::Seq:
-    case StmtKind::Barrier: return true;
     case StmtKind::Let:
+    case StmtKind::Barrier: return true;
     case StmtKind::If:
     case StmtKind::While:
     case StmtKind::Call: return false;
@@ -57,7 +57,8 @@ bool may_overwrite(const Function& f, size_t input, size_t output) {
       if (e.from() == in) ok = ok && writes && equal(e.indices()[0], s->index);
     });
     // A value that picks the place would be read in the same statement, but at another point.
-    ok = ok && !(writes && std::ranges::any_of(s->index.atoms, [](const Atom& x) { return bool(x.value); }));
+    const bool places = writes || s.kind() == StmtKind::Let;
+    ok = ok && !(places && std::ranges::any_of(s->index.atoms, [](const Atom& x) { return bool(x.value); }));
   });
   // As many stores as elements: none is stored twice, as where tails overlap.
   return ok && count_stores(f, b.name) == b.size;

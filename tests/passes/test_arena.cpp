@@ -22,6 +22,9 @@ TEST(Arena, OutputsInThePlaceOfInputs) {
   EXPECT_TRUE(overwrites("parallel for i in 0..4 { vectorize for j in 0..2 { Y[2*i + j] = X[2*i + j] + V[-i + 7] } }"));
   EXPECT_TRUE(overwrites("for i in 0..4 { Y[i] = X[i] } for i in 0..4 { Y[i + 4] = neg(X[i + 4]) }"));
   EXPECT_TRUE(overwrites("for i in 0..8 { Y[i] = V[i] }")) << "not reading at all";
+  EXPECT_TRUE(overwrites("parallel for p in 0..8 { let a = {p / 4} { let b = {p % 4} { Y[4*a + b] = X[4*a + b] } } }"))
+      << "loops that were fused";
+  EXPECT_FALSE(overwrites("for p in 0..8 { let a = {p / 4} { let b = {p % 4} { Y[4*a + b] = X[4*b + a] } } }"));
   EXPECT_FALSE(overwrites("for i in 0..8 { Y[i] = X[-i + 7] }")) << "another element";
   EXPECT_FALSE(overwrites("for i in 0..8 { Y[i] = X[i] + X[0] }")) << "one element again and again";
   EXPECT_FALSE(overwrites("for i in 0..4 { Y[i] = X[i] } for i in 0..5 { Y[i + 3] = X[i + 3] }")) << "written twice";
