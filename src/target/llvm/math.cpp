@@ -182,9 +182,14 @@ Value* MathGen::float_to_bfloat(Value* x) {
 
 Value* MathGen::sigmoid(Value* x) {
   // Through exp(-|x|), which neither overflows nor loses what is small.
-  Value* e = unary(UnaryOp::Exp, b_.CreateFNeg(abs(x)));
-  Value* top = b_.CreateSelect(b_.CreateFCmpOLT(x, k(x, 0)), e, k(x, 1));
-  return b_.CreateFDiv(top, b_.CreateFAdd(e, k(x, 1)));
+  Value* minus = b_.CreateFNeg(abs(x));
+  Value* e = is_double(x) ? exp64(minus) : exp32(minus, false);
+  // x < 0 ? e : 1, by the sign's bit: a comparison would take a multiplier.
+  Value* sign = b_.CreateBitCast(x, ints(x));
+  sign = b_.CreateAShr(sign, ki(sign, is_double(x) ? 63 : 31));
+  Value *one = b_.CreateBitCast(k(x, 1), ints(x)), *bits = b_.CreateBitCast(e, ints(x));
+  Value* top = b_.CreateOr(b_.CreateAnd(sign, bits), b_.CreateAnd(b_.CreateNot(sign), one));
+  return b_.CreateFDiv(b_.CreateBitCast(top, x->getType()), b_.CreateFAdd(e, k(x, 1)));
 }
 
 Value* MathGen::pow(Value* x, Value* y) {

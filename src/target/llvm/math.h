@@ -33,7 +33,7 @@ class MathGen {
 
  private:
   // math_f32.cpp
-  llvm::Value* exp32(llvm::Value* x);
+  llvm::Value* exp32(llvm::Value* x, bool positive = true);
   llvm::Value* log32(llvm::Value* x);
   llvm::Value* tanh32(llvm::Value* x);
   llvm::Value* erf32(llvm::Value* x);

@@ -18,17 +18,17 @@ namespace {
 constexpr double ln2_hi = 0.693359375, ln2_lo = -2.12194440e-4, log2_e = 1.44269504088896341;
 }  // namespace
 
-// exp x = 2^n exp r, |r| <= ln 2 / 2; polynomial of Cephes' expf.
-Value* MathGen::exp32(Value* x) {
-  Value* c = min(max(x, k(x, -104)), k(x, 89));
+// exp x = 2^n exp r, |r| <= ln 2 / 2; a minimax polynomial, 3e-9 from exp r relative to it. What is never positive needs no
+// upper bound.
+Value* MathGen::exp32(Value* x, bool positive) {
+  Value* c = max(x, k(x, -104));
+  if (positive) c = min(c, k(x, 89));
   // Adding 1.5 * 2^23 rounds to an integer that stands in the lowest bits.
   Value* shifted = fma(c, k(x, log2_e), k(x, 0x1.8p23));
   Value* n = b_.CreateFSub(shifted, k(x, 0x1.8p23));
   Value* r = fma(n, k(x, -ln2_hi), c);
   r = fma(n, k(x, -ln2_lo), r);
-  Value* p = horner(r, {1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1,
-                        5.0000001201e-1});
-  p = fma(b_.CreateFMul(r, r), p, b_.CreateFAdd(r, k(x, 1)));
+  Value* p = horner(r, {1.3814540120e-3, 8.3687451771e-3, 4.1668390790e-2, 1.6666520398e-1, 4.9999999343e-1, 1, 1});
   if (Value* scaled = scalef(p, n)) return scaled;
   Value* bits = b_.CreateBitCast(shifted, ints(x));
   return scale_by_power(p, b_.CreateSub(bits, ki(bits, 0x4b400000)));
