@@ -291,16 +291,22 @@ Codegen::Address Codegen::address(BufferId buffer, const Position& p, const Guar
     }
     return (rest.hi - rest.lo) * size + bytes;
   };
+  // Zeros cost nothing, so there are some more of them: the points of a tile, a few lines apart,
+  // share a pointer.
   bool zeros = !fill || (fill->number() == 0 && fill->integer() == 0);
   constexpr int64_t most_zeros = 256 << 10, most_fill = 4 << 10;
-  int64_t span = span_from(cut);
-  if (span > (zeros ? most_zeros : most_fill)) span = span_from(cut = everything);
+  const int64_t grain = zeros ? 16 << 10 : 1;
+  int64_t span = span_from(cut) + grain - 1;
+  if (span > (zeros ? most_zeros : most_fill)) span = span_from(cut = everything) + grain - 1;
   at = advance(at, buffer, p, -1, cut);
   at.depth = std::max(at.depth, g.depth);
   llvm::Value* other = fill_memory(buf.dtype, fill, span);
-  Key key{key_of(Made::SafePointer), key_of(at.base), key_of(g.uniform), key_of(other), key_of(rest.lo * size + offset)};
+  const int64_t first = floor_div(rest.lo * size, grain) * grain + offset;
+  Key key{key_of(Made::SafePointer), key_of(at.base), key_of(g.uniform), key_of(other),
+          key_of(first)};
   at.base = place(at.depth, std::move(key), [&] {
-              llvm::Value* start = b().CreateGEP(b().getInt8Ty(), other, b().getInt64(uint64_t(-rest.lo * size - offset)));
+              llvm::Value* start =
+                  b().CreateGEP(b().getInt8Ty(), other, b().getInt64(uint64_t(-first)));
               return b().CreateSelect(g.uniform, at.base, start);
             }).v;
   return advance(at, buffer, p, cut, everything);
