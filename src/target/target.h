@@ -23,7 +23,10 @@ struct Machine {
   int vector_registers = 16;
   bool masked = false;         // masks for free (AVX-512VL, SVE)
   int64_t l1_bytes = 32 << 10, l2_bytes = 1 << 20, l3_bytes = 8 << 20;
-  // For estimates; of one core, in cycles and bytes a cycle. Loads and multiply-adds are of whole vectors.
+  // For estimates; of one core, in cycles and bytes a cycle. Loads, stores and multiply-adds are of at most datapath_bytes;
+  // wider vectors take several of them.
+  int datapath_bytes = 64;
+  double passes(int64_t bytes) const { return bytes <= datapath_bytes ? 1.0 : static_cast<double>(bytes) / datapath_bytes; }
   double fma_per_cycle = 2, loads_per_cycle = 2, stores_per_cycle = 1, fma_latency = 4, gigahertz = 4;
   double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 2.5;
   int threads = 1;             // threads that the code is laid out for; any number may run it

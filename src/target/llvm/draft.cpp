@@ -1,6 +1,7 @@
 #include "target/llvm/draft.h"
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 namespace burnish::llvm_target {
@@ -264,19 +265,39 @@ double TileDraft::compute(const TileChoice& c) const {
   const double entries = r_.broadcast && !c.window ? depth_ / longest_ : 1;
   // Choices between the input and its fill: before a long loop, or in straight code.
   const bool guarded = c.edges == kEdgesGuarded && c.rows < width;
-  const double guards = guarded ? 4 * guards_ * (long_ && !c.window ? depth_ / longest_ : depth_) : 0;
+  const double guards =
+      guarded ? 4 * guards_ * (long_ && !c.window ? depth_ / longest_ : depth_) : 0;
+  const int64_t bytes = size_of(acc_.dtype);
   double cycles = 0;
   for (const Part& p : panels) {
     const double v = static_cast<double>(pieces(p.size, c.lanes));
+    // Passes through the units, a point: of all vectors, and of the element that is broadcast to
+    // the widest.
+    double passes = static_cast<double>(p.size / c.lanes) * m_.passes(c.lanes * bytes);
+    for (auto rest = static_cast<uint64_t>(p.size % c.lanes); rest; rest -= std::bit_floor(rest)) {
+      passes += m_.passes(static_cast<int64_t>(std::bit_floor(rest)) * bytes);
+    }
+    const double widest = m_.passes(std::min(p.size, c.lanes) * bytes);
     for (const Part& y : patches) {
       for (const Part& x : rows) {
-        const double at = static_cast<double>(x.size * y.size), fmas = at * v;
-        const double loads = r_.broadcast ? at + v : fmas + (weights_ ? 0.1 : 0.0) * v;
-        const double work = fmas + (r_.broadcast && v > 1 ? at : 0) + v + 3.0 / static_cast<double>(c.unroll);
+        const double at = static_cast<double>(x.size * y.size), sums = at * v, fmas = at * passes;
+        const double loads =
+            r_.broadcast ? at * widest + passes : fmas + (weights_ ? 0.1 : 0.0) * passes;
+        const double work =
+            sums + (r_.broadcast && v > 1 ? at : 0) + v + 3.0 / static_cast<double>(c.unroll);
         double step = std::max({fmas / m_.fma_per_cycle, loads / m_.loads_per_cycle, work / 7});
-        if (r_.broadcast) step = std::max({step, m_.fma_latency, lost});
+        if (r_.broadcast) {
+          // Vectors of two widths get in the way of many loads.
+          if (p.size > c.lanes && p.size % c.lanes) step *= 1 + 0.4 * std::max(0.0, loads / fmas - 0.5);
+          // Weights that the first-level cache does not keep from tile to tile.
+          const double row = static_cast<double>(p.size * bytes);
+          if (depth_ * row > static_cast<double>(m_.l1_bytes) / 2) step = std::max(step, row / (0.6 * m_.l2_bandwidth));
+          step = std::max({step, m_.fma_latency, lost});
+        }
+        if (c.lanes > 1 && c.lanes * bytes < m_.vector_bytes) step *= 1.02;  // twice as many instructions
         if (fmas < 8) step += 1 / static_cast<double>(c.unroll);  // little to hide the loop behind
-        const double tile = depth_ * step + guards * static_cast<double>(y.size) + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
+        const double tile =
+            depth_ * step + guards * static_cast<double>(y.size) + 10 * entries + 15 + fmas * (1 / m_.stores_per_cycle + 0.5);
         cycles += tile * static_cast<double>(p.count * y.count * x.count);
       }
     }

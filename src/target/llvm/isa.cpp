@@ -83,6 +83,8 @@ Isa complete(Isa isa) {
     isa.masked = isa.scalef = isa.permute = wide;
     isa.vector_bytes = wide ? 64 : has(*tm, "avx") ? 32 : 16;
     isa.registers = wide ? 32 : 16;
+    // Zen 4 works on 512-bit vectors in two halves.
+    isa.datapath_bytes = isa.cpu == "znver4" ? 32 : 64;
   } else {
     isa.fma = isa.f16c = isa.rounding = true;
     isa.registers = 32;

@@ -9,6 +9,7 @@ namespace burnish::llvm_target {
 struct Isa {
   std::string triple, cpu, features;  // as LLVM's TargetMachine takes them
   int vector_bytes = 16;
+  int datapath_bytes = 64;  // of a vector that one unit works on in a cycle
   int registers = 16;       // vector registers
   bool fma = false;         // fused multiply-add is an instruction
   bool f16c = false;        // conversions of f16 are instructions

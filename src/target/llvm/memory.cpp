@@ -79,6 +79,7 @@ llvm::AllocaInst* Codegen::slot(BufferId buffer, const Index& flat, bool* lanes)
   llvm::IRBuilder<> entry(entry_end_);
   it->second.alloca = entry.CreateAlloca(value_type(buf.dtype, *lanes), nullptr, buf.name);
   promoted_.push_back(it->second.alloca);
+  ++live_registers_;
   return it->second.alloca;
 }
 

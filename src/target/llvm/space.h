@@ -39,6 +39,7 @@ struct TileChoice {
   int64_t share = kShareRows;
   int64_t window = 0;     // reduce loops: 0 the longest innermost, 1 the window inside the channels
   int64_t unroll = 1;     // of the innermost reduce loop
+  bool parked = false;    // sums that are no lanes are stored, and their epilogue runs in lanes
   bool phased = false;    // rows is a multiple of the tile axis' phases: full tiles and a remainder
   friend bool operator==(const TileChoice&, const TileChoice&) = default;
 };
@@ -83,6 +84,7 @@ int64_t phases_of(const Stage& acc, VarId rows);
 // then attaches the reduction with `attach_tile`.
 struct Tiled {
   std::string stage, acc;
+  std::string parked;  // the sums in memory, on their way to the epilogue; empty where it reads registers
   TileLoops loops;
 };
 Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c);
@@ -94,6 +96,8 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
 // ---- tile_space.cpp
 // The tile that wastes least of the machine's arithmetic; how panels and threads pass over it is left as it is.
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m);
+// The tile of a link of a chain: what the draft of the arithmetic likes best. `last`: its output is no ring.
+TileChoice choose_link(const Schedule& s, const Roles& r, bool last, const Machine& m);
 // Sizes of these that cut `extent` into equal tiles, or nearly so, each a different number of them.
 std::vector<int64_t> tile_sizes(int64_t extent, std::initializer_list<int64_t> sizes);
 // Null when no such tile lowers. `lanes`: 1 where there are no contiguous ones.

@@ -148,12 +148,10 @@ void Codegen::emit_alloc(const Stmt& s) {
   const Buffer& buf = f_.buffers[id];
   forget_loads(id);
   if (in_registers(id)) {
-    int64_t vectors = (buf.size + natural_lanes_ - 1) / natural_lanes_;
-    live_registers_ += vectors;
     emit(s.children()[0]);
-    live_registers_ -= vectors;
     // Another tile of the same buffer may have rows of another length.
-    std::erase_if(slots_, [&](const auto& slot) { return slot.first.first == id; });
+    live_registers_ -=
+        int64_t(std::erase_if(slots_, [&](const auto& slot) { return slot.first.first == id; }));
     std::erase_if(slot_of_element_, [&](const auto& element) { return element.first.first == id; });
     return;
   }

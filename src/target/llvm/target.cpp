@@ -116,6 +116,7 @@ std::shared_ptr<const Target> make_llvm_target(std::string_view options, int thr
   m.vector_bytes = isa.vector_bytes;
   m.vector_registers = isa.registers;
   m.masked = isa.masked;
+  m.datapath_bytes = isa.datapath_bytes;
   m.threads = std::max(1, threads);
   if (native) {
     if (int64_t n = cache_bytes(1)) m.l1_bytes = n;

@@ -115,8 +115,12 @@ Values values_of(const Schedule& s, const Roles& r, const TileChoice& first, con
     std::erase_if(v.patch, [&](int64_t n) { return n > height; });
     v.patch.push_back(1);
   }
-  for (int64_t n = 1; n <= (r.broadcast || scalar ? 6 : 3) && n <= ceil_div(channels, lanes); ++n) v.vectors.push_back(n);
-  if (lanes >= 8 && channels % lanes && channels % lanes <= lanes / 2) v.lanes.push_back(lanes / 2);
+  // Halves of vectors waste nothing where the last vector of the channels would be half full.
+  if (lanes >= 8 && channels % lanes && channels % lanes <= lanes / 2) v.lanes = {lanes / 2, lanes};
+  const int64_t narrowest = v.lanes.empty() ? lanes : lanes / 2;
+  for (int64_t n = 1; n <= (r.broadcast || scalar ? 6 : 3) && n <= ceil_div(channels, narrowest);
+       ++n)
+    v.vectors.push_back(n);
   if (r.tile) {
     const auto inner = inner_points(s.group(), acc, *r.tile);
     if (inner && inner->first < inner->second && (inner->first > 0 || inner->second < width)) {
@@ -160,23 +164,26 @@ TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values
   for (int64_t rows : or_first(v.rows, first.rows)) {
     for (int64_t patch : or_first(v.patch, 1)) {
       for (int64_t vectors : or_first(v.vectors, first.vectors)) {
-        c.rows = rows;
-        c.patch = patch;
-        c.vectors = vectors;
-        c.block = 0;
-        c.share = kShareRows;
-        c.unroll = rows * patch <= 2 && !v.unroll.empty() ? 4 : 1;
-        if (!draft.in_registers(c)) continue;
-        for (int64_t edge : edges) {
-          for (int64_t share : v.share) {
-            for (int64_t block : or_first(v.block, 0)) {
-              c.edges = edge;
-              c.share = share;
-              c.block = block;
-              if (!draft.fits(c)) continue;
-              if (const double us = draft.us(c); us < least) {
-                least = us;
-                best = c;
+        for (int64_t lanes : or_first(v.lanes, first.lanes)) {
+          c.rows = rows;
+          c.patch = patch;
+          c.vectors = vectors;
+          c.lanes = lanes;
+          c.block = 0;
+          c.share = kShareRows;
+          c.unroll = rows * patch <= 2 && !v.unroll.empty() ? 4 : 1;
+          if (!draft.in_registers(c)) continue;
+          for (int64_t edge : edges) {
+            for (int64_t share : v.share) {
+              for (int64_t block : or_first(v.block, 0)) {
+                c.edges = edge;
+                c.share = share;
+                c.block = block;
+                if (!draft.fits(c)) continue;
+                if (const double us = draft.us(c); us < least) {
+                  least = us;
+                  best = c;
+                }
               }
             }
           }
@@ -189,7 +196,34 @@ TileChoice drafted(const TileDraft& draft, const TileChoice& first, const Values
 
 }  // namespace
 
-std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes, const Machine& m) {
+TileChoice choose_link(const Schedule& s, const Roles& r, bool last, const Machine& m) {
+  const TileDraft draft(s, r, m);
+  const TileChoice first = choose_tile(s, r, m);
+  if (!r.broadcast || first.phased) return first;
+  const Values v = values_of(s, r, first, m);
+  TileChoice best = first;
+  double least = draft.compute(first);
+  for (int64_t rows : v.rows) {
+    for (int64_t vectors : v.vectors) {
+      TileChoice c = first;
+      c.rows = rows;
+      c.vectors = vectors;
+      // Rings lie in blocks of whole vectors.
+      if (last && !v.lanes.empty()) c.lanes = v.lanes.front();
+      for (; c.lanes <= first.lanes; c.lanes *= 2) {
+        if (!draft.in_registers(c) || !draft.fits(c)) continue;
+        if (const double cycles = draft.compute(c); cycles < least * 0.98) {
+          least = cycles;
+          best = c;
+        }
+      }
+    }
+  }
+  return best;
+}
+
+std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64_t lanes,
+                                  const Machine& m) {
   auto plain = [=](const TileChoice& c) -> Result<Schedule> {
     Schedule s = inlined;
     schedule_tile(s, r, c, m);
@@ -197,13 +231,20 @@ std::unique_ptr<Space> tile_space(const Schedule& inlined, const Roles& r, int64
     return s;
   };
   auto draft = std::make_shared<const TileDraft>(inlined, r, m);
+  const Stage &acc = inlined.group()[r.acc], &out = inlined.group()[r.out];
   TileChoice initial = choose_tile(inlined, r, m);
   if (lanes == 1) {  // no contiguous lanes: scalars
     initial.lanes = 1;
     initial.vectors = 4;
   }
-  const Values values = values_of(inlined, r, initial, m);
   TileChoice simple = initial;
+  if (const int64_t width = out.axes[r.vector].extent;
+      lanes == 1 && r.acc != r.out && cost(out.body) >= 16 && width >= 8) {
+    initial.parked = true;
+    initial.rows = initial.phased ? phases_of(acc, acc.axes[*r.tile].var) : 1;
+    initial.vectors = initial.rows == 1 && width >= 16 ? 16 : 8;
+  }
+  const Values values = values_of(inlined, r, initial, m);
   if (lanes > 1 && r.broadcast) initial = drafted(*draft, initial, values);
   // What is refused falls back to a plainer nest.
   simple.edges = initial.edges;
