@@ -86,9 +86,14 @@ Layout blocked(const Stage& stage, const Roles& r, int64_t lanes) {
 ChainChoice first_choice(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
   ChainChoice c;
   for (size_t i = 0; i < links.size(); ++i) {
-    c.tiles.push_back(choose_tile(s, links[i].roles, m));
     const bool inner = i + 1 < links.size();
-    c.orders.push_back(inner && !links[i].roles.broadcast ? kPanelsRowsTiles : kRowsPanelsTiles);
+    c.tiles.push_back(choose_link(s, links[i].roles, !inner, m));
+    // A depthwise link keeps its weights for all rows of a step where it reads a ring, whose blocks are panels. Of a tensor
+    // whose points lie far apart it reads whole lines of memory one after the other.
+    const Stage& acc = s.group()[links[i].roles.acc];
+    const bool far = i == 0 && acc.axes[links[i].roles.vector].extent * size_of(acc.dtype) >= far_apart;
+    const bool depthwise = inner && !links[i].roles.broadcast;
+    c.orders.push_back(!depthwise ? kRowsPanelsTiles : far ? kRowsTilesPanels : kPanelsRowsTiles);
   }
   return c;
 }

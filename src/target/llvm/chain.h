@@ -12,6 +12,9 @@ namespace burnish::llvm_target {
 // Order of a link's loops outside its tile.
 enum ChainOrder : int64_t { kRowsPanelsTiles, kPanelsRowsTiles, kRowsTilesPanels };
 
+// Bytes of a point: no prefetcher follows lines of memory that lie so far apart.
+constexpr int64_t far_apart = 1024;
+
 struct ChainChoice {
   int64_t step = 1;                // rows of the output that are computed together
   int64_t strips = 1;              // of rows, a thread
@@ -39,6 +42,7 @@ class ChainDraft {
     int64_t height, width, channels, unrolled;
     double weights, row;      // bytes of its constants, of a row of its values
     int64_t overlap, stride, window;
+    bool depthwise;
   };
   Machine m_;
   std::vector<Part> parts_;

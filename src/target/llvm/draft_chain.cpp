@@ -25,6 +25,7 @@ ChainDraft::ChainDraft(const Schedule& inlined, const std::vector<Link>& links, 
     p.overlap = l.overlap;
     p.stride = l.stride;
     p.window = l.window;
+    p.depthwise = !l.roles.broadcast;
     if (i + 1 == links.size()) output_ = p.row * static_cast<double>(p.height);
     parts_.push_back(std::move(p));
   }
@@ -84,7 +85,10 @@ double ChainDraft::us(const ChainChoice& c) const {
   Traffic t{};
   const bool fits = scratch + weights <= static_cast<double>(m_.l2_bytes) * 0.8;
   t[fits ? 0 : 1] = from_l2 / (fits ? m_.l2_bandwidth : m_.l3_bandwidth);
-  const double outside = (input_ + output_) * strip * each / height;
+  // Panels outside the columns jump from line to line.
+  const bool far = parts_[0].depthwise && parts_[0].row >= static_cast<double>(parts_[0].width * far_apart);
+  const double jumps = far && c.orders[0] != kRowsTilesPanels ? 2 : 1;
+  const double outside = (input_ * jumps + output_) * strip * each / height;
   const bool near = input_ + output_ + weights <= static_cast<double>(m_.l3_bytes);
   (near ? t[1] : t[2]) += outside / (near ? m_.l3_bandwidth : m_.memory_bandwidth);
   t[2] += weights / m_.memory_bandwidth;
