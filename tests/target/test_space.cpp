@@ -1,6 +1,7 @@
 // Spaces of schedules and their default points, against the formulas they are schedules of: convolutions of all shapes,
 // chains of them, matrix products, reductions over rows, concatenation. What lowers has to compute what the formula says,
 // in the interpreter.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -28,6 +29,30 @@ using target_test::softmax;
 using target_test::transposition;
 
 void expect_same(const StageGroup& g, const Machine& m) { expect_computes(default_schedule(g, m), g); }
+
+// One channel of an image whose other ones lie between its points: no lanes but in the epilogue.
+StageGroup head(bool transposed) {
+  const int y = transposed ? 8 : 4, x = transposed ? 34 : 17;
+  return parse_stages(fmt::format(R"(group head {{
+  input in0: f32[n:1, c:24, y:4, x:17] layout(n, y, x, c)
+  constant w1: f32[n:24, c:1, y:2, x:2]
+  constant w2: f32[c:1]
+  compute acc: f32[n:1, c:1, y:{0}, x:{1}] sum[k:24, ky:1, kx:1]
+  compute sigmoid: f32[n:1, c:1, y:{0}, x:{1}]
+  inputs in0, w1, w2
+  outputs sigmoid
+  acc {{
+    body {2}
+  }}
+  sigmoid {{
+    body sigmoid(acc[n, c, y, x] + w2[c])
+  }}
+}}
+)",
+                                  y, x,
+                                  transposed ? "in0[n, k, -ky + {y / 2}, -kx + {x / 2} else 0.0] * w1[k, c, 2*ky + {y % 2}, 2*kx + {x % 2}]"
+                                             : "in0[n, k, y, x] * w1[k, c, ky, kx]"));
+}
 
 TEST(DefaultSchedule, Convolutions) {
   for (const Conv& c : {Conv{9, 19, 24, 144}, Conv{9, 19, 20, 24}, Conv{8, 17, 24, 24, 3, 2, true},
@@ -80,6 +105,18 @@ TEST(DefaultSchedule, TranspositionsTurnSquares) {
     expect_same(g, machine(2));
     const std::string text = default_schedule(g, machine(1)).to_text();
     EXPECT_EQ(text.find("unroll") != std::string::npos, rows >= 16) << text;
+  }
+}
+
+TEST(DefaultSchedule, SingleChannelsFinishInLanes) {
+  for (bool transposed : {false, true}) {
+    for (int threads : {1, 2}) {
+      const StageGroup g = head(transposed);
+      SCOPED_TRACE(testing::Message() << (transposed ? "transposed, " : "") << threads << " threads");
+      EXPECT_NE(default_schedule(g, machine(threads)).to_text().find("set_scope(acc, stack)"), std::string::npos)
+          << default_schedule(g, machine(threads)).to_text();
+      expect_same(g, machine(threads));
+    }
   }
 }
 
@@ -180,6 +217,8 @@ std::vector<Case> cases() {
   all.push_back({"depthwise", conv_group({9, 13, 40, 40, 3, 1, true})});
   all.push_back({"depthwise, stride 2", conv_group({10, 11, 24, 24, 3, 2, true})});
   all.push_back({"transposed", transposed_conv()});
+  all.push_back({"1x1 to one channel, sigmoid", head(false)});
+  all.push_back({"transposed to one channel, sigmoid", head(true)});
   all.push_back({"max pool", max_pool(10, 14, 24)});
   all.push_back({"matrix product", matmul(1, 33, 70, 40, true)});
   all.push_back({"one row times a matrix", matmul(1, 1, 70, 64, true)});

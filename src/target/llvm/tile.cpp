@@ -142,7 +142,10 @@ void partition_window(Schedule& s, const Stage& out, const Stage& red, uint32_t 
 Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c) {
   Tiled t;
   t.stage = s.group()[r.out].name;
-  t.acc = r.acc == r.out ? s.cache_write(t.stage) : s.group()[r.acc].name;
+  if (c.parked) t.parked = s.group()[r.acc].name;
+  t.acc = c.parked         ? s.cache_write(t.parked)
+          : r.acc == r.out ? s.cache_write(t.stage)
+                           : s.group()[r.acc].name;
   if (s.failure()) return t;
   const Stage out = s.group()[*s.group().named(t.stage)];
   const Stage red = s.group()[*s.group().named(t.acc)];
@@ -157,10 +160,12 @@ Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c) {
   }
   lanes_inside.push_back({r.vector});
   s.pack(t.acc, lanes_inside);
+  if (c.parked) s.pack(t.parked, lanes_inside);
 
   std::string in_panel;
   std::tie(t.loops.panels, in_panel) = s.split(t.stage, out.axes[r.vector].name, panel, Tail::Tail);
-  std::tie(t.loops.vectors, t.loops.lanes) = s.split(t.stage, in_panel, c.lanes, Tail::Tail);
+  std::tie(t.loops.vectors, t.loops.lanes) =
+      s.split(t.stage, in_panel, c.parked ? panel : c.lanes, Tail::Tail);
   t.loops.outer = names(out.axes, r.outer);
   std::string points = r.tile ? out.axes[*r.tile].name : "";
   if (r.tile) partition_window(s, out, red, *r.tile, c);
@@ -195,6 +200,12 @@ void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& 
   s.unroll(t.stage, t.loops.vectors);
   s.vectorize(t.stage, t.loops.lanes);
 
+  if (!t.parked.empty()) {
+    const Stage parked = s.group()[*s.group().named(t.parked)];
+    s.set_scope(t.parked, Scope::Stack);
+    s.compute_at(t.parked, t.stage, place);
+    for (const Axis& a : parked.axes) s.unroll(t.parked, a.name);
+  }
   // The reduction: reduce loops outside, the tile's points and vectors inside.
   s.compute_at(t.acc, t.stage, place);
   std::vector<std::string> order, inside;
