@@ -1,9 +1,8 @@
-// Whole libraries: what they import, steps and weights in order, memory, code of register tiles.
+// Whole libraries: what they import, steps and weights in order, memory.
 #include <burnish/artifact_format.h>
 
 #include <chrono>
 #include <cstring>
-#include <regex>
 #include <span>
 
 #include "base/error.h"
@@ -135,59 +134,6 @@ TEST(Library, LargeWeightsCostLittleTime) {
   EXPECT_LT(bytes.size(), size_t{110} << 20);
   EXPECT_LT(seconds, 10);  // about one second on an idle machine
   std::printf("100 MB of weights: %.2f s\n", seconds);
-}
-
-// The steady loop of a register tile holds its FMAs, and nothing that touches the stack.
-TEST(Library, RegisterTilesStayInRegisters) {
-  struct Tile {
-    int rows, vectors;
-    const char* cpu;
-    int lanes;
-  };
-  for (Tile t : {Tile{8, 3, "znver4", 16}, {14, 1, "znver4", 16}, {14, 2, "znver4", 16}, {6, 4, "znver4", 16},
-                 {6, 2, "x86-64-v3", 8}, {4, 3, "x86-64-v3", 8}}) {
-    int n = t.vectors * t.lanes;
-    Function f = parse_function(fmt::format(R"(func tile(A: param f32[{0}], B: param f32[{1}], C: out f32[{2}]) {{
-      for x in 0..10 {{
-        alloc acc: register f32[{2}] {{
-          unroll for m in 0..{3} {{ unroll for v in 0..{4} {{ vectorize for l in 0..{5} {{ acc[{6}*m + {5}*v + l] = 0.0 }} }} }}
-          for k in 0..64 {{
-            unroll for m in 0..{3} {{ unroll for v in 0..{4} {{ vectorize for l in 0..{5} {{
-              acc[{6}*m + {5}*v + l] = acc[{6}*m + {5}*v + l] + A[64*m + k + 4096*x] * B[{6}*k + {5}*v + l]
-            }} }} }}
-          }}
-          unroll for m in 0..{3} {{ unroll for v in 0..{4} {{ vectorize for l in 0..{5} {{
-            C[{6}*m + {5}*v + l] = max(acc[{6}*m + {5}*v + l], 0.0)
-          }} }} }}
-        }}
-      }}
-    }})", 4096 * 10, 64 * n, t.rows * n, t.rows, t.vectors, t.lanes, n));
-    auto target = make_target(fmt::format("llvm:cpu={}", t.cpu), 1);
-    std::string text = target->emit(program_of(f), EmitKind::Assembly);
-    // Blocks between labels that jump to their own start.
-    std::regex label(R"(^(\.LBB\d+_\d+):)");
-    std::string name;
-    int fmas = 0, stack = 0, instructions = 0, found = 0;
-    for (const std::string& line : split_text(text, '\n')) {
-      std::smatch m;
-      if (std::regex_search(line, m, label)) {
-        name = m[1];
-        fmas = stack = instructions = 0;
-        continue;
-      }
-      if (line.size() < 2 || line[0] != '\t' || line[1] == '.') continue;
-      ++instructions;
-      fmas += line.find("vfmadd") != line.npos;
-      stack += line.find("%rsp") != line.npos || line.find("%rbp") != line.npos;
-      bool jumps_back = !name.empty() && line[1] == 'j' && line.ends_with(name) && line[2] != 'm';
-      if (!jumps_back || fmas < t.rows * t.vectors) continue;
-      ++found;
-      EXPECT_EQ(fmas, t.rows * t.vectors) << t.rows << "x" << t.vectors;
-      EXPECT_EQ(stack, 0) << t.rows << "x" << t.vectors << "\n" << text;
-      EXPECT_LE(instructions, t.rows * t.vectors + t.rows + t.vectors + 6) << t.rows << "x" << t.vectors << "\n" << text;
-    }
-    EXPECT_EQ(found, 1) << t.rows << "x" << t.vectors << "\n" << text;
-  }
 }
 
 TEST(Target, ParsesItsOwnText) {
