@@ -202,7 +202,10 @@ bool TileDraft::shared(const TileChoice& c) const {
 
 bool TileDraft::in_registers(const TileChoice& c) const {
   const int64_t others = r_.broadcast ? c.vectors + (c.vectors > 1 ? 1 : 0) : 4;
-  return c.lanes == 1 || c.rows * c.patch * c.vectors + others <= m_.vector_registers;
+  // The last panel may be of more vectors than the others, each narrower: 42 = 16 + 16 + 8 + 2.
+  const int64_t panel = c.lanes * c.vectors, channels = extent(r_.vector);
+  const int64_t vectors = std::max(channels < panel ? 0 : c.vectors, pieces(channels % panel, c.lanes));
+  return c.lanes == 1 || c.rows * c.patch * vectors + others <= m_.vector_registers;
 }
 
 Result<> TileDraft::fits(const TileChoice& c) const {

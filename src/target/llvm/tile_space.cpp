@@ -202,7 +202,7 @@ TileChoice choose_link(const Schedule& s, const Roles& r, bool last, const Machi
   if (!r.broadcast || first.phased) return first;
   const Values v = values_of(s, r, first, m);
   TileChoice best = first;
-  double least = draft.compute(first);
+  double least = draft.in_registers(first) ? draft.compute(first) : std::numeric_limits<double>::infinity();
   for (int64_t rows : v.rows) {
     for (int64_t vectors : v.vectors) {
       TileChoice c = first;
