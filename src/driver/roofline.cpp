@@ -45,6 +45,14 @@ double sum_of_kernels(const Roofline& r) {
   return sum;
 }
 
+double sum_of_least(const Roofline& r) {
+  double sum = 0;
+  for (const ProfiledKernel& k : r.kernels) sum += k.least;
+  return sum;
+}
+
+bool disturbed(const Roofline& r) { return sum_of_kernels(r) > 1.1 * sum_of_least(r); }
+
 std::vector<size_t> by_gap(const Roofline& r) {
   std::vector<size_t> order(r.kernels.size());
   std::iota(order.begin(), order.end(), size_t{0});
@@ -85,6 +93,9 @@ std::string roofline_text(const Roofline& r) {
       "{} kernels: floors {:.3f} ms, measured {:.3f} ms, a whole run {:.3f} ms, {} threads\n",
       r.kernels.size(), sum_of_floors(r) * 1e3, sum_of_kernels(r) * 1e3, r.run_seconds * 1e3,
       r.threads);
+  if (disturbed(r))
+    out += fmt::format("the machine was not quiet: the kernels' least times are {:.3f} ms in all\n",
+                       sum_of_least(r) * 1e3);
   for (size_t p = 0; p < r.peers.size(); ++p) {
     double layers = 0;
     for (const PeerLayer& l : r.peers[p].layers) layers += l.seconds;
@@ -144,6 +155,7 @@ std::string roofline_json(const Roofline& r) {
                   {"run_seconds", r.run_seconds},
                   {"floor_seconds", sum_of_floors(r)},
                   {"kernel_seconds", sum_of_kernels(r)},
+                  {"least_kernel_seconds", sum_of_least(r)},
                   {"roofs",
                    {{"macs_per_second", r.roofs.macs_per_second},
                     {"l2_bytes_per_second", r.roofs.l2_bytes_per_second},

@@ -77,7 +77,10 @@ struct Roofline {
 };
 
 double sum_of_floors(const Roofline& r);
-double sum_of_kernels(const Roofline& r);
+double sum_of_kernels(const Roofline& r);  // of their medians
+double sum_of_least(const Roofline& r);
+// Medians far above the least times: something else ran meanwhile, and the gaps are too large.
+bool disturbed(const Roofline& r);
 // Places of the kernels, the largest gap first.
 std::vector<size_t> by_gap(const Roofline& r);
 

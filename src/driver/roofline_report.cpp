@@ -24,6 +24,11 @@ std::string head(const Roofline& r) {
   out += fmt::format(
       "<p class=\"result\">{} in {} kernels, of which the floors are <b>{}</b> ({})</p>",
       time_text(kernels), r.kernels.size(), time_text(floors), share_text(floors, kernels));
+  if (disturbed(r))
+    out +=
+        fmt::format("<p class=\"note\">The machine was not quiet: the kernels' least times are {} "
+                    "in all.</p>",
+                    time_text(sum_of_least(r)));
   out += "<dl>" + entry("a whole run", time_text(r.run_seconds)) + entry("target", r.target) +
          entry("threads", fmt::format("{}", r.threads));
   const auto rate = [](double bytes) {

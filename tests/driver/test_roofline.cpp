@@ -150,6 +150,16 @@ TEST(Roofline, TextHasTheLargestGapFirstAndTheSums) {
       << text;
 }
 
+TEST(Roofline, SaysWhenSomethingElseRan) {
+  Roofline r = plausible();
+  EXPECT_EQ(roofline_text(r).find("not quiet"), std::string::npos);
+  for (ProfiledKernel& k : r.kernels) k.least = k.seconds / 2;
+  EXPECT_NE(roofline_text(r).find("least times are 3.900 ms"), std::string::npos);
+  const std::string html = roofline_html(r);
+  EXPECT_NE(html.find("was not quiet"), std::string::npos);
+  EXPECT_EQ(fault_of(html), "");
+}
+
 TEST(Roofline, JsonAddsUp) {
   const auto j = nlohmann::json::parse(roofline_json(plausible()));
   double floors = 0, seconds = 0;
