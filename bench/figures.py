@@ -25,6 +25,9 @@ PARTS = {
     "tuned": ["peers.py", "--tune", "{tune}"],
     "batch8": ["peers.py", "--batch", "8", "--duration", "{duration}"],
     "extra": ["peers.py", "--extra", "--duration", "{duration}"],
+    "memory": ["execution.py", "memory"],
+    "pauses": ["execution.py", "pauses"],
+    "size": ["execution.py", "size"],
 }
 TITLES = {
     "centerface": "CenterFace 544×960", "nudenet_320": "YOLOv8n (nudenet) 320×320", "nudenet_640": "YOLOv8n (nudenet) 640×640",
@@ -84,12 +87,53 @@ def tails(part):
 # What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`.
 TABLES = {
     "default": lambda: medians("default"), "tuned": lambda: medians("tuned"), "batch8": lambda: medians("batch8"),
-    "extra": lambda: medians("extra"), "tails": lambda: tails("default"),
+    "extra": lambda: medians("extra"), "tails": lambda: tails("default"), "memory": memory, "pauses": pauses, "size": size,
 }
+
+
+def table(head, lines):
+    rule = "|" + "---|" * len(head)
+    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+
+
+def memory():
+    """Peak resident megabytes, a line a model and thread count."""
+    rows = rows_of("memory")["rows"]
+    if not rows:
+        return "Not taken yet.\n"
+    return table(["model", "threads", *ENGINES.values()], (
+        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
+         *(f"{row['memory'][engine]['peak']:.0f}" if engine in row["memory"] else "–" for engine in ENGINES)]
+        for row in rows))
+
+
+def pauses():
+    """Medians of runs that follow a pause."""
+    rows = rows_of("pauses")["rows"]
+    if not rows:
+        return "Not taken yet.\n"
+    return table(["model", "threads", *ENGINES.values()], (
+        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
+         *(f"{row['pauses'][engine]['ms']:.2f}" if engine in row["pauses"] else "–" for engine in ENGINES)]
+        for row in rows))
+
+
+def size():
+    """Nanoseconds a pixel of CenterFace."""
+    rows = rows_of("size")["rows"]
+    if not rows:
+        return "Not taken yet.\n"
+    return table(["Mpixel", "threads", *ENGINES.values()], (
+        [f"{case['pixels'] / 1e6:.2f}", str(row["threads"]),
+         *(f"{1e6 * case['ms'][engine] / case['pixels']:.1f}" if engine in case["ms"] else "–" for engine in ENGINES)]
+        for row in rows for case in row["sizes"]))
 
 
 def take(options):
     for part in options.parts or PARTS:
+        if PARTS[part][0] != "peers.py" and (FOLDER / f"{part}.json").is_file():
+            print(f"== {part}: taken already ({FOLDER / part}.json)", flush=True)
+            continue
         program, *arguments = [text.format(tune=options.tune, duration=options.duration) for text in PARTS[part]]
         print(f"== {part}", flush=True)
         # A model that fails is told and does not end the others.
