@@ -4,7 +4,7 @@
     bench/figures.py take                       everything; hours, most of it tuning. Run again after a stop: what is
                                                 there is not taken again
     bench/figures.py take tuned --tune 10m      one part
-    bench/figures.py write                      the tables of both files, from what was taken
+    bench/figures.py write                      the tables of both files, from what was taken; others stay as they are
     bench/figures.py show                       the same tables on the terminal
 
 Figures are kept as JSON in build/figures, a file a part. Take them on a quiet machine.
@@ -48,7 +48,7 @@ def number(row, field, engine):
     return "–" if value is None else f"{value:.2f}"
 
 
-def sentence(part, rows):
+def sentence(rows):
     """The geometric mean, and how many are lost."""
     ratios = [r for r in map(ratio, rows) if r]
     lost = sum(r < 1 for r in ratios)
@@ -56,51 +56,43 @@ def sentence(part, rows):
             f"{lost} {'is' if lost == 1 else 'are'} below 1.")
 
 
+def table(head, lines):
+    rule = "|" + "---|" * len(head)
+    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+
+
 def medians(part):
     """A table of medians, a line a model and thread count."""
     taken = rows_of(part)
     if not taken["rows"]:
-        return "Not taken yet.\n"
-    lines = ["| model | threads | " + " | ".join(ENGINES.values()) + " | best peer / Burnish |", "|---|---|---|---|---|---|"]
-    before = None
+        return ""
+    lines, before = [], None
     for row in taken["rows"]:
         title = TITLES.get(row["model"], row["model"]) if row["model"] != before else ""
         before = row["model"]
         faster = ratio(row)
-        lines.append(f"| {title} | {row['threads']} | " + " | ".join(number(row, "ms", engine) for engine in ENGINES)
-                     + f" | {faster:.2f} |" if faster else f"| {title} | {row['threads']} | – | – | – | – |")
-    return "\n".join([*lines, "", sentence(part, taken["rows"]), f"Median milliseconds of a run; {taken['machine']}."]) + "\n"
+        lines.append([title, str(row["threads"]), *(number(row, "ms", engine) for engine in ENGINES),
+                      f"{faster:.2f}" if faster else "–"])
+    return (table(["model", "threads", *ENGINES.values(), "best peer / Burnish"], lines)
+            + f"\n{sentence(taken['rows'])}\nMedian milliseconds of a run; {taken['machine']}.\n")
 
 
 def tails(part):
     """The 99th percentile over the median."""
-    taken = rows_of(part)
-    if not taken["rows"]:
-        return "Not taken yet.\n"
-    lines = ["| model | threads | " + " | ".join(ENGINES.values()) + " |", "|---|---|---|---|---|"]
-    for row in taken["rows"]:
-        cells = [f"{row['p99_ms'][engine] / row['ms'][engine]:.2f}" if engine in row["ms"] else "–" for engine in ENGINES]
-        lines.append(f"| {TITLES.get(row['model'], row['model'])} | {row['threads']} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-# What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`.
-TABLES = {
-    "default": lambda: medians("default"), "tuned": lambda: medians("tuned"), "batch8": lambda: medians("batch8"),
-    "extra": lambda: medians("extra"), "tails": lambda: tails("default"), "memory": memory, "pauses": pauses, "size": size,
-}
-
-
-def table(head, lines):
-    rule = "|" + "---|" * len(head)
-    return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
+    rows = rows_of(part)["rows"]
+    if not rows:
+        return ""
+    return table(["model", "threads", *ENGINES.values()], (
+        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
+         *(f"{row['p99_ms'][engine] / row['ms'][engine]:.2f}" if engine in row["ms"] else "–" for engine in ENGINES)]
+        for row in rows))
 
 
 def memory():
     """Peak resident megabytes, a line a model and thread count."""
     rows = rows_of("memory")["rows"]
     if not rows:
-        return "Not taken yet.\n"
+        return ""
     return table(["model", "threads", *ENGINES.values()], (
         [TITLES.get(row["model"], row["model"]), str(row["threads"]),
          *(f"{row['memory'][engine]['peak']:.0f}" if engine in row["memory"] else "–" for engine in ENGINES)]
@@ -111,7 +103,7 @@ def pauses():
     """Medians of runs that follow a pause."""
     rows = rows_of("pauses")["rows"]
     if not rows:
-        return "Not taken yet.\n"
+        return ""
     return table(["model", "threads", *ENGINES.values()], (
         [TITLES.get(row["model"], row["model"]), str(row["threads"]),
          *(f"{row['pauses'][engine]['ms']:.2f}" if engine in row["pauses"] else "–" for engine in ENGINES)]
@@ -122,11 +114,18 @@ def size():
     """Nanoseconds a pixel of CenterFace."""
     rows = rows_of("size")["rows"]
     if not rows:
-        return "Not taken yet.\n"
+        return ""
     return table(["Mpixel", "threads", *ENGINES.values()], (
         [f"{case['pixels'] / 1e6:.2f}", str(row["threads"]),
          *(f"{1e6 * case['ms'][engine] / case['pixels']:.1f}" if engine in case["ms"] else "–" for engine in ENGINES)]
         for row in rows for case in row["sizes"]))
+
+
+# What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`.
+TABLES = {
+    "default": lambda: medians("default"), "tuned": lambda: medians("tuned"), "batch8": lambda: medians("batch8"),
+    "extra": lambda: medians("extra"), "tails": lambda: tails("default"), "memory": memory, "pauses": pauses, "size": size,
+}
 
 
 def take(options):
@@ -145,13 +144,14 @@ def write(options):
         text = path.read_text()
         for name, table in TABLES.items():
             block = re.compile(rf"(<!-- figures {name} -->\n).*?(<!-- end of {name} -->\n)", re.S)
-            text = block.sub(lambda found, table=table: found[1] + table() + found[2], text)
+            if written := table():
+                text = block.sub(lambda found, written=written: found[1] + written + found[2], text)
         path.write_text(text)
 
 
 def show(options):
     for name in options.parts or TABLES:
-        print(f"{name}\n\n{TABLES[name]()}")
+        print(f"{name}\n\n{TABLES[name]() or 'not taken yet'}")
 
 
 def main():
