@@ -29,6 +29,7 @@ struct Buffer {
   // Param: the elements [k * pitch, k * pitch + run) are its own, what lies between belongs to
   // others; pitch 0: all are.
   int64_t run = 0, pitch = 0;
+  int64_t prefetch = 0;  // bytes: with a load in an innermost loop, what stands so far behind it is fetched
 };
 int64_t own_elements(const Buffer& b);
 

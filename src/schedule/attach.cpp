@@ -19,7 +19,8 @@ Function Lowering::run() {
                                 .size = physical_size(t.layout, t.shape()),
                                 .written = written,
                                 .run = runs.run,
-                                .pitch = runs.pitch});
+                                .pitch = runs.pitch,
+                                .prefetch = schedule_.nest(s).prefetch});
     at.alive = true;
     at.lo.assign(t.axes.size(), Aff(0));
     at.ext = t.shape();

@@ -172,6 +172,9 @@ void Schedule::fold_storage(std::string_view stage, std::string_view axis, int64
 void Schedule::storage_align(std::string_view stage, int64_t pad) {
   record(*this, failure_, step::StorageAlign{str(stage), pad});
 }
+void Schedule::prefetch(std::string_view stage, int64_t bytes) {
+  record(*this, failure_, step::Prefetch{str(stage), bytes});
+}
 void Schedule::partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts) {
   record(*this, failure_, step::Partition{str(stage), str(loop), std::move(cuts)});
 }

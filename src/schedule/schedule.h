@@ -89,6 +89,10 @@ struct StorageAlign {
   std::string stage;
   int64_t pad;
 };
+struct Prefetch {
+  std::string stage;
+  int64_t bytes;
+};
 struct Partition {
   std::string stage, loop;
   std::vector<int64_t> cuts;
@@ -103,7 +107,7 @@ using ScheduleStep =
                  step::Vectorize, step::Parallel, step::ComputeAt, step::StoreAt, step::StoreRoot,
                  step::Inline, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
-                 step::Partition, step::GuardInit>;
+                 step::Prefetch, step::Partition, step::GuardInit>;
 
 std::string to_text(const ScheduleStep& s);      // split(O, y.i, 2, guard)
 ScheduleStep parse_step(std::string_view line);  // UserError
@@ -147,6 +151,7 @@ class Schedule {
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);
   void storage_align(std::string_view stage, int64_t pad);
+  void prefetch(std::string_view stage, int64_t bytes);
   void partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts);
   void guard_init(std::string_view stage);
   const std::optional<Reason>& failure() const { return failure_; }

@@ -70,6 +70,9 @@ std::string text(const step::FoldStorage& x) {
 std::string text(const step::StorageAlign& x) {
   return fmt::format("storage_align({}, {})", x.stage, x.pad);
 }
+std::string text(const step::Prefetch& x) {
+  return fmt::format("prefetch({}, {})", x.stage, x.bytes);
+}
 std::string text(const step::Partition& x) {
   std::string s = fmt::format("partition({}, {}", x.stage, x.loop);
   for (int64_t c : x.cuts) s += fmt::format(", {}", c);
@@ -218,6 +221,7 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "storage_align") return step::StorageAlign{stage, a.number()};
+    if (name == "prefetch") return step::Prefetch{stage, a.number()};
     if (name == "partition") {
       step::Partition x{stage, a.name(), {}};
       while (a.left()) x.cuts.push_back(a.number());

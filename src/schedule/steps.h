@@ -28,6 +28,7 @@ Result<> apply(Stages s, const step::SetScope& x);
 Result<> apply(Stages s, const step::Pack& x);
 Result<> apply(Stages s, const step::FoldStorage& x);
 Result<> apply(Stages s, const step::StorageAlign& x);
+Result<> apply(Stages s, const step::Prefetch& x);
 Result<> apply(Stages s, const step::GuardInit& x);
 // steps_graph.cpp: formulas
 Result<> apply(Stages s, const step::Inline& x);

@@ -238,6 +238,14 @@ TEST(Accesses, GatherNeedsTheWholeAxis) {
   expect_same(inlined, "inlined");
 }
 
+TEST(Accesses, PrefetchStandsAtTheParameter) {
+  Case c(chain::group({9, 11, 8, 16, 8, 1}));
+  c.schedule.prefetch("X", 8192);
+  expect_same(c, "X is fetched ahead");
+  EXPECT_NE(c.schedule.to_text().find("prefetch(X, 8192)"), std::string::npos);
+  for (const Buffer& buffer : lowered(c.schedule).buffers) EXPECT_EQ(buffer.prefetch, buffer.name == "X" ? 8192 : 0);
+}
+
 TEST(Accesses, PaddedStridesAndPackedProducers) {
   Case c(chain::group({9, 11, 8, 16, 8, 1}));
   Schedule& s = c.schedule;

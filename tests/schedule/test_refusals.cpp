@@ -55,6 +55,7 @@ TEST(Refused, Steps) {
   refused("merge_epilogue(S)", "does not have the form");
   refused("guard_init(A)", "no reduction");
   refused("pack(A, 0/4, 1, 0%2)", "overlap or leave a gap");
+  refused("prefetch(A, 64)", "is computed here");
   refused("pack(A, 0)", "holds 0 of the 8");
   refused("pack(A, 0, 1, 5)", "names axis 5");
   refused("fold_storage(A, q)", "no axis q");

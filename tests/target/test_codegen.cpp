@@ -44,6 +44,14 @@ TEST(Codegen, Softmax) {
   })");
 }
 
+// Fetching ahead changes nothing, also where it looks behind the end.
+TEST(Codegen, Prefetch) {
+  expect_same(R"(func f(X: param f32[640] prefetch 4096, O: out f32[32]) {
+    vectorize for i in 0..32 { O[i] = 0.0 }
+    for k in 0..20 { vectorize for i in 0..32 { O[i] = O[i] + X[32*k + i] } }
+  })");
+}
+
 // Squares that are transposed in registers, beside what is read as it lies; the last rows and columns are no square.
 TEST(Codegen, TransposedSquares) {
   for (int n : {4, 8, 16}) {

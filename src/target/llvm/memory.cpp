@@ -234,6 +234,13 @@ Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const 
       b().SetInsertPoint(level.preheader);
     }
   }
+  if (buf.prefetch && lanes && !levels_.empty() && levels_.back().leaf && a.depth == level_count()) {
+    Address ahead = a;
+    ahead.displacement += buf.prefetch;
+    constexpr unsigned reading = 0, keep = 2, data = 1;
+    b().CreateIntrinsic(llvm::Intrinsic::prefetch, {llvm::PointerType::get(context_, 0)},
+                        {pointer(ahead), b().getInt32(reading), b().getInt32(keep), b().getInt32(data)});
+  }
   llvm::Value* v = load_at(buffer, a, lanes, use, fill);
   if (scope + 1 == scopes_.size()) hold(key);
   remember(std::move(key), v, scope, buffer, true);

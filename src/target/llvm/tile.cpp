@@ -248,6 +248,26 @@ void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& 
   if (!steps.empty()) s.unroll(t.acc, steps);
 }
 
+namespace {
+
+// Weights that no cache near the core still holds when a kernel starts are fetched ahead of the first tile that reads
+// them: hardware follows them within a page only, and a page lasts a tile a fraction of a microsecond.
+void prefetch_weights(Schedule& s, const Stage& red, uint32_t vector, const Machine& m) {
+  constexpr int64_t ahead = 8192;
+  std::vector<std::string> weights;
+  visit(red.body, [&](const Expr& x) {
+    if (x.kind() != ExprKind::Load) return;
+    const Stage& c = s.group()[x.from()];
+    const bool with_lanes = std::ranges::any_of(x.indices(), [&](const Index& i) { return moves(i, red.axes[vector].var); });
+    if (c.kind == StageKind::Constant && with_lanes && points(c.axes) * size_of(c.dtype) > m.l2_bytes / 8) {
+      weights.push_back(c.name);
+    }
+  });
+  for (const std::string& name : weights) s.prefetch(name, ahead);
+}
+
+}  // namespace
+
 // Loops outside the tile, outermost first:
 //   rows                outer.., tiles, panels          weights pass by once a tile
 //   rows, in blocks     blocks, panels, outer.., tiles  weights pass by once a block
@@ -258,6 +278,7 @@ void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machi
   const Stage red = s.group()[r.acc];
   const Tiled t = make_tile(s, r, c);
   if (s.failure()) return;
+  if (r.broadcast) prefetch_weights(s, red, r.vector, m);
   const bool share = c.share != kShareNothing && worth_sharing(out, red, m);
   std::vector<std::string> blocks;
   const bool inside = c.block == 0 && c.share != kSharePanels;  // panels are innermost
