@@ -80,7 +80,11 @@ class SmallVec {
     heap_ = o.heap_;
     size_ = o.size_;
     capacity_ = o.capacity_;
-    if (!heap_) std::memcpy(inline_, o.inline_, sizeof inline_);
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+    if (!heap_) std::memcpy(inline_, o.inline_, sizeof inline_);  // used or not: a fixed size is a few moves
+#pragma GCC diagnostic pop
     o.heap_ = nullptr;
     o.size_ = 0;
     o.capacity_ = N;
