@@ -74,7 +74,7 @@ ElementwiseChoice choose(const Stage& stage, const Machine& m, bool scalar = fal
   if (order.empty()) return c;
   if (stage.axes[order.back()].extent > 1 && !scalar) c.lanes = lanes_of(m, stage.dtype);
   // Sooner than another thread could fetch its share from the cache where all of it is, and write it over there.
-  constexpr double worth_sharing_us = 5;
+  constexpr double worth_sharing_us = 3;
   if (m.threads == 1 || alone_us(stage, c.lanes, m) < worth_sharing_us) return c;
   const std::vector<uint32_t> many = long_axes(stage);
   // Two outer loops as one where the outermost alone is too short to share out.
