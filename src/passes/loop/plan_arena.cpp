@@ -53,8 +53,9 @@ struct Tenant {
 
 class Tenants {
  public:
-  Tenants(const Program& p, bool in_place)
-      : p_(p), at_(moments_of(p)), touching_(p.tensors.size()), tenant_of_(p.tensors.size()) {
+  // Outputs that threads share take no place of fewer than `least_shared` bytes.
+  Tenants(const Program& p, bool in_place, int64_t least_shared = 0)
+      : p_(p), least_shared_(least_shared), at_(moments_of(p)), touching_(p.tensors.size()), tenant_of_(p.tensors.size()) {
     for (size_t i = 0; i < p.steps.size(); ++i) {
       for (uint32_t t : p.steps[i].args) {
         if (touching_[t].empty() || touching_[t].back() != i) touching_[t].push_back(i);
@@ -113,6 +114,7 @@ class Tenants {
     std::vector<bool> used(s.args.size(), false);
     for (size_t out = 0; out < s.args.size(); ++out) {
       if (!f.buffers[f.params[out]].written || !free_here(out) || !begins_with(s.args[out], step)) continue;
+      if (bytes_of(s.args[out]) < least_shared_ && !on_one_thread(f)) continue;
       for (size_t in = 0; in < s.args.size(); ++in) {
         if (used[in] || f.buffers[f.params[in]].written || !free_here(in) || !ends_with(s.args[in], step) ||
             !may_overwrite(f, in, out)) {
@@ -133,6 +135,7 @@ class Tenants {
   }
 
   const Program& p_;
+  int64_t least_shared_;
   std::vector<Moments> at_;                     // by step
   std::vector<std::vector<size_t>> touching_;  // by tensor: steps
   std::vector<size_t> tenant_of_;
@@ -169,9 +172,15 @@ int64_t place(std::vector<Tenant>& tenants) {
 
 }  // namespace
 
-Program plan_arena(const Program& p, const Context&) {
+Program plan_arena(const Program& p, const Context& context) {
   Program out = p;
-  std::vector<Tenant> tenants = Tenants(p, true).take();
+  // What threads read is in the caches of several: to write it again, each line has to be taken from the others. What
+  // their caches do not hold is not.
+  int64_t least_shared = 0;
+  if (context.target && context.target->machine().threads > 1) {
+    least_shared = context.target->machine().threads * context.target->machine().l2_bytes;
+  }
+  std::vector<Tenant> tenants = Tenants(p, true, least_shared).take();
   out.arena_bytes = place(tenants);
   // Tenants that stay long leave gaps that others may not fit: then none moves in with another.
   std::vector<Tenant> apart = Tenants(p, false).take();
