@@ -10,7 +10,7 @@
 
 namespace burnish::search {
 
-inline constexpr uint16_t protocol_version = 1;
+inline constexpr uint16_t protocol_version = 2;
 inline constexpr uint32_t most_payload = uint32_t{1} << 30;
 
 enum class MessageType : uint16_t {
