@@ -22,7 +22,7 @@ std::vector<Index> at(AxisVars a) { return {a.begin(), a.end()}; }
 
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual) {
   const int pad = c.kernel / 2;
-  const std::vector<NamedExtent> axes = {{"n", 1},
+  const std::vector<NamedExtent> axes = {{"n", b[x].axes[0].extent},
                                          {"c", c.out},
                                          {"y", (c.height + 2 * pad - c.kernel) / c.stride + 1},
                                          {"x", (c.width + 2 * pad - c.kernel) / c.stride + 1}};
@@ -45,8 +45,8 @@ StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c,
   return out;
 }
 
-StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout) {
-  return b.input("X", DType::F32, {{"n", 1}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout, int images) {
+  return b.input("X", DType::F32, {{"n", images}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
 }
 
 StageGroup softmax(int64_t rows, int64_t length) {
@@ -74,10 +74,10 @@ StageGroup transposition(int64_t batch, int64_t rows, int64_t columns) {
   return b.group();
 }
 
-StageGroup chain(int height, int width, int stride, int channels, int expanded) {
+StageGroup chain(int height, int width, int stride, int channels, int expanded, int images) {
   GroupBuilder b("chain");
   const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
-  const StageId x = image(b, channels, height, width);
+  const StageId x = image(b, channels, height, width, nhwc, images);
   const StageId e = conv(b, "E", x, {height, width, channels, expanded});
   const StageId d = conv(b, "D", e, {height, width, expanded, expanded, 3, stride, true});
   b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, false}, stride == 1 ? x : none));

@@ -19,12 +19,12 @@ struct Conv {
 };
 
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);
-StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc);
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc, int images = 1);
 StageGroup softmax(int64_t rows, int64_t length);
 // O[j, b, i] = 2 X[b, i, j] + Y[j, i]
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);
 // conv 1x1 -> depthwise 3x3 -> conv 1x1, plus the input where the stride is 1.
-StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72);
+StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72, int images = 1);
 
 // Interprets the schedule's loops on random numbers and compares with the group's formula.
 void expect_computes(const Schedule& s, const StageGroup& g);

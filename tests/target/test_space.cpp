@@ -225,10 +225,20 @@ std::vector<Case> cases() {
   all.push_back({"batch of matrix products", matmul(3, 7, 40, 20, false)});
   all.push_back({"chain", chain(12, 15, 1)});
   all.push_back({"chain, stride 2", chain(13, 18, 2, 16, 40)});
+  all.push_back({"chain of three images", chain(9, 10, 1, 16, 40, 3)});
   all.push_back({"softmax", softmax(40, 131)});
   all.push_back({"elementwise", elementwise(24, 9, 31)});
   all.push_back({"transposition", transposition(3, 37, 50)});
   return all;
+}
+
+TEST(Space, ImagesOfABatchAreSharedByThreads) {
+  for (const int threads : {1, 2, 4}) {
+    const std::string steps = default_schedule(chain(12, 15, 1, 24, 72, 3), machine(threads)).to_text();
+    EXPECT_NE(steps.find("fold_storage(E, y"), steps.npos) << steps;
+    EXPECT_NE(steps.find("fuse(O, n, y.o)"), steps.npos) << steps;
+    EXPECT_EQ(steps.find("parallel(O, n@y.o)") != steps.npos, threads > 1) << steps;
+  }
 }
 
 TEST(Space, DefaultPointIsTheDefaultSchedule) {

@@ -15,6 +15,10 @@
 
 namespace burnish::llvm_target {
 
+int64_t strips_of(const ChainChoice& c, int64_t images, const Machine& m) {
+  return ceil_div(m.threads * c.strips, images);
+}
+
 namespace {
 
 // How `acc` moves through the rows of its producer: fills what the producer's link says about that.
@@ -32,6 +36,31 @@ void find_overlap(const StageGroup& g, const Roles& r, StageId producer, Link& l
       l.overlap = std::max(l.overlap, window - l.stride);
     }
   });
+}
+
+// A batch: rows lie inside images, and no image reads another. Takes the images' axis out of the loops that a chain shares.
+bool set_images_apart(const StageGroup& g, Link& l) {
+  Roles& r = l.roles;
+  if (r.outer.size() == 1) return true;
+  const uint32_t image = r.outer[0];
+  bool apart = r.outer.size() == 2;
+  for (StageId s : {r.out, r.acc}) {
+    const VarId var = g[s].axes[image].var;
+    for (const Expr& e : expressions(g[s])) {
+      visit(e, [&](const Expr& x) {
+        if (x.kind() != ExprKind::Load || g[x.from()].kind == StageKind::Constant) return;
+        for (uint32_t i = 0; i < x.indices().size(); ++i) {
+          const Index& index = x.indices()[i];
+          if (i == image) apart &= index.is_affine() && index.a == Aff::of(var);
+          else apart &= !moves(index, var);
+        }
+      });
+    }
+  }
+  r.outer.erase(r.outer.begin());
+  r.unit.push_back(image);
+  l.image = image;
+  return apart;
 }
 
 // Transposed convolutions move through their input by fractions of a row: they stand alone.
@@ -53,8 +82,10 @@ std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
   Link link;
   for (std::optional<StageId> next = out; next;) {
     auto roles = roles_of(s, *next);
-    if (!roles || !roles->tile || roles->outer.size() != 1 || has_phases(g[roles->acc])) return std::nullopt;
+    if (!roles || !roles->tile || roles->outer.empty() || has_phases(g[roles->acc])) return std::nullopt;
     link.roles = *roles;
+    if (!set_images_apart(g, link)) return std::nullopt;
+    if (!links.empty() && links.back().image != link.image) return std::nullopt;
     links.push_back(link);
     covered += roles->acc == roles->out ? 1 : 2;
     next.reset();
@@ -63,8 +94,9 @@ std::optional<std::vector<Link>> links_of(const Schedule& s, StageId out) {
       if (next) return std::nullopt;
       next = p;
     }
+    const Roles consumer = link.roles;
     link = {};
-    if (next) find_overlap(g, *roles, *next, link);
+    if (next) find_overlap(g, consumer, *next, link);
   }
   if (covered != computed || links.size() < 2) return std::nullopt;
   std::reverse(links.begin(), links.end());
@@ -131,12 +163,25 @@ Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std:
     if (s.failure()) return *s.failure();
   }
 
-  auto [strip, in_strip] = s.split_parts(o.name, row_axis, m.threads * choice.strips);
+  const std::optional<uint32_t> image = links.back().image;
+  const int64_t images = image ? o.axes[*image].extent : 1;
+  auto [strip, in_strip] = s.split_parts(o.name, row_axis, strips_of(choice, images, m));
   auto [step, row] = s.split(o.name, in_strip, choice.step, Tail::Guard);
+  std::vector<std::string> units = names(o.axes, last.unit);
+  if (image) {  // threads share the strips of all images
+    std::vector<std::string> order = units;  // the images' axis last
+    order.push_back(strip);
+    for (const std::string& l : s.loops(o.name)) {
+      if (std::ranges::find(order, l) == order.end()) order.push_back(l);
+    }
+    s.reorder(o.name, order);
+    strip = s.fuse(o.name, units.back(), strip);
+    units.pop_back();
+  }
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& p = parts[i];
     const bool inner = i + 1 < parts.size();
-    std::vector<std::string> outside = names(p.stage.axes, p.roles.unit);
+    std::vector<std::string> outside = inner ? names(p.stage.axes, p.roles.unit) : units;
     const std::string axis = p.stage.axes[p.roles.outer[0]].name;
     const std::string rows = inner ? p.tiled.loops.outer[0] : row;
     if (!inner) outside.insert(outside.end(), {strip, step});

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "target/llvm/draft.h"
@@ -23,8 +24,12 @@ struct ChainChoice {
   friend bool operator==(const ChainChoice&, const ChainChoice&) = default;
 };
 
+// Strips of an image: all images' together are at least `strips` a thread.
+int64_t strips_of(const ChainChoice& c, int64_t images, const Machine& m);
+
 struct Link {
-  Roles roles;
+  Roles roles;                // of one image
+  std::optional<uint32_t> image;  // the axis along which several are computed, each for itself
   bool window = false;        // its consumer reads more than one of its rows for a row of its own
   int64_t overlap = 0;        // rows that the consumer reads again for its next row
   int64_t stride = 1;         // rows of it for one of the consumer's
@@ -46,7 +51,8 @@ class ChainDraft {
   };
   Machine m_;
   std::vector<Part> parts_;
-  double input_ = 0, output_ = 0;
+  int64_t images_ = 1;
+  double input_ = 0, output_ = 0;  // bytes of all images
 };
 
 }  // namespace burnish::llvm_target

@@ -15,7 +15,8 @@ ChainDraft::ChainDraft(const Schedule& inlined, const std::vector<Link>& links, 
     p.height = acc.axes[l.roles.outer[0]].extent;
     p.width = acc.axes[*l.roles.tile].extent;
     p.channels = acc.axes[l.roles.vector].extent;
-    p.row = static_cast<double>(points(acc.axes) / p.height * size_of(g[l.roles.out].dtype));
+    images_ = l.image ? acc.axes[*l.image].extent : 1;
+    p.row = static_cast<double>(points(acc.axes) / images_ / p.height * size_of(g[l.roles.out].dtype));
     p.weights = 0;
     for (StageId from : producers(g, l.roles.acc)) {
       const double bytes = static_cast<double>(points(g[from].axes) * size_of(g[from].dtype));
@@ -26,7 +27,7 @@ ChainDraft::ChainDraft(const Schedule& inlined, const std::vector<Link>& links, 
     p.stride = l.stride;
     p.window = l.window;
     p.depthwise = !l.roles.broadcast;
-    if (i + 1 == links.size()) output_ = p.row * static_cast<double>(p.height);
+    if (i + 1 == links.size()) output_ = p.row * static_cast<double>(p.height * images_);
     parts_.push_back(std::move(p));
   }
 }
@@ -41,7 +42,7 @@ Result<> ChainDraft::fits(const ChainChoice& c) const {
     }
     if (t.patch > 1 && c.step % t.patch) return refuse("link {}: steps of {} rows do not hold patches of {}", i, c.step, t.patch);
   }
-  const int64_t height = parts_.back().height, strip = ceil_div(height, m_.threads * c.strips);
+  const int64_t height = parts_.back().height, strip = ceil_div(height, strips_of(c, images_, m_));
   const bool patches = std::ranges::any_of(c.tiles, [](const TileChoice& t) { return t.patch > 1; });
   if (patches && (height % strip || strip % c.step)) {
     return refuse("patches need whole strips and steps: {} rows, strips of {}, steps of {}", height, strip, c.step);
@@ -53,9 +54,9 @@ Result<> ChainDraft::fits(const ChainChoice& c) const {
 
 double ChainDraft::us(const ChainChoice& c) const {
   const double height = static_cast<double>(parts_.back().height);
-  const int64_t strips = m_.threads * c.strips;
+  const int64_t strips = strips_of(c, images_, m_);
   const double strip = static_cast<double>(ceil_div(parts_.back().height, strips));
-  const double each = static_cast<double>(c.strips);  // strips of the busiest thread
+  const double each = static_cast<double>(ceil_div(images_ * strips, m_.threads));  // strips of the busiest thread
   double compute = 0, from_l2 = 0, scratch = 0, weights = 0;
   double rows = strip;                       // of this link, a strip; its overlaps with the strip before included
   double step = static_cast<double>(c.step);  // rows of this link, a step
@@ -88,7 +89,7 @@ double ChainDraft::us(const ChainChoice& c) const {
   // Panels outside the columns jump from line to line.
   const bool far = parts_[0].depthwise && parts_[0].row >= static_cast<double>(parts_[0].width * far_apart);
   const double jumps = far && c.orders[0] != kRowsTilesPanels ? 2 : 1;
-  const double outside = (input_ * jumps + output_) * strip * each / height;
+  const double outside = (input_ * jumps + output_) * strip * each / (height * static_cast<double>(images_));
   const bool near = input_ + output_ + weights <= static_cast<double>(m_.l3_bytes);
   (near ? t[1] : t[2]) += outside / (near ? m_.l3_bandwidth : m_.memory_bandwidth);
   t[2] += weights / m_.memory_bandwidth;
