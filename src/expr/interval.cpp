@@ -11,6 +11,16 @@ namespace {
 constexpr int64_t unbounded = std::numeric_limits<int64_t>::max() / 4;
 }  // namespace
 
+Aff less_than(VarId v, const Aff& a, int64_t d) {
+  Aff most = a - Aff(1);
+  if (std::all_of(most.terms.begin(), most.terms.end(), [&](const Term& t) { return t.k % d == 0; })) {
+    for (Term& t : most.terms) t.k /= d;
+    most.c = floor_div(most.c, d);
+    d = 1;
+  }
+  return most - Aff::of(v, d);
+}
+
 void Ranges::set(VarId v, int64_t lo, int64_t hi) {
   if (v >= range_.size()) {
     range_.resize(v + 1, {0, 0});

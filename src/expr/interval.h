@@ -12,6 +12,9 @@ struct Interval {
   int64_t lo, hi;  // inclusive
 };
 
+// v < ceil(a / d), as a form that is not negative: d v <= a - 1, or v <= (a - 1) / d where that is affine.
+Aff less_than(VarId v, const Aff& a, int64_t d);
+
 class Ranges {
  public:
   void set(VarId v, int64_t lo, int64_t hi);

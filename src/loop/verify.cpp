@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "expr/interval.h"
 #include "loop/text.h"
 
 namespace burnish {
@@ -164,9 +165,9 @@ class Verifier {
     }
     bind(loop.var, lo, hi - 1);
     for (const Bound& b : loop.lower) prover_.assume(Aff::of(loop.var, b.div) - b.a);
-    for (const Bound& b : loop.upper) prover_.assume(b.a - Aff(1) - Aff::of(loop.var, b.div));
+    for (const Bound& b : loop.upper) prover_.assume(less_than(loop.var, b.a, b.div));
     fixed_[loop.var] =
-        constant && (loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Vectorize);
+        loop.kind == LoopKind::Unroll || (constant && loop.kind == LoopKind::Vectorize);
     in_vector_ = loop.kind == LoopKind::Vectorize;
     statement(s.children()[0]);
     in_vector_ = false;
@@ -302,7 +303,7 @@ class Verifier {
     const Buffer& buffer = f_.buffers[b];
     require_that(live_[b], "{} is used outside its alloc", buffer.name);
     require_that(buffer.scope != Scope::Register || is_fixed(i),
-                 "{} is in registers but is indexed by {}; unroll that loop, with constant bounds",
+                 "{} is in registers but is indexed by {}; unroll that loop",
                  buffer.name, moving_var(i));
     bool outside = parallel_ && parallel_->live[b];
     bool own = buffer.scope != Scope::Param && buffer.scope != Scope::Shared;

@@ -35,6 +35,14 @@ void Lowering::scan_extent(StageId s, Span& span) const {
   for (Aff& c : span.clo) c.c -= more;
 }
 
+// What is kept in registers has one size: a clip goes where all of the region exists.
+void Lowering::compute_whole(Span& span, int64_t extent) const {
+  Interval lo = ranges_.bounds(span.lo);
+  if (lo.lo < 0 || lo.hi + span.ext > extent) return;
+  span.clo.clear();
+  span.chi.clear();
+}
+
 Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
   size_t n = group_.stages.size();
   Regions r{std::vector<Box>(n), std::vector<Box>(n), std::vector<Box>(n), std::vector<bool>(n)};
@@ -76,6 +84,7 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         const Storage& at = storage_[s];
         if (spans[a]->whole && at.alive && i.store != p && !i.output)
           spans[a] = Span(at.lo[a], at.ext[a]);
+        if (schedule_.nest(s).scope == Scope::Register) compute_whole(*spans[a], t.axes[a].extent);
         to.push_back(std::move(*spans[a]));
       }
       if (t.scan) scan_extent(s, to[*t.scan]);

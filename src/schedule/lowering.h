@@ -161,12 +161,14 @@ class Lowering {
   Box in_domain(StageId s, const Box& box, const Reader* reader) const;
   Box roll(StageId s, const Box& full, const Box& need);
   void scan_extent(StageId s, Span& span) const;
+  void compute_whole(Span& span, int64_t extent) const;
 
   // walk.cpp, segments.cpp
   void emit_stage(StageId s, const Box& box, Stmts& out);
   void walk(Walk& w, size_t i, Part part, Stmts& out);
   void beside(Stmts& out, size_t begin, size_t end, const std::string& name);
   void walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& out);
+  bool reads_registers(StageId s) const;
   void warm_up(Walk& w, size_t i, Part part, const Entry& e, VarId v, Stmts& out);
   void at_loop(Walk& w, size_t i, Part part, Stmts& out);
   void each_entry(Walk& w, LoopId l, const EachEntry& f);

@@ -10,6 +10,11 @@ namespace {
 
 const std::vector<Bound> kNoBounds;
 
+bool divides(int64_t n, const Aff& a) {
+  return a.c % n == 0 &&
+         std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return t.k % n == 0; });
+}
+
 // The segments of one part [base, base + n) of a loop under a tail.
 void add_segments(std::vector<Segment>& out, const Loop& l, const std::string& name, int64_t base,
                   int64_t n) {
@@ -167,8 +172,10 @@ void Lowering::each_entry(Walk& w, LoopId l, const EachEntry& f) {
            const Domain& whole = w.dom[parent];
            for (const Bound& b : whole.lower)
              if (b.div == 1) inner.lower.push_back({b.a - v * s.stride, 1});
+           // A clip at a whole tile clips no tile.
            for (const Bound& b : whole.upper)
-             if (b.div == 1) inner.upper.push_back({b.a - v * s.stride, 1});
+             if (b.div == 1 && !(s.inner == s.stride && divides(s.stride, b.a)))
+               inner.upper.push_back({b.a - v * s.stride, 1});
            if (s.end) inner.upper.push_back({Aff(s.end) - v * s.stride, 1});
            set_domain(w, w.nest.loops[parent].inner, prune(std::move(inner)));
          }});

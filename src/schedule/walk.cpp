@@ -25,8 +25,7 @@ VarId Lowering::fresh(const std::string& loop, int64_t count, LoopKind kind, boo
 void Lowering::know(VarId v, const std::vector<Bound>& lower, const std::vector<Bound>& upper) {
   for (const Bound& b : lower)
     if (b.div == 1) ranges_.assume(v, Aff::of(v) - b.a);
-  for (const Bound& b : upper)  // v < ceil(a / d), so d * v < a
-    ranges_.assume(v, b.a - Aff::of(v, b.div) - Aff(1));
+  for (const Bound& b : upper) ranges_.assume(v, less_than(v, b.a, b.div));
 }
 
 Box Lowering::current_box(const Walk& w) const {
@@ -84,6 +83,15 @@ bool overlaps(const Nest& n, LoopId l) {
 }
 
 }  // namespace
+
+bool Lowering::reads_registers(StageId s) const {
+  for (StageId p = 0; p < group_.stages.size(); ++p) {
+    if (!info_[p].live || schedule_.nest(p).scope != Scope::Register) continue;
+    for (const Reader& r : info_[p].readers)
+      if (r.consumer == s) return true;
+  }
+  return false;
+}
 
 void Lowering::walk(Walk& w, size_t i, Part part, Stmts& out) {
   if (i == w.nest.order.size()) {
@@ -172,7 +180,8 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
     if (constant && e.count > kMaxUnroll)
       refuse_schedule("{} would be unrolled {} times, split it to {} at most", name, e.count,
                       kMaxUnroll);
-    if (!constant) kind = LoopKind::Serial;
+    // Registers have no addresses: what reads them is expanded, each iteration under its condition.
+    if (!constant && !reads_registers(w.id)) kind = LoopKind::Serial;
     break;
   case LoopKind::Parallel:
     for (const Open& o : open_)

@@ -319,7 +319,7 @@ void Codegen::emit_rolled(const Stmt& s) {
     ranges_.set(loop.var, l.range.lo, l.range.hi);
     bindings_[loop.var] = {.kind = Binding::Value, .v = counter, .depth = level_count()};
     for (const Bound& x : loop.lower) ranges_.assume(loop.var, Aff::of(loop.var, x.div) - normal(x.a));
-    for (const Bound& x : loop.upper) ranges_.assume(loop.var, normal(x.a) - Aff::of(loop.var, x.div) - Aff(1));
+    for (const Bound& x : loop.upper) ranges_.assume(loop.var, less_than(loop.var, normal(x.a), x.div));
     bool was_parallel = in_parallel_;
     in_parallel_ |= parallel;
     emit(s.children()[0]);
