@@ -202,6 +202,11 @@ int64_t macs_of(const Graph& g, const Node& n) {
   return n.op->macs(Operands(g, n).context(n.attrs), outputs);
 }
 
+std::vector<Alternative> alternatives_of(const Graph& g, const Node& n) {
+  if (!n.bodies.empty() || n.op->alternatives == nullptr) return {};
+  return n.op->alternatives(Operands(g, n).context(n.attrs));
+}
+
 namespace {
 
 NodeId append_node(Graph& g, Node n, std::vector<TensorType> types,

@@ -2,6 +2,7 @@
 // to bottom: formula, infer, compute, layout, registration. ops.cpp lists the families; lookup is by name.
 #pragma once
 
+#include <functional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -51,6 +52,15 @@ struct ComputeContext {
   bool has(size_t i) const { return i < inputs.size() && inputs[i] != ~StageId{0}; }
 };
 
+// Another operator that computes the same of a node's inputs, one of which is a constant that becomes another one.
+struct Alternative {
+  std::string_view op;
+  Attrs attrs;
+  size_t input;
+  TensorType type;                    // of the new constant
+  std::function<TensorPtr()> value;
+};
+
 struct OpDef {
   std::string_view name;                        // snake_case: conv, max_pool, add
   uint32_t min_inputs = 1, max_inputs = 1, outputs = 1;  // max_inputs ~0u: variadic
@@ -62,6 +72,10 @@ struct OpDef {
   std::vector<StageId> (*compute)(ComputeContext&) = nullptr;
   // Multiply-adds of one execution, for figures; null: 0.
   int64_t (*macs)(const InferContext&, std::span<const TensorType> outputs) = nullptr;
+  // Its rounding errors against those of plain sums: what checks of accuracy allow for.
+  double rounding = 1;
+  // Other algorithms, for the pass choose_algorithms; null: none.
+  std::vector<Alternative> (*alternatives)(const InferContext&) = nullptr;
 };
 
 // Operators that passes introduce; no model contains them.
@@ -83,6 +97,9 @@ std::vector<TensorPtr> evaluate_node(const Graph& g, const Node& n);
 
 // Multiply-adds of one execution of a node; of a group the sum over its body.
 int64_t macs_of(const Graph& g, const Node& n);
+
+// Other algorithms for a node.
+std::vector<Alternative> alternatives_of(const Graph& g, const Node& n);
 
 // A fused group is a node of the operator "group" with one body: body inputs = node inputs, body outputs = node outputs.
 // Stages of the whole body; Input/Constant stages in the order of the node's inputs.

@@ -13,6 +13,7 @@ namespace burnish::ops {
 // The families, one function a file; each returns its table.
 std::span<const OpDef> elementwise_ops();
 std::span<const OpDef> conv_ops();
+std::span<const OpDef> winograd_ops();
 std::span<const OpDef> norm_ops();
 std::span<const OpDef> pool_ops();
 std::span<const OpDef> matmul_ops();

@@ -9,6 +9,7 @@
 #include <algorithm>
 
 #include "ops/common.h"
+#include "ops/winograd.h"
 
 namespace burnish::ops {
 namespace {
@@ -117,6 +118,27 @@ int64_t conv_macs(const InferContext& c, std::span<const TensorType> outputs) {
   int64_t per_element = 1;
   for (size_t i = 1; i < w.size(); ++i) per_element = checked_mul(per_element, w[i]);
   return checked_mul(element_count(outputs[0].shape), per_element);
+}
+
+// Winograd convolutions, where there is one: 3x3, dense, every pixel.
+std::vector<Alternative> conv_alternatives(const InferContext& c) {
+  const TensorType &x = c.inputs[0], &w = c.inputs[1];
+  const TensorPtr weights = c.constants[1];
+  if (x.dtype != DType::F32 || x.shape.size() != 4 || !weights || c.attrs.i("groups", 1) != 1) return {};
+  const Window window = window_of(c.attrs, spatial_of(w.shape), spatial_of(x.shape));
+  std::vector<int64_t> pads = window.begins;
+  pads.insert(pads.end(), window.ends.begin(), window.ends.end());
+  const auto all = [](const std::vector<int64_t>& v, int64_t n) { return std::ranges::all_of(v, [=](int64_t i) { return i == n; }); };
+  if (!all(window.kernel, 3) || !all(window.strides, 1) || !all(window.dilations, 1) || std::ranges::min(pads) < 0) return {};
+  std::vector<Alternative> out;
+  for (int64_t m : {2, 4}) {
+    Attrs attrs;
+    attrs.set("tile", m);
+    attrs.set("pads", pads);
+    out.push_back({"winograd_conv", std::move(attrs), 1, {DType::F32, {m + 2, m + 2, w.shape[1], w.shape[0]}, {}},
+                   [weights, m] { return winograd_weights(*weights, m); }});
+  }
+  return out;
 }
 
 // ---- conv_transpose
@@ -287,7 +309,8 @@ std::span<const OpDef> conv_ops() {
        .layout = LayoutRule::ChannelsLast,
        .infer = infer_conv,
        .compute = compute_conv,
-       .macs = conv_macs},
+       .macs = conv_macs,
+       .alternatives = conv_alternatives},
       {.name = "conv_transpose",
        .min_inputs = 2,
        .max_inputs = 3,
