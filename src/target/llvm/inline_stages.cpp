@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "base/error.h"
 
@@ -65,6 +66,19 @@ bool finishes_reduction_for_another(const StageGroup& g, StageId s) {
   return std::ranges::any_of(producers(g, s), finished) && std::ranges::any_of(consumers_of(g, s), is_reduction);
 }
 
+// It reads a reduction at several points (the transform of products): a nest of its own beside the reduction's.
+bool combines_reduced_points(const StageGroup& g, StageId s) {
+  std::map<StageId, Expr> loads;
+  bool several = false;
+  for (const Expr& e : expressions(g[s])) {
+    visit(e, [&](const Expr& x) {
+      if (x.kind() != ExprKind::Load || !g[x.from()].is_compute() || !g[x.from()].is_reduction()) return;
+      several |= !equal(loads.emplace(x.from(), x).first->second, x);
+    });
+  }
+  return several;
+}
+
 }  // namespace
 
 // Inlines every stage that costs less to compute again than to store and load.
@@ -76,7 +90,7 @@ void inline_cheap(Schedule& s) {
     for (StageId p = 0; p < g.stages.size(); ++p) {
       const Stage& stage = g[p];
       if (!stage.is_compute() || stage.is_reduction() || stage.scan || is_output(g, p)) continue;
-      if (finishes_reduction_for_another(g, p)) continue;
+      if (finishes_reduction_for_another(g, p) || combines_reduced_points(g, p)) continue;
       if (static_cast<double>(cost(stage.body)) * (repeats(g, p) - 1) > 8) continue;
       if (s.apply(step::Inline{stage.name})) {
         again = true;

@@ -48,6 +48,7 @@ std::unique_ptr<Space> space_of(const Inlined& x, const Machine& m) {
   if (x.computed.size() == 1 && !g[x.out].is_reduction()) {
     if (auto space = elementwise_space(x.schedule, m)) return space;
   }
+  if (auto space = winograd_space(x.schedule, x.out, m)) return space;
   if (auto space = chain_space(x.schedule, x.out, m)) return space;
   if (auto roles = roles_of(x.schedule, x.out); roles && x.computed.size() <= 2) {
     const int64_t lanes = lanes_of(m, g[roles->acc].dtype);

@@ -122,6 +122,11 @@ std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const M
 // Is it worth keeping this chain in one nest, by size of caches against the traffic saved?
 bool chain_pays(const StageGroup& g, const Machine& m);
 
+// ---- winograd.cpp
+// A product at every point of a transform, between a transform of the input and one of the result. Null when the group is
+// nothing like it.
+std::unique_ptr<Space> winograd_space(const Schedule& inlined, StageId out, const Machine& m);
+
 // ---- space.cpp
 // What may be chosen for a group; null where the only schedule is a plain one. The default point lowers.
 std::unique_ptr<Space> make_space(const StageGroup& g, const Machine& m);
