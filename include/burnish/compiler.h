@@ -105,6 +105,9 @@ class CompiledModel {
   TaskText task(std::string_view name) const;
   /// Seconds a pass, in order, when asked for.
   const std::vector<std::pair<std::string, double>>& pass_times() const;
+  /// How much larger the rounding errors of an output may be than those of plain sums: the largest factor among the
+  /// operators that it depends on (2: Winograd convolutions). UserError when there is no such output.
+  double rounding_of(std::string_view output) const;
   /// What the user should know of the compilation, a sentence each: records that do not apply.
   const std::vector<std::string>& notes() const;
 

@@ -164,6 +164,29 @@ const std::string& CompiledModel::library() const {
   return state_->library;
 }
 
+double CompiledModel::rounding_of(std::string_view output) const {
+  const Graph& g = state_->graph;
+  const auto rounding = [](const auto& self, const Graph& within) -> double {
+    double most = 1;
+    for (const Node& n : within.nodes) {
+      most = std::max(most, n.op->rounding);
+      for (const Graph& body : n.bodies) most = std::max(most, self(self, body));
+    }
+    return most;
+  };
+  std::vector<double> of(g.values.size(), 1);
+  for (const Node& n : g.nodes) {
+    double most = n.op->rounding;
+    for (const Graph& body : n.bodies) most = std::max(most, rounding(rounding, body));
+    for (ValueId v : n.inputs) most = v == no_value ? most : std::max(most, of[v]);
+    for (ValueId v : n.outputs) of[v] = most;
+  }
+  for (ValueId v : g.outputs) {
+    if (g.values[v].name == output) return of[v];
+  }
+  fail_user("there is no output '{}'", output);
+}
+
 const std::string& CompiledModel::metadata() const { return state_->metadata; }
 const std::vector<std::pair<std::string, double>>& CompiledModel::pass_times() const { return state_->times; }
 const std::vector<std::string>& CompiledModel::notes() const { return state_->notes; }
