@@ -28,7 +28,7 @@ struct Machine {
   int datapath_bytes = 64;
   double passes(int64_t bytes) const { return bytes <= datapath_bytes ? 1.0 : static_cast<double>(bytes) / datapath_bytes; }
   double fma_per_cycle = 2, loads_per_cycle = 2, stores_per_cycle = 1, fma_latency = 4, gigahertz = 4;
-  double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 5;
+  double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 6;
   int threads = 1;             // threads that the code is laid out for; any number may run it
 };
 

@@ -75,9 +75,10 @@ double WinogradDraft::transforms(const WinogradChoice& c) const {
                m = static_cast<double>(tile_);
   const double block = static_cast<double>(c.columns);
   const double in_columns = m + (along - m) / block;  // columns transformed a tile
+  const double passes = m_.passes(c.tile.lanes * int64_t{4});
   const auto cycles = [&](double operations, double loads, double stores) {
-    return std::max({operations / m_.fma_per_cycle, loads / m_.loads_per_cycle,
-                     stores / m_.stores_per_cycle}) +
+    return passes * std::max({operations / m_.fma_per_cycle, loads / m_.loads_per_cycle,
+                              stores / m_.stores_per_cycle}) +
            (operations + loads + stores) / 8;
   };
   const double in = cycles(in_columns * step + along * step, (in_columns + along) * along,
