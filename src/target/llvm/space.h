@@ -90,6 +90,8 @@ struct Tiled {
 Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c);
 // Orders the stage's loops: `outside` outermost first, then the tile; the reduction goes into the last of `outside`.
 void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& c, std::vector<std::string> outside);
+// Fetches large weights of a reduction ahead of the tiles that read them. `vector`: the axis of the lanes.
+void prefetch_weights(Schedule& s, const Stage& red, uint32_t vector, const Machine& m);
 // One reduction with its epilogue, shared among threads.
 void schedule_tile(Schedule& s, const Roles& r, const TileChoice& c, const Machine& m);
 

@@ -248,8 +248,6 @@ void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& 
   if (!steps.empty()) s.unroll(t.acc, steps);
 }
 
-namespace {
-
 // Weights that no cache near the core still holds when a kernel starts are fetched ahead of the first tile that reads
 // them: hardware follows them within a page only, and a page lasts a tile a fraction of a microsecond.
 void prefetch_weights(Schedule& s, const Stage& red, uint32_t vector, const Machine& m) {
@@ -265,8 +263,6 @@ void prefetch_weights(Schedule& s, const Stage& red, uint32_t vector, const Mach
   });
   for (const std::string& name : weights) s.prefetch(name, ahead);
 }
-
-}  // namespace
 
 // Loops outside the tile, outermost first:
 //   rows                outer.., tiles, panels          weights pass by once a tile

@@ -228,6 +228,7 @@ Result<Schedule> winograd_schedule(const Schedule& inlined, const TransformedPro
   packed.push_back({k_axis});
   packed.push_back({lane_axis, 1, width});
   s.pack(weights.name, packed);
+  prefetch_weights(s, acc, p.c, m);
 
   // The output, tile by tile.
   auto [panels, in_panel] = s.split(out.name, out.axes[p.out_c].name, panel, Tail::Tail);
