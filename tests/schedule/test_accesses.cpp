@@ -122,9 +122,11 @@ TEST(Accesses, ConcatenationBySelect) {
     for (const char* t : {"P", "Q"}) c.schedule.compute_at(t, "C", "y");
     expect_same(c, "producers a row at a time");
     Function f = lowered(c.schedule);
-    for (const Buffer& buffer : f.buffers)  // each producer is asked for its own range only
-      if (buffer.name == "P" || buffer.name == "Q")
+    for (const Buffer& buffer : f.buffers) {  // each producer is asked for its own range only
+      if (buffer.name == "P" || buffer.name == "Q") {
         EXPECT_EQ(buffer.size, buffer.name == "P" ? 16 : 24);
+      }
+    }
   }
   {
     Case c = concat();
@@ -175,8 +177,9 @@ TEST(Accesses, UpsamplingByDivision) {
       c.schedule.compute_at("A", "U", yo);
       if (!by_mod) c.schedule.vectorize("U", "c");
       expect_same(c, "a row of the producer for two rows");
-      for (const Buffer& buffer : lowered(c.schedule).buffers)
-        if (buffer.name == "A") EXPECT_EQ(buffer.size, 7 * 8);
+      for (const Buffer& buffer : lowered(c.schedule).buffers) {
+        if (buffer.name == "A") { EXPECT_EQ(buffer.size, 7 * 8); }
+      }
     }
     {
       Case c = upsampled(by_mod);
@@ -254,8 +257,9 @@ TEST(Accesses, PaddedStridesAndPackedProducers) {
   s.compute_at("O.acc", "O", "y");
   s.compute_at("D", "O", "y");
   expect_same(c, "E's rows are wider, D in blocks");
-  for (const Buffer& buffer : lowered(s).buffers)
-    if (buffer.name == "E") EXPECT_EQ(buffer.size, 11 * (13 * 16 + 24));
+  for (const Buffer& buffer : lowered(s).buffers) {
+    if (buffer.name == "E") { EXPECT_EQ(buffer.size, 11 * (13 * 16 + 24)); }
+  }
 }
 
 TEST(Accesses, SeveralOutputsOfWhichOneReadsAnother) {
@@ -446,7 +450,7 @@ TEST(RandomSchedules, GiveTheSameValues) {
       case 23: step = step::SplitParts{stage, loop, pick(factors)}; break;
       }
       std::string before = s.to_text();
-      if (!s.apply(step)) EXPECT_EQ(s.to_text(), before);
+      if (!s.apply(step)) { EXPECT_EQ(s.to_text(), before); }
       ASSERT_NO_THROW(verify(s.group())) << s.to_text();
       if (random() % 3 == 0) (void)s.apply(step::StoreRoot{stage});
     }
