@@ -119,21 +119,26 @@ Statistics statistics(ComputeContext& c, const Rows& rows) {
   return {mean, variance};
 }
 
-// 1 / sqrt(square + epsilon), once a row.
-StageId scale_of(ComputeContext& c, const Rows& rows, StageId square, double epsilon) {
+// 1 / sqrt(square + epsilon) of a row: once a row, but at every point of narrow types, in which a stored factor would
+// carry its rounding into the whole row.
+std::function<Expr(std::vector<Index>)> scale_of(ComputeContext& c, const Rows& rows, StageId square, double epsilon) {
   DType t = c.outputs[0].dtype;
-  return c.builder.compute(c.builder.unique(c.prefix + ".scale"), t, rows.rows, [&](AxisVars a) {
-    return unary(UnaryOp::Rsqrt, c.builder.at(square, indices_of(a)) + constant(epsilon, t));
-  });
+  const auto formula = [&c, square, epsilon, t](std::vector<Index> row) {
+    return unary(UnaryOp::Rsqrt, c.builder.at(square, std::move(row)) + constant(epsilon, t));
+  };
+  if (size_of(t) < 4) return formula;
+  const StageId scale = c.builder.compute(c.builder.unique(c.prefix + ".scale"), t, rows.rows,
+                                          [&](AxisVars a) { return formula(indices_of(a)); });
+  return [&c, scale](std::vector<Index> row) { return c.builder.at(scale, std::move(row)); };
 }
 
 // (x - mean) * scale, at a point.
 std::function<Expr(AxisVars)> normalized(ComputeContext& c, const Rows& rows, double epsilon) {
   Statistics s = statistics(c, rows);
-  StageId scale = scale_of(c, rows, s.variance, epsilon);
+  const auto scale = scale_of(c, rows, s.variance, epsilon);
   return [&c, rows, s, scale](AxisVars a) {
     Expr centred = c.builder.at(c.inputs[0], indices_of(a)) - c.builder.at(s.mean, rows.row_of(a));
-    return centred * c.builder.at(scale, rows.row_of(a));
+    return centred * scale(rows.row_of(a));
   };
 }
 
@@ -226,9 +231,9 @@ std::vector<StageId> compute_rms_norm(ComputeContext& c) {
     Expr v = c.builder.at(c.inputs[0], rows.point(a, r));
     return v * v;
   });
-  StageId scale = scale_of(c, rows, square, c.attrs.f("epsilon", 1e-5));
+  const auto scale = scale_of(c, rows, square, c.attrs.f("epsilon", 1e-5));
   return {map(c, c.outputs[0], "", [&](AxisVars a) {
-    return c.builder.at(c.inputs[0], indices_of(a)) * c.builder.at(scale, rows.row_of(a)) * parameter(c, 1, a);
+    return c.builder.at(c.inputs[0], indices_of(a)) * scale(rows.row_of(a)) * parameter(c, 1, a);
   })};
 }
 

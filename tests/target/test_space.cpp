@@ -241,6 +241,12 @@ TEST(Space, ImagesOfABatchAreSharedByThreads) {
   }
 }
 
+TEST(Space, NothingIsDividedByAnEmptyBatch) {
+  for (const int threads : {1, 2}) {
+    EXPECT_TRUE(lower(default_schedule(chain(9, 10, 1, 16, 40, 0), machine(threads))).ok());
+  }
+}
+
 TEST(Space, DefaultPointIsTheDefaultSchedule) {
   for (const Case& c : cases()) {
     for (int threads : {1, 2}) {

@@ -3,8 +3,8 @@
 //
 //   %y = conv(%x, %w, %b)    ->    %y = winograd_conv(%x, %u, %b) {tile=4}      %u: %w, transformed
 //
-// The target is asked for the time of each (a draft of its default schedule). Where it has no
-// answer, the operator stays as it is.
+// The target is asked for the time of each (a draft of its default schedule). An algorithm for
+// which it has no answer is not taken.
 #include <map>
 
 #include "graph/op.h"
@@ -42,6 +42,17 @@ double estimate(const Graph& g, const Node& n, const Alternative* other, const T
   return target.estimate_us(stages);
 }
 
+std::string text_of(const Attrs& attrs) {
+  std::string all;
+  for (const auto& [name, value] : attrs.all()) {
+    all += ' ' + name;
+    if (const auto* ints = std::get_if<std::vector<int64_t>>(&value)) all += shape_text(*ints);
+    if (const auto* text = std::get_if<std::string>(&value)) all += *text;
+    if (const auto* number = std::get_if<int64_t>(&value)) all += std::to_string(*number);
+  }
+  return all;
+}
+
 class Chooser {
  public:
   Chooser(const Graph& g, const Target& target) : g_(g), target_(target) {}
@@ -68,13 +79,7 @@ class Chooser {
     std::string key(n.op->name);
     for (ValueId v : n.inputs) key += v == no_value ? " -" : ' ' + to_text(g_.type(v));
     key += ' ' + to_text(g_.type(n.outputs[0]));
-    for (const auto& [name, value] : n.attrs.all()) {
-      key += ' ' + name;
-      if (const auto* ints = std::get_if<std::vector<int64_t>>(&value)) key += shape_text(*ints);
-      if (const auto* text = std::get_if<std::string>(&value)) key += *text;
-      if (const auto* number = std::get_if<int64_t>(&value)) key += std::to_string(*number);
-    }
-    return key;
+    return key + text_of(n.attrs);
   }
 
   const Graph& g_;
@@ -88,6 +93,7 @@ Graph choose_algorithms(const Graph& g, const Context& c) {
   if (c.target == nullptr) return g;
   Chooser chooser(g, *c.target);
   GraphRewriter rewriter(g);
+  std::map<std::string, ValueId> made_of;  // weights that several nodes share are transformed once
   for (NodeId id = 0; id < g.nodes.size(); ++id) {
     const Node& n = g.nodes[id];
     const auto other = chooser.best(n);
@@ -96,8 +102,13 @@ Graph choose_algorithms(const Graph& g, const Context& c) {
       continue;
     }
     std::vector<ValueId> inputs = rewriter.map(n.inputs);
-    const std::string& name = g.values[n.inputs[other->input]].name;
-    inputs[other->input] = rewriter.out.add_constant(name + ".transformed", other->value());
+    const ValueId weights = n.inputs[other->input];
+    const std::string form = std::to_string(weights) + ' ' + std::string(other->op) + text_of(other->attrs);
+    const auto [transformed, is_new] = made_of.try_emplace(form, no_value);
+    if (is_new) {
+      transformed->second = rewriter.out.add_constant(g.values[weights].name + ".transformed", other->value());
+    }
+    inputs[other->input] = transformed->second;
     const NodeId made = rewriter.out.add_node(op_named(other->op), std::move(inputs), other->attrs,
                                               n.source, {g.values[n.outputs[0]].name});
     const ValueId out = rewriter.out.nodes[made].outputs[0];

@@ -108,20 +108,21 @@ std::optional<double> number_of(const Site& s, ValueId v) {
   return t->get(0).f;
 }
 
-void take_apart(const Site& s, ValueId v, const std::vector<ValueId>& whole, Product& p) {
+void take_apart(const Site& s, ValueId v, const std::vector<ValueId>& whole, Product& p, int depth = 0) {
   constexpr size_t most = 8;
+  constexpr int deepest = 16;
   if (auto number = number_of(s, v)) {
     p.number *= *number;
     return;
   }
-  if (std::ranges::find(whole, v) == whole.end() && p.factors.size() < most) {
+  if (std::ranges::find(whole, v) == whole.end() && p.factors.size() < most && depth < deepest) {
     if (const Node* mul = s.producer(v, "mul")) {
-      for (ValueId x : mul->inputs) take_apart(s, x, whole, p);
+      for (ValueId x : mul->inputs) take_apart(s, x, whole, p, depth + 1);
       return;
     }
     const Node* div = s.producer(v, "div");
     if (const auto by = div ? number_of(s, div->inputs[1]) : std::nullopt) {
-      take_apart(s, div->inputs[0], whole, p);
+      take_apart(s, div->inputs[0], whole, p, depth + 1);
       p.number /= *by;
       return;
     }

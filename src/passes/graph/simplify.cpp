@@ -113,12 +113,14 @@ std::optional<ValueId> neutral_operand(Site& s) {
   return {};
 }
 
-// x / c = x * (1 / c), with a rounding more: a division takes as long as ten multiplications
+// x / c = x * (1 / c) where that is exact, for powers of two: a division takes as long as ten multiplications
 std::optional<ValueId> constant_divisor(Site& s) {
   const Tensor* c = s.is("div") ? s.constant(s.inputs[1]) : nullptr;
   if (c == nullptr || c->size() != 1 || !is_float(c->dtype) || size_of(c->dtype) < 4) return {};
-  const double by = 1 / c->get(0).f;
-  if (!std::isfinite(by)) return {};
+  int exponent = 0;
+  const double divisor = c->get(0).f, by = 1 / divisor;
+  const bool power = std::isfinite(divisor) && std::abs(std::frexp(divisor, &exponent)) == 0.5;
+  if (!power || !(c->dtype == DType::F32 ? std::isnormal(static_cast<float>(by)) : std::isnormal(by))) return {};
   auto inverse = std::make_shared<Tensor>(c->dtype, c->shape);
   inverse->set(0, {.dtype = c->dtype, .f = by});
   return s.g.add(op_named("mul"), {s.inputs[0], s.g.add_constant("inverse", inverse)}, {}, s.n.source);

@@ -43,7 +43,7 @@ bool set_images_apart(const StageGroup& g, Link& l) {
   Roles& r = l.roles;
   if (r.outer.size() == 1) return true;
   const uint32_t image = r.outer[0];
-  bool apart = r.outer.size() == 2;
+  bool apart = r.outer.size() == 2 && g[r.out].axes[image].extent > 0;
   for (StageId s : {r.out, r.acc}) {
     const VarId var = g[s].axes[image].var;
     for (const Expr& e : expressions(g[s])) {
@@ -57,10 +57,11 @@ bool set_images_apart(const StageGroup& g, Link& l) {
       });
     }
   }
+  if (!apart) return false;
   r.outer.erase(r.outer.begin());
   r.unit.push_back(image);
   l.image = image;
-  return apart;
+  return true;
 }
 
 // Transposed convolutions move through their input by fractions of a row: they stand alone.

@@ -109,8 +109,8 @@ class Codegen {
     int levels;
     size_t branches;
     std::vector<bool> written;  // buffers stored to inside
-    // Squares of elements, by buffer, index and first lane: a vector of lanes for each iteration.
-    std::map<std::tuple<BufferId, const Index*, int64_t>, std::vector<llvm::Value*>> squares;
+    // Squares of elements, by buffer and position of the first: a vector of lanes for each iteration.
+    std::map<Key, std::vector<llvm::Value*>> squares;
   };
   struct Memo {
     llvm::Value* v;
@@ -188,7 +188,7 @@ class Codegen {
 
   // memory.cpp
   Val gen_load(BufferId b, const Index& flat, const Guard& g, const Expr* fill = nullptr);
-  std::optional<Val> load_transposed(BufferId b, const Index& flat);
+  std::optional<Val> load_transposed(BufferId b, const Index& flat, const Position& p);
   Val load_lanes_singly(BufferId b, const Index& flat, const Guard& g, const Expr* fill);
   void fence();
   llvm::Value* still_held(const Key& k);

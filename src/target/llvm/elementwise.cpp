@@ -52,6 +52,7 @@ std::optional<uint32_t> turned_axis(const StageGroup& g, const Stage& stage, int
   const VarId along = stage.axes[order.back()].var;
   visit(stage.body, [&](const Expr& x) {
     if (x.kind() != ExprKind::Load || x.fill() || g[x.from()].axes.empty()) return;
+    if (size_of(g[x.from()].dtype) < 4 || size_of(stage.dtype) < 4) return;
     const Index& inner = x.indices()[physical_order(g[x.from()]).back()];
     if (!inner.is_affine() || moves(inner, along)) return;
     for (size_t i = 0; i + 1 < order.size(); ++i) {

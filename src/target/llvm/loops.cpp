@@ -71,8 +71,8 @@ bool Codegen::emit_lane_reduction(const Stmt& s) {
   if (op != BinaryOp::Add && op != BinaryOp::Mul && op != BinaryOp::Max && op != BinaryOp::Min) return false;
   const Expr &so_far = value.children()[0], &row = value.children()[1];
   const auto moves_as = [&](const Index& i, int64_t k) { return i.is_affine() && i.a.slope(loop.var) == k; };
-  if (so_far.kind() != ExprKind::Load || so_far.from() != body->buffer || so_far.indices()[0].a != body->index.a ||
-      !moves_as(body->index, 0) || row.kind() != ExprKind::Load || row.from() == body->buffer ||
+  if (so_far.kind() != ExprKind::Load || so_far.from() != body->buffer || !moves_as(so_far.indices()[0], 0) ||
+      !moves_as(body->index, 0) || so_far.indices()[0].a != body->index.a || row.kind() != ExprKind::Load || row.from() == body->buffer ||
       !moves_as(row.indices()[0], 1)) {
     return false;
   }

@@ -88,6 +88,7 @@ std::array<double, terms> erf_piece(int i) {
     for (int j = terms; j-- > 0;) c[j] = (j > 0 ? c[j - 1] : 0) - at[n] * c[j];
     c[0] += y[n];
   }
+  if (i == 0) c[0] = 0;  // erf is odd
   return c;
 }
 

@@ -101,7 +101,7 @@ llvm::Value* Codegen::load_at(BufferId buffer, const Address& a, bool lanes, con
 
 // a[k*lane + u] inside an unrolled loop over u: the square of all lanes and iterations is loaded row by row, as vectors
 // along u, and transposed in registers: block by block, s x s elements off the diagonal change places.
-std::optional<Val> Codegen::load_transposed(BufferId buffer, const Index& flat) {
+std::optional<Val> Codegen::load_transposed(BufferId buffer, const Index& flat, const Position& p) {
   const DType t = f_.buffers[buffer].dtype;
   if (!flat.is_affine() || t == DType::Bool || size_of(t) < 4) return {};
   const auto u = std::ranges::find_if(unrolled_, [&](const Unrolled& x) {
@@ -112,7 +112,11 @@ std::optional<Val> Codegen::load_transposed(BufferId buffer, const Index& flat) 
   const int n = lanes_;
   const VarId lane_var = lane_var_;
   const Binding lane = bindings_[lane_var], iteration = bindings_[u->var];
-  std::vector<llvm::Value*>& square = u->squares[{buffer, &flat, lane.constant}];
+  // Rows are read whole, also what conditions of other iterations keep from being read.
+  if (p.range.lo < iteration.constant || p.range.hi - iteration.constant + n - 1 >= f_.buffers[buffer].size) return {};
+  Key key{buffer, key_of(p.c - iteration.constant), key_of(p.lane)};
+  for (const Part& part : p.parts) key.insert(key.end(), {key_of(part.v), key_of(part.k)});
+  std::vector<llvm::Value*>& square = u->squares[std::move(key)];
   if (square.empty()) {
     auto outer = std::move(done_);
     for (int l = 0; l < n; ++l) {
@@ -203,7 +207,7 @@ Val Codegen::gen_load(BufferId buffer, const Index& flat, const Guard& g, const 
   Position p = position(flat, g);
   if (p.scattered || (p.lane != 0 && p.lane != 1)) {
     if (!p.scattered && !g.uniform && !g.mask) {
-      if (auto v = load_transposed(buffer, flat)) return *v;
+      if (auto v = load_transposed(buffer, flat, p)) return *v;
     }
     return load_lanes_singly(buffer, flat, g, fill);
   }
