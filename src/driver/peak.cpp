@@ -101,7 +101,7 @@ struct HugePages {
 
 // Bytes per second that the threads read together, each over and over in `each` bytes of its own.
 double read_rate(unsigned threads, size_t each) {
-  each /= sizeof(Words);
+  each = std::max<size_t>(1, each / sizeof(Words));
   constexpr int passes = 6;
   // Long enough against meeting.
   const size_t repeats = std::max<size_t>(1, (size_t{16} << 20) / sizeof(Words) / each);
@@ -148,10 +148,13 @@ double measured_bandwidth(unsigned threads) {
 }
 
 Roofs measured_roofs(unsigned threads) {
-  threads = at_once(threads);
   const auto cache = [](int name) { return std::max<int64_t>(0, ::sysconf(name)); };
-  const int64_t l1 = cache(_SC_LEVEL1_DCACHE_SIZE), l2 = cache(_SC_LEVEL2_CACHE_SIZE),
-                l3 = cache(_SC_LEVEL3_CACHE_SIZE);
+  return measured_roofs(threads, cache(_SC_LEVEL1_DCACHE_SIZE), cache(_SC_LEVEL2_CACHE_SIZE),
+                        cache(_SC_LEVEL3_CACHE_SIZE));
+}
+
+Roofs measured_roofs(unsigned threads, int64_t l1, int64_t l2, int64_t l3) {
+  threads = at_once(threads);
   Roofs roofs{.macs_per_second = measured_peak(threads),
               .l1_bytes = l1 * threads,
               .l2_bytes = l2 * threads,
@@ -159,8 +162,9 @@ Roofs measured_roofs(unsigned threads) {
   try {
     roofs.bytes_per_second = measured_bandwidth(threads);
     // More than the cache before holds, and no more than half of the cache, which others may use.
-    if (l2 >= 8 * l1) roofs.l2_bytes_per_second = read_rate(threads, static_cast<size_t>(l2 / 2));
-    if (l3 >= 8 * l2 * threads)
+    if (l1 > 0 && l2 >= 8 * l1)
+      roofs.l2_bytes_per_second = read_rate(threads, static_cast<size_t>(l2 / 2));
+    if (l2 > 0 && l3 >= 8 * l2 * threads)
       roofs.l3_bytes_per_second = read_rate(threads, static_cast<size_t>(4 * l2));
   } catch (const std::bad_alloc&) {
     // Too little memory to measure it.

@@ -26,5 +26,7 @@ double measured_bandwidth(unsigned threads);
 // All of it, about a second. Where there is too little memory to measure, or a cache that the
 // system does not tell of, rates are 0.
 Roofs measured_roofs(unsigned threads);
+// The same with caches of these sizes in bytes, of a core each but for the last; 0: not known.
+Roofs measured_roofs(unsigned threads, int64_t l1, int64_t l2, int64_t l3);
 
 }  // namespace burnish

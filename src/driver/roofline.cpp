@@ -20,11 +20,13 @@ std::string_view Floor::bound() const {
 
 Floor floor_of(int64_t macs, std::span<const Touch> touches, const Roofs& r) {
   double l2 = 0, l3 = 0, memory = 0;  // bytes that pass the level
+  // 0: no cache is known, so nothing is known to miss it.
+  const int64_t last = std::max(r.l2_bytes, r.l3_bytes);
   for (const Touch& t : touches) {
     const auto bytes = static_cast<double>(t.bytes);
     if (t.distance > r.l1_bytes) l2 += bytes;
     if (t.distance > r.l2_bytes) l3 += bytes;
-    if (t.distance > std::max(r.l2_bytes, r.l3_bytes)) memory += bytes;
+    if (last > 0 && t.distance > last) memory += bytes;
   }
   const auto time = [](double amount, double rate) { return rate > 0 ? amount / rate : 0; };
   return {.compute = time(static_cast<double>(macs), r.macs_per_second),

@@ -225,5 +225,18 @@ TEST(Peak, RoofsArePlausible) {
   EXPECT_GT(measured_bandwidth(1000), 1e8) << "no more threads than CPUs";
 }
 
+// As under emulators and on machines that hide them.
+TEST(Peak, CachesThatTheSystemDoesNotTellOf) {
+  const Roofs none = measured_roofs(1, 0, 0, 0);
+  EXPECT_GT(none.macs_per_second, 1e8);
+  EXPECT_GT(none.bytes_per_second, 1e8);
+  EXPECT_EQ(none.l2_bytes_per_second, 0);
+  EXPECT_EQ(none.l3_bytes_per_second, 0);
+  const Roofs last = measured_roofs(1, 32 << 10, 0, 32 << 20);
+  EXPECT_EQ(last.l2_bytes_per_second, 0);
+  EXPECT_EQ(last.l3_bytes_per_second, 0);
+  EXPECT_EQ(last.l3_bytes, 32 << 20);
+}
+
 }  // namespace
 }  // namespace burnish
