@@ -14,9 +14,14 @@ std::vector<PeerProfile> read_peer_profiles(const std::filesystem::path& path) {
   std::vector<PeerProfile> all;
   try {
     const auto root = nlohmann::json::parse(text);
+    const auto& given = root.at("threads");
+    const int64_t threads = given.is_number_integer() ? given.get<int64_t>() : 0;
+    require(threads >= 1 && threads <= 4096,
+            "{} is no profile of bench/peer_profile.py: \"threads\" is no number from 1 to 4096",
+            path.string());
     for (const auto& [engine, json] : root.at("engines").items()) {
       PeerProfile p{.engine = engine,
-                    .threads = root.at("threads").get<int>(),
+                    .threads = static_cast<int>(threads),
                     .run_seconds = json.at("run_seconds").get<double>(),
                     .layers = {}};
       for (const auto& layer : json.at("layers")) {
@@ -43,7 +48,11 @@ PeerMatch match(std::span<const ProfiledKernel> kernels, const PeerProfile& peer
   };
   std::map<std::string_view, size_t> owner;
   for (size_t k = 0; k < n; ++k) {
-    for (const std::string& s : kernels[k].sources) owner.emplace(s, k);
+    for (const std::string& s : kernels[k].sources) {
+      const auto [it, is_new] = owner.emplace(s, k);
+      // Kernels of one node are compared together.
+      if (!is_new) parent[root(k)] = root(it->second);
+    }
   }
   for (size_t l = 0; l < peer.layers.size(); ++l) {
     for (const std::string& s : peer.layers[l].sources) {

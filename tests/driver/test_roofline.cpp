@@ -40,6 +40,8 @@ TEST(Roofline, ArgumentsPassTheLevelsThatTheyComeFrom) {
 TEST(Roofline, WhatIsNotKnownBoundsNothing) {
   const std::vector<Touch> touches = {{1000, 1'000'000'000}};
   EXPECT_EQ(floor_of(0, touches, {}).seconds(), 0);
+  const Roofs no_caches{.bytes_per_second = 20e9};
+  EXPECT_EQ(floor_of(0, touches, no_caches).seconds(), 0);
   // No level 3: what level 2 does not hold comes from memory.
   Roofs two = roofs;
   two.l3_bytes = 0;
@@ -79,6 +81,20 @@ TEST(Roofline, LayersGoToTheKernelsOfTheirNodes) {
   EXPECT_EQ(m.unmatched, 240);
 }
 
+TEST(Roofline, KernelsOfOneNodeAreComparedTogether) {
+  const std::vector<ProfiledKernel> kernels = {kernel(0, {"a"}, 1), kernel(1, {"a", "b"}, 2),
+                                               kernel(2, {"c"}, 4)};
+  const PeerProfile peer{
+      .engine = "p", .threads = 1, .run_seconds = 9, .layers = {{"a", {"a"}, 10}, {"c", {"c"}, 20}}};
+  const PeerMatch m = match(kernels, peer);
+  ASSERT_EQ(m.groups.size(), 2u);
+  EXPECT_EQ(m.groups[m.group_of[0]].kernels, (std::vector<size_t>{0, 1}));
+  EXPECT_EQ(m.groups[m.group_of[0]].ours, 3);
+  EXPECT_EQ(m.groups[m.group_of[0]].theirs, 10);
+  EXPECT_EQ(m.groups[m.group_of[2]].theirs, 20);
+  EXPECT_EQ(m.unmatched, 0);
+}
+
 TEST(Roofline, NothingIsLostInRandomMatches) {
   const uint32_t seed = 7;
   SCOPED_TRACE(seed);
@@ -89,8 +105,10 @@ TEST(Roofline, NothingIsLostInRandomMatches) {
     for (size_t k = 0; k < 1 + random() % 8; ++k) {
       std::vector<std::string> sources;
       for (size_t i = 0; i < 1 + random() % 3; ++i) {
-        nodes.push_back("n" + std::to_string(nodes.size()));
-        sources.push_back(nodes.back());
+        // Some nodes have become several kernels.
+        const bool shared = !nodes.empty() && random() % 4 == 0;
+        if (!shared) nodes.push_back("n" + std::to_string(nodes.size()));
+        sources.push_back(shared ? nodes[random() % nodes.size()] : nodes.back());
       }
       kernels.push_back(kernel(k, sources, 1 + double(random() % 100)));
     }
@@ -203,7 +221,8 @@ TEST(Roofline, FilesOfOtherThingsAreRefused) {
   const TemporaryFolder folder;
   const auto path = folder.path / "peers.json";
   for (const char* text :
-       {"no JSON", "{}",
+       {"no JSON", "{}", R"({"threads": 1e300, "engines": {}})", R"({"threads": 0, "engines": {}})",
+        R"({"threads": 4097, "engines": {}})", R"({"threads": 18446744073709551615, "engines": {}})",
         R"({"threads": 1, "engines": {"x": {"run_seconds": "long", "layers": []}}})",
         R"({"threads": 1, "engines": {"x": {"run_seconds": 1, "layers": [{"name": 3}]}}})"}) {
     write_file(path, text);

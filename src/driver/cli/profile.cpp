@@ -60,15 +60,17 @@ Times measure(Session& session, size_t steps, int runs) {
 
 // What the metadata says of each step's arguments (docs/artifact.md); nothing in libraries of older
 // compilers.
-std::vector<std::vector<Touch>> touches_in(const Model& model) {
-  std::vector<std::vector<Touch>> all;
-  const auto json = nlohmann::json::parse(model.metadata());
-  for (const auto& step : json.at("steps")) {
-    auto& touches = all.emplace_back();
-    for (const auto& t : step.value("touches", nlohmann::json::array())) {
-      require(t.is_array() && t.size() == 2 && t[0].is_number_integer() && t[1].is_number_integer(),
-              "has malformed metadata: \"touches\" are pairs of numbers; compile the model anew");
-      touches.push_back({t[0].get<int64_t>(), t[1].get<int64_t>()});
+std::vector<std::vector<Touch>> touches_in(const Model& model, const std::string& path, size_t steps) {
+  using nlohmann::json;
+  std::vector<std::vector<Touch>> all(steps);
+  const auto is_size = [](const json& n) { return n.is_number_unsigned() && n.get<uint64_t>() <= uint64_t{1} << 46; };
+  const json told = json::parse(model.metadata()).value("steps", json::array());
+  for (size_t s = 0; s < std::min(steps, told.size()); ++s) {
+    for (const json& t : told[s].value("touches", json::array())) {
+      require(t.is_array() && t.size() == 2 && is_size(t[0]) && is_size(t[1]),
+              "{} has malformed metadata: \"touches\" are pairs of sizes up to 2^46; compile the model anew",
+              path);
+      all[s].push_back({t[0].get<int64_t>(), t[1].get<int64_t>()});
     }
   }
   return all;
@@ -82,15 +84,15 @@ Roofline roofline_of(const ProfileArgs& args, const Model& model, const Session&
              .roofs = measured_roofs(session.threads()),
              .kernels = {},
              .peers = {}};
-  const auto touches = touches_in(model);
   const std::vector<StepInfo> steps = model.steps();
+  const auto touches = touches_in(model, args.model.path, steps.size());
   for (size_t s = 0; s < steps.size(); ++s) {
     r.kernels.push_back({.step = s,
                          .name = steps[s].name,
                          .sources = steps[s].sources,
                          .macs = static_cast<int64_t>(steps[s].macs),
                          .bytes = static_cast<int64_t>(steps[s].bytes),
-                         .floor = floor_of(static_cast<int64_t>(steps[s].macs), touches.at(s), r.roofs),
+                         .floor = floor_of(static_cast<int64_t>(steps[s].macs), touches[s], r.roofs),
                          .seconds = times.median[s],
                          .least = times.least[s]});
   }
@@ -117,6 +119,7 @@ void print_kernels(const std::vector<StepInfo>& steps, const Times& times, unsig
 
 void profile_command(const ProfileArgs& args) {
   require_usage(args.roofline || (!args.json && args.peers.empty()), "--json and --peers belong to --roofline");
+  require_usage(!args.roofline || !args.by_time, "--by-time does not go with --roofline, whose order is the gap");
   const Model model = open_model(args.model);
   Session session = model.session({.threads = static_cast<uint32_t>(args.model.threads)});
   set_inputs(session, model, args.inputs, true);
@@ -139,8 +142,8 @@ void add_profile(CLI::App& app, int& status) {
   add_model_options(*command, args->model, false);
   add_records_option(*command, args->model);
   add_input_option(*command, args->inputs, "as in `burnish run`; random numbers where nothing is given");
-  command->add_option("--runs", args->runs, "runs to take the median of")->check(CLI::Range(1, 100000))->capture_default_str();
-  command->add_flag("--by-time", args->by_time, "longest first");
+  command->add_option("--runs", args->runs, "profiled runs to take the median of; as many plain ones are timed")->check(CLI::Range(1, 100000))->capture_default_str();
+  command->add_flag("--by-time", args->by_time, "longest first; not with --roofline");
   auto* roofline = command->add_option("--roofline", args->report,
                                        "what each kernel must take at least, the largest gap first; with a name, also as an "
                                        "HTML file (give it after the model)");
