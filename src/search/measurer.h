@@ -14,7 +14,7 @@ namespace burnish::search {
 struct Candidate {
   const Task* task;
   std::string trace;    // a schedule of task->group, as text
-  bool check = false;   // compare the answer whatever the time
+  bool check = false;   // prove its loops, and compare the answer whatever the time
   // Seconds: compare also when the median is below, and below those of the same task before it: it would become the best.
   double check_below = 0;
 };

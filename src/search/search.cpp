@@ -63,7 +63,6 @@ class TaskSearch {
     }
     auto& times = measured[t.trace];
     times.seconds.push_back(t.timing.median);
-    times.checked |= t.checked;
     times.knobs = knobs;
     if (state.best_trace.empty() || t.timing.median < state.progress.best_seconds) {
       state.progress.best_seconds = t.timing.median;
@@ -75,7 +74,7 @@ class TaskSearch {
   struct Times {
     std::vector<double> seconds;
     std::string knobs;
-    bool checked = false;  // its answer was right at least once, and never wrong
+    bool proved = false;  // in this search: its loops, and its answer
     double median() const { return search::median(seconds); }
   };
 
@@ -297,11 +296,18 @@ class Searcher {
       note(t, trials[i], round, predicted[i], learned(), text_of(*t.task().space, trials[i].point));
     }
     commit(t, trials);
+    for (size_t k = 0; k < candidates.size(); ++k) note_proof(t, candidates[k], outcomes[k]);
     train(false);
     if (learned()) t.state.progress.predicted_gain = predicted_gain(t);
   }
 
   bool learned() const { return model_ && model_->trained() && options_.tuner == "xgb"; }
+
+  // Of candidates that are checked whatever their time is, the measurer proves the loops, too. What records say of checks
+  // counts for nothing here: it may be another compiler's.
+  static void note_proof(TaskSearch& t, const Candidate& c, const Outcome& o) {
+    if (c.check && o.checked && o.status == Status::Ok) t.measured[c.trace].proved = true;
+  }
 
   static void note(TaskSearch& t, const Trial& trial, int64_t round, double predicted, bool learned, std::string knobs) {
     const double seconds = trial.status == Status::Ok ? trial.timing.median : 0;
@@ -347,15 +353,18 @@ class Searcher {
     }
     const auto share = [](const TaskSearch* t) { return t->task().weight * t->state.progress.default_seconds; };
     std::ranges::stable_sort(heaviest, std::greater{}, share);
-    // At most a tenth of the time, as the trials so far cost it: the heaviest tasks have long races, others short ones,
-    // and what is left out goes by its first times.
+    // About a tenth of the time, as the trials so far cost it: the heaviest tasks have long races, others short ones. Of
+    // those left out the fastest runs once more, beyond that time: whatever can win is proved.
     const double each = elapsed() / static_cast<double>(std::max<int64_t>(1, trials_ + std::ssize(tasks_)));
     double afforded = std::isfinite(options_.seconds) ? 0.1 * options_.seconds / each : 1e9;
     size_t left = heaviest.size();
     for (TaskSearch* t : heaviest) {
       const bool longer = afforded >= cost(long_race) + static_cast<double>(--left) * cost(short_race);
       const std::span<const size_t> rounds = longer ? std::span<const size_t>(long_race) : short_race;
-      if (afforded < cost(rounds)) break;
+      if (afforded < cost(rounds)) {
+        race_round(*t, 1);
+        continue;
+      }
       afforded -= cost(rounds);
       for (const size_t entrants : rounds) race_round(*t, entrants);
     }
@@ -371,14 +380,16 @@ class Searcher {
   void race_round(TaskSearch& t, size_t entrants) {
     std::vector<std::pair<double, std::string>> order;
     for (const auto& [trace, times] : t.measured) {
-      if (trace != t.fallback.trace && std::isfinite(times.median())) order.emplace_back(times.median(), trace);
+      if (trace == t.fallback.trace || wrong_.contains(trace) || !std::isfinite(times.median())) continue;
+      order.emplace_back(times.median(), trace);
     }
     std::sort(order.begin(), order.end());
     order.resize(std::min(order.size(), entrants));
     std::vector<Candidate> all = {{.task = &t.task(), .trace = t.fallback.trace}};
     // Proved and checked once: that takes longer than the timing.
     for (const auto& [seconds, trace] : order) {
-      all.push_back({.task = &t.task(), .trace = trace, .check = t.raced.insert(trace).second});
+      t.raced.insert(trace);
+      all.push_back({.task = &t.task(), .trace = trace, .check = !t.measured[trace].proved});
     }
     for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[random_() % i]);
     const std::vector<Outcome> outcomes = measurer_.measure(all);
@@ -395,7 +406,7 @@ class Searcher {
       auto& times = t.measured[trial.trace];
       if (trial.status == Status::Ok) {
         times.seconds.push_back(trial.timing.median / drift);
-        times.checked |= trial.checked;
+        note_proof(t, all[k], outcomes[k]);
       } else if (trial.status != Status::Lost) {
         times.seconds.push_back(infinity);
         wrong_.insert(trial.trace);
@@ -422,7 +433,7 @@ class Searcher {
   std::vector<Finalist> finalists(const TaskSearch& t) const {
     std::vector<Finalist> all;
     for (const auto& [trace, times] : t.measured) {
-      if (trace == t.fallback.trace || wrong_.contains(trace) || !times.checked) continue;
+      if (trace == t.fallback.trace || wrong_.contains(trace) || !times.proved) continue;
       // Where there was a race: others have one time, which may have been luck.
       if (!t.raced.empty() && !t.raced.contains(trace)) continue;
       const double seconds = times.median();

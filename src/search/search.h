@@ -62,7 +62,7 @@ struct Finalist {
 
 struct SearchResult {
   std::vector<TaskState> tasks;
-  std::vector<std::vector<Finalist>> finalists;  // by task: fastest first, correct, faster than the default
+  std::vector<std::vector<Finalist>> finalists;  // by task: fastest first, proved, faster than the default
   std::vector<std::vector<TrialNote>> notes;     // by task: what was measured, in order
   int64_t trials = 0;
   double seconds = 0;

@@ -78,6 +78,17 @@ TEST_F(Measure, GoodAndIllegalCandidates) {
   EXPECT_TRUE(m->measure({}).empty());
 }
 
+TEST_F(Measure, OnlyWhatIsFasterThanThoseBeforeIsChecked) {
+  const auto m = local_measurer(target, {});
+  // As it is written it is slower by a factor of 1000.
+  const Candidate c[] = {{&task, trace, false, 1e9}, {&task, "", false, 1e9}};
+  const auto outcomes = m->measure(c);
+  ASSERT_EQ(outcomes.size(), 2u);
+  for (const Outcome& o : outcomes) EXPECT_EQ(o.status, Status::Ok) << o.message;
+  EXPECT_TRUE(outcomes[0].checked);
+  EXPECT_FALSE(outcomes[1].checked);
+}
+
 // A part of a concat of channels: its rows lie apart, what lies between belongs to others.
 TEST_F(Measure, OutputsWhoseRowsLieApart) {
   Task part = conv_task();

@@ -101,9 +101,11 @@ TEST(Protocol, PayloadsReadBack) {
   EXPECT_EQ(s.min_repeats, 7);
   EXPECT_FALSE(s.cold_weights);
 
-  const BuildRequest b = again(BuildRequest{"hash", "text", "split(a, b, 3)\n", true, true});
+  const BuildRequest b = again(BuildRequest{"hash", "text", "split(a, b, 3)\n", true, false});
   EXPECT_EQ(b.hash + b.workload + b.trace, "hashtextsplit(a, b, 3)\n");
   EXPECT_TRUE(b.plain);
+  EXPECT_FALSE(b.verify);
+  EXPECT_TRUE(again(BuildRequest{"", "", "", false, true}).verify);
 
   const BuildReply br = again(BuildReply{Status::Illegal, "no\xff utf-8", true, kernel, 0.25});
   EXPECT_EQ(br.status, Status::Illegal);

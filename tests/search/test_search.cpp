@@ -3,10 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "base/temporary_folder.h"
 #include "search/tuner.h"
@@ -95,6 +98,7 @@ class FakeMeasurer final : public Measurer {
     for (const Candidate& c : candidates) {
       ++measured;
       traces.push_back(c.trace);
+      if (c.check) proved.insert(c.trace);
       if (broken && broken(c)) {
         all.push_back({.status = broken(c) == 1 ? Status::Crashed : Status::Wrong, .message = "made up"});
         continue;
@@ -108,6 +112,7 @@ class FakeMeasurer final : public Measurer {
   int measured = 0;
   bool checks = true;
   std::vector<std::string> traces;
+  std::set<std::string> proved;  // those whose answers were asked to be checked
   std::function<int(const Candidate&)> broken;
   std::function<double(const Candidate&)> scale;  // of the time that is measured
 };
@@ -187,6 +192,56 @@ TEST(Search, OneLuckyTimeDoesNotWin) {
   const auto r = search(tasks, FakeTarget(), m, nullptr, nullptr, options("grid", 1000));
   ASSERT_FALSE(r.finalists[0].empty());
   EXPECT_EQ(r.finalists[0][0].knobs, "rows=4 columns=8 unroll=1");
+  EXPECT_FALSE(seen.empty());
+}
+
+TEST(Search, WhatFailedInTheRaceRunsNoMore) {
+  const std::vector<Task> tasks = {matmul_task()};
+  FakeMeasurer m;
+  // The fastest has three good times, and then crashes.
+  const auto fastest = [&](const std::string& trace) { return FakeMeasurer::seconds(tasks[0], trace) < 1.2e-3; };
+  m.broken = [&](const Candidate& c) {
+    return fastest(c.trace) && std::ranges::count(m.traces, c.trace) > 3 ? 1 : 0;
+  };
+  const auto r = search(tasks, FakeTarget(), m, nullptr, nullptr, options("grid", 1000));
+  EXPECT_EQ(std::ranges::count_if(m.traces, fastest), 4);
+  ASSERT_FALSE(r.finalists[0].empty());
+  for (const Finalist& f : r.finalists[0]) EXPECT_GT(f.seconds, 1.2e-3);
+}
+
+TEST(Search, EveryFinalistIsProved) {
+  const std::vector<Task> tasks = {matmul_task()};
+  FakeMeasurer m;
+  const auto r = search(tasks, FakeTarget(), m, nullptr, nullptr, options("grid", 1000));
+  ASSERT_FALSE(r.finalists[0].empty());
+  for (const Finalist& f : r.finalists[0]) EXPECT_TRUE(m.proved.contains(f.trace)) << f.knobs;
+}
+
+TEST(Search, WithoutTimeForARaceTheFastestIsProved) {
+  const TemporaryFolder folder;
+  const std::vector<Task> tasks = {matmul_task()};
+  SearchOptions o = options("random", 1000);
+  o.seconds = 0.5;
+  o.checked_share = 0;
+  // One round, and the time is over: a tenth of it is not enough for ten candidates.
+  const auto wait = [](const Snapshot&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(500));
+    return true;
+  };
+  FakeMeasurer m;
+  const auto r = search(tasks, FakeTarget(), m, nullptr, nullptr, o, wait);
+  EXPECT_EQ(r.stopped, "the time is over");
+  EXPECT_EQ(m.measured, 1 + 8 + 2);  // the default; a round; the default and the fastest
+  ASSERT_EQ(r.finalists[0].size(), 1u);
+  EXPECT_TRUE(m.proved.contains(r.finalists[0][0].trace));
+
+  // Answers that an earlier search has checked do not count.
+  Database db(folder.path / "tune.db", Database::Mode::ReadWrite);
+  FakeMeasurer before, after;
+  search(tasks, FakeTarget(), before, nullptr, &db, options("random", 24));
+  const auto again = search(tasks, FakeTarget(), after, nullptr, &db, o, wait);
+  ASSERT_EQ(again.finalists[0].size(), 1u);
+  EXPECT_TRUE(after.proved.contains(again.finalists[0][0].trace));
 }
 
 TEST(Search, WhatWasNotCheckedDoesNotWin) {

@@ -58,7 +58,7 @@ class LocalMeasurer : public Measurer {
   }
 
   // The candidates, and references of their tasks that are not there yet. Proving a candidate's loops right takes as long
-  // as compiling them: only those whose answers will be checked in any case, finalists among them, are proved.
+  // as compiling them: only those whose answers will be checked in any case, all finalists among them, are proved.
   std::vector<BuildReply> build(std::span<const Candidate> candidates) {
     std::vector<BuildJob> jobs;
     std::vector<const Task*> references;
