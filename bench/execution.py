@@ -5,13 +5,13 @@
     bench/execution.py pauses --pause 0.01     medians of single runs after pauses, beside runs one after another
     bench/execution.py size                    CenterFace from 0.1 to 4 Mpixel: nanoseconds a pixel
 
-Each takes names of bench/models.py (all by default), --threads, --engines, --json FILE. The 99th percentile and batches
-are bench/peers.py's.
+Each takes names of bench/models.py (all by default), --threads, --engines, --json FILE; rows that the file has already
+are not measured again. The 99th percentile and batches are bench/peers.py's.
 """
 
 import argparse
+import functools
 import json
-import os
 import re
 import subprocess
 import sys
@@ -93,7 +93,7 @@ def serve_memory(engine, folder):
     folder = Path(folder)
     setup = json.loads((folder / "setup.json").read_text())
     feeds = dict(np.load(folder / "feeds.npz"))
-    prepared = (folder / "model.onnx").read_bytes() if engine != "burnish" else None
+    prepared = str(folder / "model.onnx")  # as applications load it: bytes held here would count as the engine's
     before = megabytes("VmRSS")
     shapes = {name: tuple(shape) for name, shape in setup["shapes"].items()}
     run = KINDS[engine](setup["library"], prepared, shapes, setup["threads"], None).bind(feeds)
@@ -147,15 +147,26 @@ def pauses(name, threads, options, folder):
     return row
 
 
-def size(threads, options, folder):
-    rows = []
-    for height, width in SIZES:
-        ms = Case("centerface", {"input.1": (1, 3, height, width)}, threads, folder).medians_ms(options)
-        per_pixel = {engine: 1e6 * value / (height * width) for engine, value in ms.items()}
-        rows.append({"pixels": height * width, "ms": ms})
-        print(f"{height:>5}x{width:<6}{height * width / 1e6:>5.2f}{threads:>4}{cells(per_pixel, options.engines, '{:.1f}')}",
-              flush=True)
-    return rows
+def size(name, pixels, threads, options, folder):
+    height, width = pixels
+    ms = Case(name, {"input.1": (1, 3, height, width)}, threads, folder).medians_ms(options)
+    per_pixel = {engine: 1e6 * value / (height * width) for engine, value in ms.items()}
+    print(f"{height:>5}x{width:<6}{height * width / 1e6:>5.2f}{threads:>4}{cells(per_pixel, options.engines, '{:.1f}')}",
+          flush=True)
+    return ms
+
+
+def cases(options, names):
+    """What tells each row of the file apart, and what measures it in a folder: figures by engine."""
+    for threads in options.threads:
+        for name in names:
+            if options.what == "size":
+                for pixels in SIZES:
+                    yield ({"threads": threads, "pixels": pixels[0] * pixels[1]},
+                           functools.partial(size, name, pixels, threads, options))
+            else:
+                measure = {"memory": memory, "pauses": pauses}[options.what]
+                yield {"model": name, "threads": threads}, functools.partial(measure, name, threads, options)
 
 
 def parse():
@@ -177,27 +188,31 @@ def main():
     if sys.argv[1:2] == ["--serve-memory"]:
         return serve_memory(*sys.argv[2:4])
     options = parse()
-    from peers import machine, reexecute_in_venv
+    from peers import Rows, machine, reexecute_in_venv
 
     reexecute_in_venv()
     import models
 
+    if unknown := [name for name in options.models if name not in models.MODELS]:
+        raise SystemExit(f"unknown: {' '.join(unknown)}; known names: {' '.join(models.MODELS)}")
     chosen = ["centerface"] if options.what == "size" else options.models or list(models.MODELS)
     models.ensure_models(chosen)
     titles = {"memory": "peak resident MB", "pauses": "ms of runs after a pause", "size": "ns a pixel"}
     print(f"{machine()}; {titles[options.what]}\n" + " " * 21 + "".join(f"{engine:>14}" for engine in options.engines))
-    rows = []
+    rows, failed = Rows(options.json), 0
+    field = "ms" if options.what == "size" else options.what
     with tempfile.TemporaryDirectory() as folder:
-        for threads in options.threads:
-            if options.what == "size":
-                rows.append({"threads": threads, "sizes": size(threads, options, folder)})
+        for key, measure in cases(options, chosen):
+            label = " ".join(map(str, key.values()))
+            if rows.find(key, field, options.engines) is not None:
+                print(f"{label}: measured already", flush=True)
                 continue
-            for name in chosen:
-                measure = {"memory": memory, "pauses": pauses}[options.what]
-                rows.append({"model": name, "threads": threads, options.what: measure(name, threads, options, folder)})
-    if options.json:
-        options.json.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
-    return 0
+            try:
+                rows.put(key, {field: measure(folder)})
+            except Exception as error:  # one that fails does not end the others
+                failed += 1
+                print(f"    {label}: {error}", file=sys.stderr)
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

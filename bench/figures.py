@@ -7,11 +7,14 @@
     bench/figures.py write                      the tables of both files, from what was taken; others stay as they are
     bench/figures.py show                       the same tables on the terminal
 
-Figures are kept as JSON in build/figures, a file a part. Take them on a quiet machine.
+Figures are kept as JSON in build/figures, a file a part, with the commit of the compiler that they are of: those of an
+older one, and those that lack an engine, are taken again. `write` and `show` have the tuned ones of --tune. Take them
+on a quiet machine.
 """
 
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -19,6 +22,8 @@ import sys
 from peers import ROOT, geometric_mean, ratio, reexecute_in_venv
 
 FOLDER = ROOT / "build/figures"
+# Their reshapes are for one input.
+BATCH_OF_ONE = ("minilm_l6", "vit_b16")
 # What takes a part, given what --tune and --duration say; each writes the JSON file of its name.
 PARTS = {
     "default": ["peers.py"],
@@ -35,12 +40,15 @@ TITLES = {
     "ppocr_cls": "PP-OCR classifier 48×192", "mobilenetv2": "MobileNetV2 224", "efficientnet_b0": "EfficientNet-B0 224",
     "resnet50": "ResNet50 224", "minilm_l6": "MiniLM-L6, 128 tokens", "vit_b16": "ViT-B/16 224",
 }
+PARTS["batch8"] += [name for name in TITLES if name not in BATCH_OF_ONE]
 ENGINES = {"burnish": "Burnish", "onnxruntime": "ONNX Runtime", "openvino": "OpenVINO"}
 
 
-def rows_of(part):
+def rows_of(part, tune=""):
+    """What was taken of a part; `tune`: of several tuning times this one."""
     path = FOLDER / f"{part}.json"
-    return json.loads(path.read_text()) if path.is_file() else {"machine": "", "rows": []}
+    taken = json.loads(path.read_text()) if path.is_file() else {"machine": "", "rows": []}
+    return {**taken, "rows": [row for row in taken["rows"] if row.get("tune", "") == tune]}
 
 
 def number(row, field, engine):
@@ -51,6 +59,8 @@ def number(row, field, engine):
 def sentence(rows):
     """The geometric mean, and how many are lost."""
     ratios = [r for r in map(ratio, rows) if r]
+    if not ratios:
+        return "No case has all engines."
     lost = sum(r < 1 for r in ratios)
     return (f"Geometric mean of the last column: **{geometric_mean(ratios):.3f}** over {len(ratios)} cases, of which "
             f"{lost} {'is' if lost == 1 else 'are'} below 1.")
@@ -61,9 +71,9 @@ def table(head, lines):
     return "\n".join(["| " + " | ".join(head) + " |", rule, *("| " + " | ".join(line) + " |" for line in lines)]) + "\n"
 
 
-def medians(part):
+def medians(part, tune=""):
     """A table of medians, a line a model and thread count."""
-    taken = rows_of(part)
+    taken = rows_of(part, tune)
     if not taken["rows"]:
         return ""
     lines, before = [], None
@@ -116,27 +126,30 @@ def size():
     if not rows:
         return ""
     return table(["Mpixel", "threads", *ENGINES.values()], (
-        [f"{case['pixels'] / 1e6:.2f}", str(row["threads"]),
-         *(f"{1e6 * case['ms'][engine] / case['pixels']:.1f}" if engine in case["ms"] else "–" for engine in ENGINES)]
-        for row in rows for case in row["sizes"]))
+        [f"{row['pixels'] / 1e6:.2f}", str(row["threads"]),
+         *(f"{1e6 * row['ms'][engine] / row['pixels']:.1f}" if engine in row["ms"] else "–" for engine in ENGINES)]
+        for row in rows))
 
 
-# What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`.
+# What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`, of the options.
 TABLES = {
-    "default": lambda: medians("default"), "tuned": lambda: medians("tuned"), "batch8": lambda: medians("batch8"),
-    "extra": lambda: medians("extra"), "tails": lambda: tails("default"), "memory": memory, "pauses": pauses, "size": size,
+    "default": lambda _: medians("default"), "tuned": lambda options: medians("tuned", options.tune),
+    "batch8": lambda _: medians("batch8"), "extra": lambda _: medians("extra"), "tails": lambda _: tails("default"),
+    "memory": lambda _: memory(), "pauses": lambda _: pauses(), "size": lambda _: size(),
 }
 
 
 def take(options):
+    failed = []
     for part in options.parts or PARTS:
-        if PARTS[part][0] != "peers.py" and (FOLDER / f"{part}.json").is_file():
-            print(f"== {part}: taken already ({FOLDER / part}.json)", flush=True)
-            continue
         program, *arguments = [text.format(tune=options.tune, duration=options.duration) for text in PARTS[part]]
         print(f"== {part}", flush=True)
         # A model that fails is told and does not end the others.
-        subprocess.run([sys.executable, ROOT / "bench" / program, *arguments, "--json", FOLDER / f"{part}.json"])
+        done = subprocess.run([sys.executable, ROOT / "bench" / program, *arguments, "--json", FOLDER / f"{part}.json"])
+        if done.returncode != 0:
+            failed.append(part)
+    if failed:
+        raise SystemExit(f"not all of {', '.join(failed)} could be taken")
 
 
 def write(options):
@@ -144,14 +157,16 @@ def write(options):
         text = path.read_text()
         for name, table in TABLES.items():
             block = re.compile(rf"(<!-- figures {name} -->\n).*?(<!-- end of {name} -->\n)", re.S)
-            if written := table():
+            if written := table(options):
                 text = block.sub(lambda found, written=written: found[1] + written + found[2], text)
-        path.write_text(text)
+        partial = path.with_suffix(".part")
+        partial.write_text(text)
+        os.replace(partial, path)
 
 
 def show(options):
     for name in options.parts or TABLES:
-        print(f"{name}\n\n{TABLES[name]() or 'not taken yet'}")
+        print(f"{name}\n\n{TABLES[name](options) or 'not taken yet'}")
 
 
 def main():

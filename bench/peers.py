@@ -4,7 +4,7 @@
     bench/peers.py                                         all models of bench/models.py, 1 and 2 threads
     bench/peers.py centerface resnet50 --threads 1 --tune 60s
     bench/peers.py --extra                                 networks that nothing was tuned on (tools/extra_models.py)
-    bench/peers.py --batch 8 --json build/batch8.json      rows that the file has already are not measured again
+    bench/peers.py --batch 8 --json build/batch8.json      whole rows that the file has of this compiler stay
     bench/peers.py my.onnx --shape x=1x3x224x224
 
 Makes the environment it needs (build/venv) when it lacks something. Prints the median and the 99th percentile of every
@@ -111,8 +111,7 @@ def compare(name, path, shapes, threads, options):
     for _ in range(options.rounds):
         for worker in running:
             worker.measure(options.duration / options.rounds)
-    row = {**key_of(name, threads, options), "ms": {}, "p99_ms": {}, "runs": {}, "compile_s": {}, "errors": {},
-           "difference": {}}
+    row = {"ms": {}, "p99_ms": {}, "runs": {}, "compile_s": {}, "errors": {}, "difference": {}}
     reference = next((worker for worker in running if worker.engine == "onnxruntime"), None)
     for worker in workers:
         if worker.error is not None:
@@ -162,6 +161,41 @@ def print_row(row, engines):
         print(f"    {engine}: {error}", file=sys.stderr)
 
 
+def compiler_version():
+    """The last commit that changed the compiler or its runtime; "-dirty" where they have changed since."""
+    def git(*arguments):
+        return subprocess.run(["git", "-C", ROOT, *arguments, "--", "src", "include"], capture_output=True, text=True)
+
+    commit = git("log", "-1", "--format=%H").stdout.strip()
+    return (commit or "unknown") + ("-dirty" if git("diff", "--quiet", "HEAD").returncode == 1 else "")
+
+
+class Rows:
+    """The rows of a JSON file, which is written whole after each of them; without a path they are in memory only."""
+
+    def __init__(self, path):
+        self.path, self.compiler, self.rows = path, compiler_version(), read_rows(path)
+
+    def find(self, key, field, engines):
+        """The row of that key, if it is of this compiler and its `field` lacks none of the engines."""
+        for row in self.rows:
+            if key.items() <= row.items() and row.get("compiler") == self.compiler and set(engines) <= row[field].keys():
+                return row
+        return None
+
+    def put(self, key, figures):
+        """In the place of what there was of that key."""
+        row = {**key, "compiler": self.compiler, **figures}
+        places = [i for i, old in enumerate(self.rows) if key.items() <= old.items()]
+        if places:
+            self.rows[places[0]] = row
+        else:
+            self.rows.append(row)
+        if self.path is not None:
+            write_rows(self.path, self.rows)
+        return row
+
+
 def write_rows(path, rows):
     partial = path.with_suffix(".part")
     partial.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
@@ -192,7 +226,8 @@ def parse_options():
     parser.add_argument("--rounds", type=int, default=12, help="turns that the engines take")
     parser.add_argument("--tune", metavar="TIME", help="search that long (60s, 5m) for every model and thread count first; "
                         "databases are kept in build/tune")
-    parser.add_argument("--json", type=Path, help="all figures; rows that the file has are printed and not measured again")
+    parser.add_argument("--json", type=Path, help="all figures; rows that the file has of this compiler, with all engines, are "
+                        "printed and not measured again")
     return parser.parse_args()
 
 
@@ -205,17 +240,14 @@ def main():
     tuned = f", after `burnish tune --time {options.tune}`" if options.tune else ""
     print(f"{machine()}; milliseconds of interleaved runs, fp32, batch {options.batch}{tuned}")
     print_head(options.engines)
-    kept, rows = read_rows(options.json), []
+    kept, rows = Rows(options.json), []
     for name in chosen:
         path, shapes = find_model(name, parse_shapes(options.shape))
         for threads in options.threads:
             key = key_of(path.stem if name.endswith(".onnx") else name, threads, options)
-            row = next((row for row in kept if key.items() <= row.items()), None)
+            row = kept.find(key, "ms", options.engines)
             if row is None:
-                row = compare(key["model"], path, shapes, threads, options)
-                kept.append(row)
-                if options.json:
-                    write_rows(options.json, kept)
+                row = kept.put(key, compare(key["model"], path, shapes, threads, options))
             rows.append(row)
             print_row(row, options.engines)
     ratios = [r for r in map(ratio, rows) if r]
