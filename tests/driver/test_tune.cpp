@@ -37,6 +37,15 @@ TEST(Tune, MistakesAreToldBeforeTheModelIsRead) {
   EXPECT_PRED2(has, fault({}), "/none.onnx");
 }
 
+TEST(Tune, DurationsAreNumbersWithOrWithoutAUnit) {
+  EXPECT_EQ(parse_duration("90"), 90);
+  EXPECT_EQ(parse_duration("90s"), 90);
+  EXPECT_EQ(parse_duration("5m"), 300);
+  EXPECT_EQ(parse_duration("1.5h"), 5400);
+  for (const char* text : {"", "s", "0", "5x", "-1", "nan", "inf", "1e400", "1e10", "2h ", " 2h"})
+    EXPECT_EQ(parse_duration(text), 0) << text;
+}
+
 TEST(Tune, RecordsThatAreNoneStayAsTheyAre) {
   const TemporaryFolder folder;
   const auto path = folder.path / "tune.db";

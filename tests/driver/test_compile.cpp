@@ -1,0 +1,45 @@
+// What a compiled model tells of itself; tests/python/test_compile.py compiles and runs.
+#include <burnish/compiler.h>
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "base/temporary_folder.h"
+#include "base/text.h"
+#include "import/model_writer.h"
+
+namespace burnish {
+namespace {
+
+// early = relu(x), y = conv(early) of 3x3 on 64 channels: large enough for Winograd.
+std::string relu_and_conv() {
+  using namespace test;
+  std::vector<float> weights(64 * 64 * 3 * 3);
+  for (size_t i = 0; i < weights.size(); ++i) weights[i] = 0.01f * static_cast<float>(i % 7);
+  return model({.nodes = {node("Relu", {"x"}, {"early"}),
+                          node("Conv", {"early", "w"}, {"y"},
+                               {ints_attribute("kernel_shape", {3, 3}),
+                                ints_attribute("pads", {1, 1, 1, 1})})},
+                .initializers = {tensor("w", kFloat, {64, 64, 3, 3}, raw(weights))},
+                .inputs = {value_info("x", kFloat, {1, 64, 40, 40})},
+                .outputs = {value_info("early", kFloat, {1, 64, 40, 40}),
+                            value_info("y", kFloat, {1, 64, 40, 40})}});
+}
+
+TEST(Compile, RoundingIsThatOfTheOperatorsThatAnOutputDependsOn) {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.onnx";
+  write_file(path, relu_and_conv());
+  CompileOptions options;
+  options.target = "llvm:cpu=znver4";
+  options.threads = 1;
+  options.library = false;
+  const CompiledModel chosen = compile(path, options);
+  EXPECT_EQ(chosen.rounding_of("early"), 1);
+  EXPECT_EQ(chosen.rounding_of("y"), 2);
+  EXPECT_THROW(static_cast<void>(chosen.rounding_of("z")), UserError);
+  options.disable_passes = {"choose_algorithms"};
+  EXPECT_EQ(compile(path, options).rounding_of("y"), 1);
+}
+
+}  // namespace
+}  // namespace burnish
