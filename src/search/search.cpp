@@ -362,7 +362,7 @@ class Searcher {
       const bool longer = afforded >= cost(long_race) + static_cast<double>(--left) * cost(short_race);
       const std::span<const size_t> rounds = longer ? std::span<const size_t>(long_race) : short_race;
       if (afforded < cost(rounds)) {
-        race_round(*t, 1);
+        if (t->state.progress.best_seconds < t->state.progress.default_seconds) race_round(*t, 1);
         continue;
       }
       afforded -= cost(rounds);
