@@ -60,7 +60,7 @@ def sentence(rows):
     """The geometric mean, and how many are lost."""
     ratios = [r for r in map(ratio, rows) if r]
     if not ratios:
-        return "No case has all engines."
+        return "No case could be compared."
     lost = sum(r < 1 for r in ratios)
     return (f"Geometric mean of the last column: **{geometric_mean(ratios):.3f}** over {len(ratios)} cases, of which "
             f"{lost} {'is' if lost == 1 else 'are'} below 1.")
