@@ -25,7 +25,7 @@ constexpr GraphPass graph_passes[] = {
 };
 
 constexpr ProgramPass program_passes[] = {
-    {"drop_barriers", drop_barriers, "before the arena: tensors alive between the same barriers must not share memory"},
+    {"drop_barriers", drop_barriers, "before the arena: what may be touched between the same barriers must not share memory"},
     {"plan_arena", plan_arena, "nothing after it may add a tensor or a step"},
     {"place_weights", place_weights, ""},
 };

@@ -127,7 +127,7 @@ Result<> apply(Stages s, const step::Prefetch& x) {
   auto id = find_stage(s, x.stage, true);
   if (!id) return Reason{id.reason()};
   if (s.group[*id].is_compute()) return refuse("{} is computed here: only what comes from outside is prefetched", x.stage);
-  if (x.bytes < 0 || x.bytes > (1 << 24)) return refuse("{} prefetched {} bytes ahead", x.stage, x.bytes);
+  if (x.bytes < 1 || x.bytes > (1 << 24)) return refuse("{} prefetched {} bytes ahead", x.stage, x.bytes);
   s.nests[*id].prefetch = x.bytes;
   return Done{};
 }
