@@ -57,7 +57,8 @@ def main():
         if name in models.MODELS:
             file, shapes = models.MODELS[name]
             path, scale = models.FOLDER / file, "" if name in RAW else ":scale=0.00392156863"
-            inputs = [f"{next(iter(shapes))}={models.FOLDER / 'astronaut.png'}{scale}"]
+            # Models that take no picture get random numbers.
+            inputs = [f"{name}={models.FOLDER / 'astronaut.png'}{scale}" for name, shape in shapes.items() if len(shape) == 4]
         else:
             path, shapes, inputs = Path(name), parse_shapes(options.shape), []
         for output, rms, ours, theirs, holds in verify(path, shapes, inputs, options.threads):
