@@ -128,3 +128,14 @@ class Worker:
             self.process.join(10)
             if self.process.is_alive():
                 self.process.kill()
+
+
+def take_turns(workers, options):
+    """Warms up and measures, round after round, those that did not fail; returns these."""
+    running = [worker for worker in workers if worker.error is None]
+    for worker in running:
+        worker.measure(options.warmup, keep=False)
+    for _ in range(options.rounds):
+        for worker in running:
+            worker.measure(options.duration / options.rounds)
+    return running

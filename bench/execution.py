@@ -56,13 +56,10 @@ class Case:
 
     def medians_ms(self, options):
         """Of interleaved runs; nothing for an engine that fails."""
+        from engines import take_turns
+
         workers = self.workers(options.engines)
-        running = [worker for worker in workers if worker.error is None]
-        for worker in running:
-            worker.measure(options.warmup, keep=False)
-        for _ in range(options.rounds):
-            for worker in running:
-                worker.measure(options.duration / options.rounds)
+        running = take_turns(workers, options)
         for worker in workers:
             worker.close()
         return {worker.engine: worker.median_ms() for worker in running}

@@ -87,48 +87,37 @@ def medians(part, tune=""):
             + f"\n{sentence(taken['rows'])}\nMedian milliseconds of a run; {taken['machine']}.\n")
 
 
-def tails(part):
-    """The 99th percentile over the median."""
+def by_engine(part, field, value, first=("model", lambda row: TITLES.get(row["model"], row["model"]))):
+    """A table of one figure an engine, a line a row: `value` of the row and its `field` for the engine, as text."""
     rows = rows_of(part)["rows"]
     if not rows:
         return ""
-    return table(["model", "threads", *ENGINES.values()], (
-        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
-         *(f"{row['p99_ms'][engine] / row['ms'][engine]:.2f}" if engine in row["ms"] else "–" for engine in ENGINES)]
+    head, name = first
+    return table([head, "threads", *ENGINES.values()], (
+        [name(row), str(row["threads"]),
+         *(value(row, row[field][engine], engine) if engine in row[field] else "–" for engine in ENGINES)]
         for row in rows))
+
+
+def tails(part):
+    """The 99th percentile over the median."""
+    return by_engine(part, "ms", lambda row, ms, engine: f"{row['p99_ms'][engine] / ms:.2f}")
 
 
 def memory():
-    """Peak resident megabytes, a line a model and thread count."""
-    rows = rows_of("memory")["rows"]
-    if not rows:
-        return ""
-    return table(["model", "threads", *ENGINES.values()], (
-        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
-         *(f"{row['memory'][engine]['peak']:.0f}" if engine in row["memory"] else "–" for engine in ENGINES)]
-        for row in rows))
+    """Peak resident megabytes."""
+    return by_engine("memory", "memory", lambda row, taken, engine: f"{taken['peak']:.0f}")
 
 
 def pauses():
     """Medians of runs that follow a pause."""
-    rows = rows_of("pauses")["rows"]
-    if not rows:
-        return ""
-    return table(["model", "threads", *ENGINES.values()], (
-        [TITLES.get(row["model"], row["model"]), str(row["threads"]),
-         *(f"{row['pauses'][engine]['ms']:.2f}" if engine in row["pauses"] else "–" for engine in ENGINES)]
-        for row in rows))
+    return by_engine("pauses", "pauses", lambda row, taken, engine: f"{taken['ms']:.2f}")
 
 
 def size():
     """Nanoseconds a pixel of CenterFace."""
-    rows = rows_of("size")["rows"]
-    if not rows:
-        return ""
-    return table(["Mpixel", "threads", *ENGINES.values()], (
-        [f"{row['pixels'] / 1e6:.2f}", str(row["threads"]),
-         *(f"{1e6 * row['ms'][engine] / row['pixels']:.1f}" if engine in row["ms"] else "–" for engine in ENGINES)]
-        for row in rows))
+    return by_engine("size", "ms", lambda row, ms, engine: f"{1e6 * ms / row['pixels']:.1f}",
+                     ("Mpixel", lambda row: f"{row['pixels'] / 1e6:.2f}"))
 
 
 # What stands between `<!-- figures NAME -->` and `<!-- end of NAME -->`, of the options.

@@ -95,7 +95,7 @@ def compare(name, path, shapes, threads, options):
     """One line of the table, as a dict."""
     import models
     import onnx
-    from engines import Worker
+    from engines import Worker, take_turns
 
     model = onnx.load(path)
     if options.batch > 1:
@@ -105,12 +105,7 @@ def compare(name, path, shapes, threads, options):
     label = name if options.batch == 1 else f"{name}-batch{options.batch}"
     records = tuned_records(label, path, shapes, threads, options.tune) if options.tune else None
     workers = [Worker(engine, str(path), prepared, shapes, threads, feeds, records) for engine in options.engines]
-    running = [worker for worker in workers if worker.error is None]
-    for worker in running:
-        worker.measure(options.warmup, keep=False)
-    for _ in range(options.rounds):
-        for worker in running:
-            worker.measure(options.duration / options.rounds)
+    running = take_turns(workers, options)
     row = {"ms": {}, "p99_ms": {}, "runs": {}, "compile_s": {}, "errors": {}, "difference": {}}
     reference = next((worker for worker in running if worker.engine == "onnxruntime"), None)
     for worker in workers:

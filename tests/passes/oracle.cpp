@@ -49,7 +49,8 @@ std::vector<Tensor> random_inputs(const Graph& g, uint64_t seed) {
   return out;
 }
 
-std::vector<Tensor> interpret_program(const Program& p, const Graph& g, const std::vector<Tensor>& inputs) {
+std::vector<Tensor> interpret_program(const Program& p, const Graph& g,
+                                      const std::vector<Tensor>& inputs) {
   std::vector<Tensor> outputs;
   for (ValueId v : g.outputs) outputs.emplace_back(g.type(v).dtype, g.type(v).shape);
   std::vector<const void*> in;
@@ -60,8 +61,8 @@ std::vector<Tensor> interpret_program(const Program& p, const Graph& g, const st
   return outputs;
 }
 
-void expect_close(const std::vector<Tensor>& got, const std::vector<Tensor>& wanted, double tolerance,
-                  const std::string& what) {
+void expect_close(const std::vector<Tensor>& got, const std::vector<Tensor>& wanted,
+                  double tolerance, const std::string& what) {
   ASSERT_EQ(got.size(), wanted.size()) << what;
   for (size_t o = 0; o < got.size(); ++o) {
     ASSERT_EQ(got[o].shape, wanted[o].shape) << what;
@@ -98,13 +99,16 @@ class NetworkWriter {
     if (pick(0, 1) == 0) g_.outputs.push_back(head(x));
     if (!kept.empty() && pick(0, 2) == 0 && kept.back() != x) g_.outputs.push_back(kept.back());
     for (size_t i = 0; i < g_.outputs.size(); ++i) {
-      if (g_.values[g_.outputs[i]].name.empty()) g_.values[g_.outputs[i]].name = fmt::format("y{}", i);
+      if (g_.values[g_.outputs[i]].name.empty())
+        g_.values[g_.outputs[i]].name = fmt::format("y{}", i);
     }
     return without_dead_code(g_);
   }
 
  private:
-  int64_t pick(int64_t lo, int64_t hi) { return std::uniform_int_distribution<int64_t>(lo, hi)(random_); }
+  int64_t pick(int64_t lo, int64_t hi) {
+    return std::uniform_int_distribution<int64_t>(lo, hi)(random_);
+  }
 
   ValueId weights(Shape shape, double lo = -0.5, double hi = 0.5) {
     auto t = std::make_shared<Tensor>(DType::F32, shape);
@@ -114,11 +118,13 @@ class NetworkWriter {
   }
   ValueId integers(const std::vector<int64_t>& values) {
     auto t = std::make_shared<Tensor>(DType::I64, Shape{static_cast<int64_t>(values.size())});
-    for (size_t i = 0; i < values.size(); ++i) t->set(static_cast<int64_t>(i), {.dtype = DType::I64, .i = values[i]});
+    for (size_t i = 0; i < values.size(); ++i)
+      t->set(static_cast<int64_t>(i), {.dtype = DType::I64, .i = values[i]});
     return g_.add_constant(fmt::format("i{}", count_++), t);
   }
   ValueId add(std::string_view op, std::vector<ValueId> inputs, Attrs attrs = {}) {
-    return g_.add(op_named(op), std::move(inputs), std::move(attrs), fmt::format("{}_{}", op, count_++));
+    return g_.add(op_named(op), std::move(inputs), std::move(attrs),
+                  fmt::format("{}_{}", op, count_++));
   }
 
   ValueId conv(ValueId x) {
@@ -144,24 +150,27 @@ class NetworkWriter {
     const int64_t c = g_.type(x).shape[1];
     Attrs attrs;
     attrs.set("epsilon", 1e-3);
-    return add("batch_norm", {x, weights({c}, 0.5, 1.5), weights({c}), weights({c}), weights({c}, 0.5, 2)}, attrs);
+    return add("batch_norm",
+               {x, weights({c}, 0.5, 1.5), weights({c}), weights({c}), weights({c}, 0.5, 2)},
+               attrs);
   }
   ValueId scaled(ValueId x) {
     static constexpr std::string_view ops[] = {"mul", "add", "sub", "div"};
-    const ValueId w = pick(0, 1) == 0 ? weights({g_.type(x).shape[1], 1, 1}, 0.5, 1.5) : weights({}, 0.5, 1.5);
+    const ValueId w =
+        pick(0, 1) == 0 ? weights({g_.type(x).shape[1], 1, 1}, 0.5, 1.5) : weights({}, 0.5, 1.5);
     const std::string_view op = ops[pick(0, 3)];
     return op != "div" && pick(0, 1) == 0 ? add(op, {w, x}) : add(op, {x, w});
   }
   ValueId activation(ValueId x) {
     switch (pick(0, 4)) {
-      case 0: return add("relu", {x});
-      case 1: return add("mul", {x, add("sigmoid", {x})});
-      case 2: return add("hard_swish", {x});
-      case 3: {
-        const ValueId three = constant(3), zero = constant(0), six = constant(6);
-        return add("mul", {x, add("div", {add("clip", {add("add", {x, three}), zero, six}), six})});
-      }
-      default: return add("tanh", {x});
+    case 0: return add("relu", {x});
+    case 1: return add("mul", {x, add("sigmoid", {x})});
+    case 2: return add("hard_swish", {x});
+    case 3: {
+      const ValueId three = constant(3), zero = constant(0), six = constant(6);
+      return add("mul", {x, add("div", {add("clip", {add("add", {x, three}), zero, six}), six})});
+    }
+    default: return add("tanh", {x});
     }
   }
   ValueId constant(double v) {
@@ -202,17 +211,17 @@ class NetworkWriter {
   }
   ValueId layer(ValueId x, const std::vector<ValueId>& kept) {
     switch (pick(0, 10)) {
-      case 0: return activation(norm(conv(x)));
-      case 9: return norm(scaled(conv_transpose(x)));
-      case 1: return activation(conv(x));
-      case 2: return scaled(conv(x));
-      case 3: return activation(norm(x));
-      case 4: return residual(x, kept);
-      case 5: return gate(x);
-      case 6: return pool(x);
-      case 7: return concat(x, kept);
-      case 8: return add("identity", {scaled(scaled(conv(x)))});
-      default: return activation(x);
+    case 0: return activation(norm(conv(x)));
+    case 9: return norm(scaled(conv_transpose(x)));
+    case 1: return activation(conv(x));
+    case 2: return scaled(conv(x));
+    case 3: return activation(norm(x));
+    case 4: return residual(x, kept);
+    case 5: return gate(x);
+    case 6: return pool(x);
+    case 7: return concat(x, kept);
+    case 8: return add("identity", {scaled(scaled(conv(x)))});
+    default: return activation(x);
     }
   }
   ValueId head(ValueId x) {
@@ -231,27 +240,14 @@ class NetworkWriter {
     attrs.set("trans_b", int64_t{transposed});
     attrs.set("alpha", 0.5);
     const ValueId w = transposed ? weights({3, s[2] * s[3]}) : weights({s[2] * s[3], 3});
-    const ValueId out = add("mul", {add("gemm", {rows, w, weights({3})}, attrs), weights({3}, 0.5, 1.5)});
+    const ValueId out =
+        add("mul", {add("gemm", {rows, w, weights({3})}, attrs), weights({3}, 0.5, 1.5)});
     return add("softmax", {out}, axis);
   }
 
   std::mt19937_64 random_;
   Graph g_;
   int count_ = 0;
-};
-
-class PlainTarget : public Target {
- public:
-  std::string text() const override { return "plain"; }
-  const Machine& machine() const override { return machine_; }
-  Schedule default_schedule(const StageGroup& g) const override { return Schedule(g); }
-  std::string emit(const Program&, EmitKind) const override { return {}; }
-  std::string build(const Program&, const std::string&) const override { return {}; }
-  MemoryNeeds memory(const Program&) const override { return {}; }
-  std::vector<std::string> required_features() const override { return {}; }
-
- private:
-  Machine machine_;
 };
 
 }  // namespace
@@ -265,7 +261,8 @@ const Target& plain_target() {
 
 bool update_golden = false;
 
-void expect_golden(const std::string& name, const std::string& text, const std::filesystem::path& folder) {
+void expect_golden(const std::string& name, const std::string& text,
+                   const std::filesystem::path& folder) {
   const std::filesystem::path file = folder / (name + ".txt");
   if (update_golden) {
     std::filesystem::create_directories(file.parent_path());

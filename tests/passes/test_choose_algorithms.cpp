@@ -9,7 +9,7 @@ namespace burnish {
 namespace {
 
 // Estimates by what a group is: a plain convolution, or Winograd's in tiles of two or four.
-class Estimating : public Target {
+class Estimating : public test::PlainTarget {
  public:
   Estimating(double direct, double two, double four) : direct_(direct), two_(two), four_(four) {}
   double estimate_us(const StageGroup& g) const override {
@@ -18,16 +18,8 @@ class Estimating : public Target {
     }
     return direct_;
   }
-  std::string text() const override { return "estimating"; }
-  const Machine& machine() const override { return machine_; }
-  Schedule default_schedule(const StageGroup& g) const override { return Schedule(g); }
-  std::string emit(const Program&, EmitKind) const override { return {}; }
-  std::string build(const Program&, const std::string&) const override { return {}; }
-  MemoryNeeds memory(const Program&) const override { return {}; }
-  std::vector<std::string> required_features() const override { return {}; }
 
  private:
-  Machine machine_;
   double direct_, two_, four_;
 };
 
