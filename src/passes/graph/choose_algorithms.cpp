@@ -5,6 +5,7 @@
 //
 // The target is asked for the time of each (a draft of its default schedule). An algorithm for
 // which it has no answer is not taken.
+#include <algorithm>
 #include <map>
 
 #include "graph/op.h"
@@ -16,8 +17,8 @@ namespace {
 
 constexpr double worth_changing = 0.95;  // drafts are estimates
 
-// The time of a node alone. Its constants need no values.
-double estimate(const Graph& g, const Node& n, const Alternative* other, const Target& target) {
+// The formulas of a node alone, or of another algorithm in its place. Constants need no values.
+StageGroup stages_alone(const Graph& g, const Node& n, const Alternative* other) {
   Graph alone;
   std::vector<ValueId> inputs;
   for (size_t i = 0; i < n.inputs.size(); ++i) {
@@ -39,18 +40,7 @@ double estimate(const Graph& g, const Node& n, const Alternative* other, const T
     if (g.values[v].is_constant()) stages[stages.inputs[parameter]].kind = StageKind::Constant;
     ++parameter;
   }
-  return target.estimate_us(stages);
-}
-
-std::string text_of(const Attrs& attrs) {
-  std::string all;
-  for (const auto& [name, value] : attrs.all()) {
-    all += ' ' + name;
-    if (const auto* ints = std::get_if<std::vector<int64_t>>(&value)) all += shape_text(*ints);
-    if (const auto* text = std::get_if<std::string>(&value)) all += *text;
-    if (const auto* number = std::get_if<int64_t>(&value)) all += std::to_string(*number);
-  }
-  return all;
+  return stages;
 }
 
 class Chooser {
@@ -61,11 +51,12 @@ class Chooser {
   std::optional<Alternative> best(const Node& n) {
     std::vector<Alternative> all = alternatives_of(g_, n);
     if (all.empty()) return std::nullopt;
-    auto [known, is_new] = chosen_.try_emplace(key_of(n), all.size());
+    const StageGroup direct = stages_alone(g_, n, nullptr);
+    auto [known, is_new] = chosen_.try_emplace(to_text(direct), all.size());
     if (is_new) {
-      double least = estimate(g_, n, nullptr, target_) * worth_changing;
+      double least = target_.estimate_us(direct) * worth_changing;
       for (size_t i = 0; i < all.size(); ++i) {
-        const double us = estimate(g_, n, &all[i], target_);
+        const double us = target_.estimate_us(stages_alone(g_, n, &all[i]));
         if (us < least) least = us, known->second = i;
       }
     }
@@ -74,17 +65,17 @@ class Chooser {
   }
 
  private:
-  // Equal nodes choose equally: everything that estimates depend on.
-  std::string key_of(const Node& n) const {
-    std::string key(n.op->name);
-    for (ValueId v : n.inputs) key += v == no_value ? " -" : ' ' + to_text(g_.type(v));
-    key += ' ' + to_text(g_.type(n.outputs[0]));
-    return key + text_of(n.attrs);
-  }
-
   const Graph& g_;
   const Target& target_;
-  std::map<std::string, size_t> chosen_;
+  std::map<std::string, size_t> chosen_;  // by formulas: equal ones choose equally
+};
+
+// Weights in the form of an algorithm: nodes that share them share this, too.
+struct Transformed {
+  ValueId weights;
+  std::string_view op;
+  Attrs attrs;
+  ValueId value;
 };
 
 }  // namespace
@@ -93,7 +84,7 @@ Graph choose_algorithms(const Graph& g, const Context& c) {
   if (c.target == nullptr) return g;
   Chooser chooser(g, *c.target);
   GraphRewriter rewriter(g);
-  std::map<std::string, ValueId> made_of;  // weights that several nodes share are transformed once
+  std::vector<Transformed> transformed;
   for (NodeId id = 0; id < g.nodes.size(); ++id) {
     const Node& n = g.nodes[id];
     const auto other = chooser.best(n);
@@ -103,12 +94,14 @@ Graph choose_algorithms(const Graph& g, const Context& c) {
     }
     std::vector<ValueId> inputs = rewriter.map(n.inputs);
     const ValueId weights = n.inputs[other->input];
-    const std::string form = std::to_string(weights) + ' ' + std::string(other->op) + text_of(other->attrs);
-    const auto [transformed, is_new] = made_of.try_emplace(form, no_value);
-    if (is_new) {
-      transformed->second = rewriter.out.add_constant(g.values[weights].name + ".transformed", other->value());
+    auto known = std::ranges::find_if(transformed, [&](const Transformed& t) {
+      return t.weights == weights && t.op == other->op && t.attrs == other->attrs;
+    });
+    if (known == transformed.end()) {
+      const ValueId value = rewriter.out.add_constant(g.values[weights].name + ".transformed", other->value());
+      known = transformed.insert(known, {weights, other->op, other->attrs, value});
     }
-    inputs[other->input] = transformed->second;
+    inputs[other->input] = known->value;
     const NodeId made = rewriter.out.add_node(op_named(other->op), std::move(inputs), other->attrs,
                                               n.source, {g.values[n.outputs[0]].name});
     const ValueId out = rewriter.out.nodes[made].outputs[0];
