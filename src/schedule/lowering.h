@@ -173,6 +173,7 @@ class Lowering {
   void at_loop(Walk& w, size_t i, Part part, Stmts& out);
   void each_entry(Walk& w, LoopId l, const EachEntry& f);
   void set_domain(Walk& w, LoopId l, Domain d);
+  std::vector<int64_t> cuts_inside(const Walk& w, LoopId l, int64_t extent) const;
   void leave(Walk& w, LoopId l) const;
   Domain prune(Domain d) const;
   Span loop_span(const Walk& w, LoopId l) const;

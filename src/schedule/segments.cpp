@@ -82,6 +82,23 @@ Domain Lowering::prune(Domain d) const {
   return r;
 }
 
+// Cuts of a partitioned loop that fall into its `extent` iterations, counted from where these
+// begin. Where that varies, no cut may.
+std::vector<int64_t> Lowering::cuts_inside(const Walk& w, LoopId l, int64_t extent) const {
+  const Loop& loop = w.nest.loops[l];
+  std::vector<int64_t> inside;
+  for (const int64_t cut : loop.cuts) {
+    const Interval at = ranges_.bounds(l < w.box.size() ? Aff(cut) - w.box[l].lo : Aff(cut));
+    if (at.hi <= 0 || at.lo >= extent) continue;
+    if (at.lo != at.hi) {
+      refuse_schedule("{}.{} is partitioned but begins at a place that varies", w.stage.name,
+                      loop.name);
+    }
+    inside.push_back(at.lo);
+  }
+  return inside;
+}
+
 void Lowering::set_domain(Walk& w, LoopId l, Domain d) {
   const Loop& loop = w.nest.loops[l];
   if (loop.is_split()) {
@@ -98,15 +115,8 @@ void Lowering::set_domain(Walk& w, LoopId l, Domain d) {
           s.upper.push_back({b.a, loop.factor});
       segments.push_back(std::move(s));
     } else if (d.extent > 0) {
-      int64_t base = 0, shift = 0;
-      if (!loop.cuts.empty() && l < w.box.size()) {
-        if (!w.box[l].lo.is_const())
-          refuse_schedule("{} is partitioned but begins at a place that varies", name);
-        shift = w.box[l].lo.c;
-      }
-      for (int64_t cut : loop.cuts) {
-        int64_t at = cut - shift;
-        if (at <= base || at >= d.extent) continue;
+      int64_t base = 0;
+      for (int64_t at : cuts_inside(w, l, d.extent)) {
         add_segments(segments, loop, name, base, at - base);
         base = at;
       }
@@ -188,20 +198,12 @@ void Lowering::each_entry(Walk& w, LoopId l, const EachEntry& f) {
   }
   if (d.varies())
     refuse_schedule("{}.{} is partitioned but its extent varies", w.stage.name, loop.name);
-  int64_t base = 0, shift = 0;
-  if (l < w.box.size()) {
-    if (!w.box[l].lo.is_const())
-      refuse_schedule("{}.{} is partitioned but begins at a place that varies", w.stage.name,
-                      loop.name);
-    shift = w.box[l].lo.c;
-  }
+  int64_t base = 0;
   auto part = [&](int64_t begin, int64_t end) {
     f({end - begin, &kNoBounds, &kNoBounds,
        [&w, l, begin](const Aff& v) { w.value[l] = v + Aff(begin); }});
   };
-  for (int64_t cut : loop.cuts) {
-    int64_t at = cut - shift;
-    if (at <= base || at >= d.extent) continue;
+  for (int64_t at : cuts_inside(w, l, d.extent)) {
     part(base, at);
     base = at;
   }

@@ -74,6 +74,28 @@ TEST(Partition, OfAProducerMovedByItsConsumer) {
   expect_same(c, "origin moved by 2");
 }
 
+// Columns in stretches: the edges of the middle ones move, but never to a cut of what is computed inside them.
+TEST(Partition, OfAProducerThatMovesBetweenTheCuts) {
+  const auto stretches = [](int64_t cut) {
+    Schedule s = blur(40);
+    const std::string sums = s.cache_write("B");
+    s.partition("B", "x", {10, 30});
+    auto [xo, xi] = s.split("B", "x", 10, Tail::Balanced);
+    s.reorder("B", {"y", xo, xi, "c"});
+    s.compute_at(sums, "B", xo);
+    s.partition(sums, "x", {1, cut});
+    return s;
+  };
+  const Schedule s = stretches(39);
+  Case c(s.group());
+  c.schedule = s;
+  expect_same(c, "cuts in the first and last stretch");
+  EXPECT_EQ(count_selects(lowered(s)), 2);
+  const auto refused = lower(stretches(25));
+  ASSERT_FALSE(refused.ok());
+  EXPECT_NE(refused.reason().find("begins at a place that varies"), std::string::npos) << refused.reason();
+}
+
 // Stride 2: the output axis is declared as (yq, r); each phase reads its own taps, no zero is
 // stuffed.
 Case transposed(int64_t n, int64_t taps) {

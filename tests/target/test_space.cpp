@@ -88,6 +88,24 @@ TEST(DefaultSchedule, ChainsShareOneNest) {
   }
 }
 
+// Rows too long for the second-level cache: stretches of columns, each with rings of its own.
+TEST(DefaultSchedule, WideChainsGoInStretches) {
+  for (int width : {90, 131}) {
+    for (int stride : {1, 2}) {
+      for (int threads : {1, 3}) {
+        const StageGroup g = chain(5, stride * width, stride);
+        SCOPED_TRACE(testing::Message() << width << " columns, stride " << stride << ", " << threads << " threads");
+        Machine m = machine(threads);
+        m.l2_bytes = stride == 1 ? 96 << 10 : 160 << 10;
+        const std::string steps = default_schedule(g, m).to_text();
+        EXPECT_NE(steps.find("partition(O, x"), steps.npos) << steps;
+        EXPECT_NE(steps.find("store_at(E, O, x.o)"), steps.npos) << steps;
+        expect_same(g, m);
+      }
+    }
+  }
+}
+
 TEST(DefaultSchedule, SoftmaxRunsInLanes) {
   for (int64_t length : {5, 16, 33, 100}) {
     const StageGroup g = softmax(7, length);
@@ -225,6 +243,7 @@ std::vector<Case> cases() {
   all.push_back({"batch of matrix products", matmul(3, 7, 40, 20, false)});
   all.push_back({"chain", chain(12, 15, 1)});
   all.push_back({"chain, stride 2", chain(13, 18, 2, 16, 40)});
+  all.push_back({"wide chain", chain(6, 131, 1, 16, 40)});
   all.push_back({"chain of three images", chain(9, 10, 1, 16, 40, 3)});
   all.push_back({"softmax", softmax(40, 131)});
   all.push_back({"elementwise", elementwise(24, 9, 31)});

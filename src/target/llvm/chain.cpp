@@ -4,6 +4,9 @@
 //   parallel strip                         E: expanded rows, a ring      D: rows of this step
 //     for step: E: new rows | D: rows | O: rows
 //
+// Where the rows of a wide image are too long for the second-level cache, a strip is cut into stretches of columns, and
+// what its neighbours need at their ends is computed twice.
+//
 // (MobileNet's inverted residual: E = relu(1x1), D = relu(depthwise), O = 1x1 + input.)
 #include <fmt/format.h>
 
@@ -18,6 +21,8 @@ namespace burnish::llvm_target {
 int64_t strips_of(const ChainChoice& c, int64_t images, const Machine& m) {
   return ceil_div(m.threads * c.strips, images);
 }
+
+int64_t stretch_of(const ChainChoice& c, int64_t width) { return c.stretches > 1 ? ceil_div(width, c.stretches) : 0; }
 
 namespace {
 
@@ -160,7 +165,8 @@ Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std:
     const Stage stage = s.group()[r.out];
     const bool inner = i + 1 < links.size();
     if (inner) s.pack(stage.name, blocked(stage, r, lanes));
-    parts.push_back({make_tile(s, r, c), r, c, stage});
+    const int64_t stretch = inner ? 0 : stretch_of(choice, stage.axes[*r.tile].extent);
+    parts.push_back({make_tile(s, r, c, stretch), r, c, stage});
     if (s.failure()) return *s.failure();
   }
 
@@ -179,13 +185,19 @@ Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std:
     strip = s.fuse(o.name, units.back(), strip);
     units.pop_back();
   }
+  const std::string& stretches = parts.back().tiled.loops.stretches;
+  const std::string& kept = stretches.empty() ? strip : stretches;  // the loop that rings outlive
   for (size_t i = 0; i < parts.size(); ++i) {
     const Part& p = parts[i];
     const bool inner = i + 1 < parts.size();
     std::vector<std::string> outside = inner ? names(p.stage.axes, p.roles.unit) : units;
     const std::string axis = p.stage.axes[p.roles.outer[0]].name;
     const std::string rows = inner ? p.tiled.loops.outer[0] : row;
-    if (!inner) outside.insert(outside.end(), {strip, step});
+    if (!inner) {
+      outside.push_back(strip);
+      if (!stretches.empty()) outside.push_back(stretches);
+      outside.push_back(step);
+    }
     const auto& [panels, tiles] = std::tie(p.tiled.loops.panels, p.tiled.loops.tiles);
     switch (ChainOrder{choice.orders[i]}) {
       case kRowsPanelsTiles: outside.insert(outside.end(), {rows, panels, tiles}); break;
@@ -194,7 +206,7 @@ Result<Schedule> chain_schedule(const Schedule& inlined, StageId out, const std:
     }
     if (inner) s.compute_at(p.stage.name, o.name, step);
     if (inner && links[i].window) {
-      s.store_at(p.stage.name, o.name, strip);
+      s.store_at(p.stage.name, o.name, kept);
       s.fold_storage(p.stage.name, axis);
     }
     if (i > 0) {
@@ -226,6 +238,39 @@ int64_t scratch_bytes(const Function& f) {
   return sum;
 }
 
+// Everything that a step touches again has to stay in the second-level cache: weights, and what lies between the stages.
+int64_t weight_bytes(const StageGroup& g) {
+  int64_t sum = 0;
+  for (const Stage& stage : g.stages) {
+    if (stage.kind == StageKind::Constant) sum += points(stage.axes) * size_of(stage.dtype);
+  }
+  return sum;
+}
+
+bool stays_near(const Schedule& s, const Function& f, const Machine& m) {
+  return scratch_bytes(f) + weight_bytes(s.group()) <= m.l2_bytes * 3 / 4;
+}
+
+// The fewest stretches of columns with which a step stays near, none shorter than a few tiles.
+std::optional<ChainChoice> in_stretches(const Schedule& inlined, StageId out, const std::vector<Link>& links,
+                                        const Machine& m) {
+  const Roles& last = links.back().roles;
+  const int64_t width = inlined.group()[last.acc].axes[*last.tile].extent;
+  ChainChoice c = first_choice(inlined, links, m);
+  for (;;) {
+    auto s = chain_schedule(inlined, out, links, c, m);
+    if (!s) return std::nullopt;
+    auto f = lower(*s);
+    if (!f) return std::nullopt;
+    if (stays_near(*s, *f, m)) return c;
+    // Rows and rings are as long as stretches; weights stay.
+    const int64_t room = m.l2_bytes * 3 / 4 - weight_bytes(s->group());
+    if (room <= 0) return std::nullopt;
+    c.stretches = std::max(c.stretches + 1, ceil_div(c.stretches * scratch_bytes(*f), room));
+    if (width / c.stretches < shortest_stretch) return std::nullopt;
+  }
+}
+
 }  // namespace
 
 std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const Machine& m) {
@@ -234,9 +279,10 @@ std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const M
   const std::vector<Link> links = *found;
   auto plain = [=](const ChainChoice& c) { return chain_schedule(inlined, out, links, c, m); };
   // More rows a step share more loads of weights, as long as rings and rows stay in the second-level cache.
+  const ChainChoice first = in_stretches(inlined, out, links, m).value_or(first_choice(inlined, links, m));
   std::optional<ChainChoice> initial;
   for (int64_t rows : {1, 2, 4}) {
-    ChainChoice c = first_choice(inlined, links, m);
+    ChainChoice c = first;
     c.step = rows;
     auto s = plain(c);
     if (!s) break;
@@ -257,6 +303,11 @@ std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const M
   auto space = std::make_unique<Grid<ChainChoice>>(*initial, build, estimate);
   space->add("step", [](ChainChoice& c) -> int64_t& { return c.step; }, {1, 2, 4, 8});
   if (m.threads > 1) space->add("strips", [](ChainChoice& c) -> int64_t& { return c.strips; }, {1, 2, 4});
+  std::vector<int64_t> stretches;
+  const Roles& last = links.back().roles;
+  const int64_t columns = inlined.group()[last.acc].axes[*last.tile].extent;
+  for (int64_t n = 1; n <= 8 && columns / n >= shortest_stretch; n *= 2) stretches.push_back(n);
+  space->add("stretches", [](ChainChoice& c) -> int64_t& { return c.stretches; }, stretches);
   for (size_t i = 0; i < links.size(); ++i) {
     const Roles& r = links[i].roles;
     const Stage& acc = inlined.group()[r.acc];
@@ -289,21 +340,16 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
   const StageId out = inlined.group().outputs[0];
   const auto links = links_of(inlined, out);
   if (!links) return false;
-  auto s = chain_schedule(inlined, out, *links, first_choice(inlined, *links, m), m);
-  if (!s) return false;
-  auto f = lower(*s);
-  if (!f) return false;
-  int64_t weights = 0;
-  for (const Stage& stage : g.stages) {
-    if (stage.kind == StageKind::Constant) weights += points(stage.axes) * size_of(stage.dtype);
-  }
-  // Small tensors stay in the caches anyway, and whole layers are shared out among threads better than rows.
+  const auto choice = in_stretches(inlined, out, *links, m);
+  if (!choice) return false;
+  // Small tensors stay in the caches anyway, and whole layers are shared out among threads better than rows. What
+  // stretches compute twice is repaid only where a tensor would leave the second-level caches.
+  const int64_t least = choice->stretches > 1 ? 2 * m.l2_bytes : m.l2_bytes / 4;
   for (size_t i = 0; i + 1 < links->size(); ++i) {
     const Stage& between = inlined.group()[(*links)[i].roles.out];
-    if (points(between.axes) * size_of(between.dtype) < m.l2_bytes / 4) return false;
+    if (points(between.axes) * size_of(between.dtype) < least) return false;
   }
-  // Everything that a step touches again has to stay in the second-level cache.
-  return scratch_bytes(*f) + weights <= m.l2_bytes * 3 / 4;
+  return true;
 }
 
 }  // namespace burnish::llvm_target

@@ -16,9 +16,13 @@ enum ChainOrder : int64_t { kRowsPanelsTiles, kPanelsRowsTiles, kRowsTilesPanels
 // Bytes of a point: no prefetcher follows lines of memory that lie so far apart.
 constexpr int64_t far_apart = 1024;
 
+// Columns of a stretch: two tiles of each link, beside which what is computed twice counts little.
+constexpr int64_t shortest_stretch = 28;
+
 struct ChainChoice {
   int64_t step = 1;                // rows of the output that are computed together
   int64_t strips = 1;              // of rows, a thread
+  int64_t stretches = 1;           // of columns, one after the other in each strip: rings hold the rows of one
   std::vector<TileChoice> tiles;   // of every link
   std::vector<int64_t> orders;
   friend bool operator==(const ChainChoice&, const ChainChoice&) = default;
@@ -26,6 +30,9 @@ struct ChainChoice {
 
 // Strips of an image: all images' together are at least `strips` a thread.
 int64_t strips_of(const ChainChoice& c, int64_t images, const Machine& m);
+
+// Columns of the output in a stretch; 0: all of them.
+int64_t stretch_of(const ChainChoice& c, int64_t width);
 
 struct Link {
   Roles roles;                // of one image

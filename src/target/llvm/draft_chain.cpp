@@ -48,6 +48,10 @@ Result<> ChainDraft::fits(const ChainChoice& c) const {
     return refuse("patches need whole strips and steps: {} rows, strips of {}, steps of {}", height, strip, c.step);
   }
   if (c.step > strip) return refuse("strips have {} rows, a step would have {}", strip, c.step);
+  const int64_t width = parts_.back().width;
+  if (c.stretches > 1 && width / c.stretches < shortest_stretch) {
+    return refuse("{} columns are too few for {} stretches", width, c.stretches);
+  }
   if (c.strips > 1 && strip < 2 * c.step) return refuse("strips of {} rows for steps of {}", strip, c.step);
   return Done{};
 }
@@ -60,28 +64,36 @@ double ChainDraft::us(const ChainChoice& c) const {
   double compute = 0, from_l2 = 0, scratch = 0, weights = 0;
   double rows = strip;                       // of this link, a strip; its overlaps with the strip before included
   double step = static_cast<double>(c.step);  // rows of this link, a step
+  const double stretches = static_cast<double>(c.stretches);
+  double columns = static_cast<double>(parts_.back().width) / stretches;  // of this link, a stretch
   for (size_t i = parts_.size(); i-- > 0;) {
     const Part& p = parts_[i];
     const TileChoice& t = c.tiles[i];
     if (i + 1 < parts_.size()) {
       rows = std::min(static_cast<double>(p.height), rows * static_cast<double>(p.stride) + static_cast<double>(p.overlap));
       step *= static_cast<double>(p.stride);
+      // Windows are taken for as wide as they are high.
+      if (c.stretches > 1) columns = columns * static_cast<double>(p.stride) + static_cast<double>(p.overlap);
+      else columns = static_cast<double>(p.width);
       const double alive = step + static_cast<double>(p.overlap);
-      scratch += alive * p.row;
-      from_l2 += each * rows * p.row * (2 + static_cast<double>(p.overlap) / static_cast<double>(p.stride));
+      const double row = p.row * std::min(1.0, columns / static_cast<double>(p.width));
+      scratch += alive * row;
+      from_l2 += each * rows * stretches * row * (2 + static_cast<double>(p.overlap) / static_cast<double>(p.stride));
     }
-    compute += p.tile->compute(t) / static_cast<double>(p.height) * rows * each;
+    const double again = std::max(1.0, columns * stretches / static_cast<double>(p.width));
+    compute += p.tile->compute(t) / static_cast<double>(p.height) * rows * each * again;
     weights += p.weights;
     const double panel = p.weights / std::ceil(static_cast<double>(p.channels) / static_cast<double>(t.lanes * t.vectors));
     const double tiles = static_cast<double>(ceil_div(p.width, t.rows));
     double passes = c.orders[i] == kPanelsRowsTiles ? rows / step : rows;
+    passes *= stretches;
     if (c.orders[i] == kRowsTilesPanels) {
-      if (p.weights > static_cast<double>(m_.l1_bytes) / 2) passes *= tiles;
+      if (p.weights > static_cast<double>(m_.l1_bytes) / 2) passes *= tiles / stretches;
     } else if (panel > static_cast<double>(m_.l1_bytes) * 0.75) {
       passes = rows * tiles;
     }
     from_l2 += each * passes * p.weights;
-    compute += each * rows / step * 30;  // what a step costs outside its tiles
+    compute += each * stretches * rows / step * 30;  // what a step costs outside its tiles
   }
   Traffic t{};
   const bool fits = scratch + weights <= static_cast<double>(m_.l2_bytes) * 0.8;

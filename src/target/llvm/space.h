@@ -46,7 +46,7 @@ struct TileChoice {
 
 // The loops of a tiled stage, by name; empty where there is none.
 struct TileLoops {
-  std::string panels, blocks;
+  std::string panels, blocks, stretches;
   std::vector<std::string> outer;  // inside the blocks; the last one steps over patches
   std::string tiles, in_patch, in_tile, vectors, lanes;
 };
@@ -87,7 +87,9 @@ struct Tiled {
   std::string parked;  // the sums in memory, on their way to the epilogue; empty where it reads registers
   TileLoops loops;
 };
-Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c);
+// `stretch`: the tile axis is cut into stretches of so many points first, the outer ones apart, so that where a stretch
+// begins at an edge is known; 0: it is not.
+Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c, int64_t stretch = 0);
 // Orders the stage's loops: `outside` outermost first, then the tile; the reduction goes into the last of `outside`.
 void attach_tile(Schedule& s, const Tiled& t, const Roles& r, const TileChoice& c, std::vector<std::string> outside);
 // Fetches large weights of a reduction ahead of the tiles that read them. `vector`: the axis of the lanes.

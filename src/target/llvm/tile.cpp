@@ -139,7 +139,7 @@ void partition_window(Schedule& s, const Stage& out, const Stage& red, uint32_t 
 
 }  // namespace
 
-Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c) {
+Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c, int64_t stretch) {
   Tiled t;
   t.stage = s.group()[r.out].name;
   if (c.parked) t.parked = s.group()[r.acc].name;
@@ -168,7 +168,13 @@ Tiled make_tile(Schedule& s, const Roles& r, const TileChoice& c) {
       s.split(t.stage, in_panel, c.parked ? panel : c.lanes, Tail::Tail);
   t.loops.outer = names(out.axes, r.outer);
   std::string points = r.tile ? out.axes[*r.tile].name : "";
-  if (r.tile) partition_window(s, out, red, *r.tile, c);
+  if (r.tile && stretch > 0) {
+    const int64_t last = out.axes[*r.tile].extent - stretch;
+    s.partition(t.stage, points, last > stretch ? std::vector{stretch, last} : std::vector{stretch});
+    std::tie(t.loops.stretches, points) = s.split(t.stage, points, stretch, Tail::Balanced);
+  } else if (r.tile) {
+    partition_window(s, out, red, *r.tile, c);
+  }
   if (c.block > 0 && !t.loops.outer.empty()) {
     // Patches need constant extents.
     const Tail tail = c.patch > 1 && t.loops.outer.size() == 1 ? Tail::Tail : Tail::Guard;
