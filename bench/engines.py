@@ -1,9 +1,14 @@
 """Burnish and its peers behind one face. Each runs in a process of its own, so that no engine's threads, allocator or
 OpenMP runtime disturb another's; a process measures only while the others wait for a message."""
 
+import ctypes
+import gc
+import math
 import multiprocessing
 import statistics
+import subprocess
 import time
+from pathlib import Path
 
 
 class Burnish:
@@ -62,7 +67,30 @@ class OpenVino:
         return run
 
 
-ENGINES = {"burnish": Burnish, "onnxruntime": OnnxRuntime, "openvino": OpenVino}
+class BusyLoop:
+    """No engine: arithmetic for as long as `feeds["ms"]` says. Its longest runs are the machine's doing."""
+
+    def __init__(self, path, prepared, shapes, threads, records):
+        source = Path(__file__).with_name("busy_loop.cpp")
+        library = source.parents[1] / "build/busy_loop.so"
+        if not library.exists() or library.stat().st_mtime < source.stat().st_mtime:
+            subprocess.run(["c++", "-std=c++20", "-O2", "-shared", "-fPIC", "-pthread", source, "-o", library], check=True)
+        self.library, self.compile_s = ctypes.CDLL(str(library)), 0.0
+        self.library.busy_run.argtypes = [ctypes.c_long]
+        self.library.busy_threads(threads)
+
+    def bind(self, feeds):
+        def seconds(steps):
+            begin = time.perf_counter()
+            self.library.busy_run(steps)
+            return time.perf_counter() - begin
+
+        a_second = 1_000_000 / min(seconds(1_000_000) for _ in range(20))
+        steps = int(feeds["ms"] / 1e3 * a_second)
+        return lambda: self.library.busy_run(steps)
+
+
+ENGINES = {"burnish": Burnish, "onnxruntime": OnnxRuntime, "openvino": OpenVino, "busy": BusyLoop}
 
 
 def _serve(pipe, engine, path, prepared, shapes, threads, feeds, records):
@@ -74,12 +102,13 @@ def _serve(pipe, engine, path, prepared, shapes, threads, feeds, records):
     except Exception as error:  # whatever an engine does with a model is a result
         pipe.send(("failed", f"{type(error).__name__}: {error}", None))
         return
-    while True:
-        seconds = pipe.recv()
-        if seconds is None:
-            return
+    gc.disable()  # none of its pauses is an engine's
+    while (turn := pipe.recv()) is not None:
+        seconds, least, warm = turn
+        if warm:
+            run()
         samples, end = [], time.perf_counter() + seconds
-        while not samples or time.perf_counter() < end:
+        while len(samples) < least or time.perf_counter() < end:
             begin = time.perf_counter()
             run()
             samples.append(time.perf_counter() - begin)
@@ -108,19 +137,21 @@ class Worker:
         else:
             self.compile_s = value
 
-    def measure(self, seconds, keep=True):
-        self.pipe.send(seconds)
+    def measure(self, seconds, keep=True, least=1, warm=True):
+        """Runs for that many seconds and `least` times; their seconds. `warm`: a run before them does not count, because
+        it finds its threads asleep and other engines' data in the caches."""
+        self.pipe.send((seconds, least, warm))
         samples = self.pipe.recv()
         if keep:
             self.samples += samples
+        return samples
 
     def median_ms(self):
         return 1e3 * statistics.median(self.samples)
 
     def tail_ms(self):
-        """The 99th percentile."""
-        ordered = sorted(self.samples)
-        return 1e3 * ordered[min(len(ordered) - 1, int(0.99 * len(ordered)))]
+        """The 99th percentile: of fewer than 100 runs the longest."""
+        return 1e3 * sorted(self.samples)[math.ceil(0.99 * len(self.samples)) - 1]
 
     def close(self):
         if self.process.is_alive():
@@ -130,12 +161,12 @@ class Worker:
                 self.process.kill()
 
 
-def take_turns(workers, options):
-    """Warms up and measures, round after round, those that did not fail; returns these."""
+def take_turns(workers, options, least=0):
+    """Warms up and measures, round after round, those that did not fail, each `least` times or more; returns these."""
     running = [worker for worker in workers if worker.error is None]
     for worker in running:
         worker.measure(options.warmup, keep=False)
     for _ in range(options.rounds):
         for worker in running:
-            worker.measure(options.duration / options.rounds)
+            worker.measure(options.duration / options.rounds, least=max(1, math.ceil(least / options.rounds)))
     return running

@@ -134,7 +134,7 @@ def pauses(name, threads, options, folder):
     for _ in range(options.runs):
         for worker in running:
             time.sleep(options.pause)
-            worker.measure(0)
+            worker.measure(0, warm=False)
     for worker in workers:
         worker.close()
     row = {worker.engine: {"often_ms": often[worker.engine], "ms": worker.median_ms(), "p99_ms": worker.tail_ms()}

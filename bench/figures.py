@@ -26,7 +26,7 @@ FOLDER = ROOT / "build/figures"
 BATCH_OF_ONE = ("minilm_l6", "vit_b16")
 # What takes a part, given what --tune and --duration say; each writes the JSON file of its name.
 PARTS = {
-    "default": ["peers.py"],
+    "default": ["peers.py", "--runs", "100"],
     "tuned": ["peers.py", "--tune", "{tune}"],
     "batch8": ["peers.py", "--batch", "8", "--duration", "{duration}"],
     "extra": ["peers.py", "--extra", "--duration", "{duration}"],
@@ -100,8 +100,24 @@ def by_engine(part, field, value, first=("model", lambda row: TITLES.get(row["mo
 
 
 def tails(part):
-    """The 99th percentile over the median."""
-    return by_engine(part, "ms", lambda row, ms, engine: f"{row['p99_ms'][engine] / ms:.2f}")
+    """The 99th percentile over the median, beside that of a busy loop of the same length."""
+    def tail(row, engine):
+        taken = {"ms": row["ms"].get(engine), "p99_ms": row["p99_ms"].get(engine)} if engine != "busy" else row.get("busy", {})
+        return taken["p99_ms"] / taken["ms"] if taken.get("ms") else None
+
+    rows = rows_of(part)["rows"]
+    columns = {**ENGINES, "busy": "a busy loop"}
+    lines, worse = [], 0
+    for row in rows:
+        values = {engine: tail(row, engine) for engine in columns}
+        lines.append([TITLES.get(row["model"], row["model"]), str(row["threads"]),
+                      *(f"{value:.2f}" if value else "–" for value in values.values())])
+        peers = [values[engine] for engine in ENGINES if engine != "burnish" and values[engine]]
+        worse += bool(values["burnish"] and peers and values["burnish"] > min(peers))
+    if not lines:
+        return ""
+    return (table(["model", "threads", *columns.values()], lines)
+            + f"\nLonger than the better peer's in {worse} of {len(lines)} cases.\n")
 
 
 def memory():

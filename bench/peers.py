@@ -10,12 +10,15 @@
 Makes the environment it needs (build/venv) when it lacks something. Prints the median and the 99th percentile of every
 engine in milliseconds, the better peer's median over Burnish's (above 1: Burnish is faster), and the largest difference
 of the outputs from ONNX Runtime's, relative to their largest value; at the end the geometric mean of the ratios.
+"busy p99": the 99th percentile over the median of a busy loop as long as Burnish's runs, which takes its turns with the
+engines: what this machine does to runs of that length whatever they calculate.
 """
 
 import argparse
 import json
 import math
 import os
+import statistics
 import subprocess
 import sys
 from pathlib import Path
@@ -105,7 +108,8 @@ def compare(name, path, shapes, threads, options):
     label = name if options.batch == 1 else f"{name}-batch{options.batch}"
     records = tuned_records(label, path, shapes, threads, options.tune) if options.tune else None
     workers = [Worker(engine, str(path), prepared, shapes, threads, feeds, records) for engine in options.engines]
-    running = take_turns(workers, options)
+    busy = busy_loop(workers, threads, options)
+    running = take_turns(workers + busy, options, options.runs)
     row = {"ms": {}, "p99_ms": {}, "runs": {}, "compile_s": {}, "errors": {}, "difference": {}}
     reference = next((worker for worker in running if worker.engine == "onnxruntime"), None)
     for worker in workers:
@@ -119,7 +123,21 @@ def compare(name, path, shapes, threads, options):
             if reference is not None and worker is not reference:
                 row["difference"][worker.engine] = difference(worker.outputs, reference.outputs)
         worker.close()
+    for worker in busy:
+        row["busy"] = {"ms": worker.median_ms(), "p99_ms": worker.tail_ms()}
+        worker.close()
     return row
+
+
+def busy_loop(workers, threads, options):
+    """A busy loop as long as Burnish's runs; none where Burnish failed."""
+    from engines import Worker
+
+    ours = next((worker for worker in workers if worker.engine == "burnish" and worker.error is None), None)
+    if ours is None:
+        return []
+    ms = 1e3 * statistics.median(ours.measure(options.warmup, keep=False))
+    return [Worker("busy", "", None, {}, threads, {"ms": ms})]
 
 
 def key_of(name, threads, options):
@@ -140,7 +158,7 @@ def geometric_mean(values):
 def print_head(engines):
     print(f"{'':<21}" + "".join(f"{engine:>18}" for engine in engines))
     print(f"{'model':<18}{'thr':>3}" + "".join(f"{'p50':>10}{'p99':>8}" for _ in engines)
-          + f"{'best peer/burnish':>19}{'difference':>12}", flush=True)
+          + f"{'best peer/burnish':>19}{'difference':>12}{'busy p99':>10}", flush=True)
 
 
 def print_row(row, engines):
@@ -150,7 +168,8 @@ def print_row(row, engines):
         cells.append(f"{row['ms'][engine]:>10.2f}{row['p99_ms'][engine]:>8.2f}" if has else f"{'failed':>18}")
     faster = ratio(row)
     cells.append(f"{faster:>19.2f}" if faster else " " * 19)
-    cells.append(f"{row['difference']['burnish']:>12.1e}" if "burnish" in row["difference"] else "")
+    cells.append(f"{row['difference']['burnish']:>12.1e}" if "burnish" in row["difference"] else " " * 12)
+    cells.append(f"{row['busy']['p99_ms'] / row['busy']['ms']:>10.2f}" if "busy" in row else "")
     print("".join(cells), flush=True)
     for engine, error in row["errors"].items():
         print(f"    {engine}: {error}", file=sys.stderr)
@@ -219,6 +238,8 @@ def parse_options():
     parser.add_argument("--duration", type=float, default=6.0, help="seconds a model, engine and thread count")
     parser.add_argument("--warmup", type=float, default=0.5, help="seconds before that")
     parser.add_argument("--rounds", type=int, default=12, help="turns that the engines take")
+    parser.add_argument("--runs", type=int, default=0, help="runs of each engine at least: from 100 on the 99th percentile is "
+                        "not the longest run alone")
     parser.add_argument("--tune", metavar="TIME", help="search that long (60s, 5m) for every model and thread count first; "
                         "databases are kept in build/tune")
     parser.add_argument("--json", type=Path, help="all figures; rows that the file has of this compiler, with all engines, are "
