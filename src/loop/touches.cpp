@@ -4,37 +4,58 @@
 
 namespace burnish {
 
+namespace {
+
+// Bytes by position, of which ends are summed: a Fenwick tree.
+class Sums {
+ public:
+  explicit Sums(size_t n) : tree_(n + 1, 0) {}
+  void add(size_t at, int64_t bytes) {
+    all_ += bytes;
+    for (size_t i = at + 1; i < tree_.size(); i += i & -i) tree_[i] += bytes;
+  }
+  int64_t from(size_t at) const {
+    int64_t before = 0;
+    for (size_t i = at; i > 0; i -= i & -i) before += tree_[i];
+    return all_ - before;
+  }
+
+ private:
+  std::vector<int64_t> tree_;
+  int64_t all_ = 0;
+};
+
+}  // namespace
+
 std::vector<std::vector<Touch>> touches_of(const Program& p) {
   const size_t steps = p.steps.size();
   std::vector<std::vector<Touch>> all(steps);
+  std::vector<int64_t> bytes(p.tensors.size(), 0);  // the largest part that a step touches
   for (size_t s = 0; s < steps; ++s) {
     const Function& f = p.functions[p.steps[s].function];
-    for (const BufferId b : f.params)
-      all[s].push_back({own_elements(f.buffers[b]) * size_of(f.buffers[b].dtype), 0});
+    for (size_t a = 0; a < f.params.size(); ++a) {
+      const Buffer& b = f.buffers[f.params[a]];
+      all[s].push_back({own_elements(b) * size_of(b.dtype), 0});
+      bytes[p.steps[s].args[a]] = std::max(bytes[p.steps[s].args[a]], all[s][a].bytes);
+    }
   }
-  // Back from each step, round the end of the run, to the last one that has the tensor. A tensor
-  // that several steps in between touch in parts counts with the largest part.
-  std::vector<int64_t> touched(p.tensors.size(), 0);
-  std::vector<uint32_t> seen;
-  for (size_t s = 0; s < steps; ++s) {
-    for (size_t a = 0; a < all[s].size(); ++a) {
-      const uint32_t wanted = p.steps[s].args[a];
-      int64_t distance = 0;
-      const auto touch = [&](uint32_t tensor, int64_t bytes) {
-        if (touched[tensor] == 0) seen.push_back(tensor);
-        distance += std::max<int64_t>(0, bytes - touched[tensor]);
-        touched[tensor] = std::max(touched[tensor], bytes);
-      };
-      touch(wanted, all[s][a].bytes);
-      for (size_t back = 1; back <= steps; ++back) {
-        const size_t t = (s + steps - back) % steps;
-        const auto& args = p.steps[t].args;
-        for (size_t k = 0; k < args.size(); ++k) touch(args[k], all[t][k].bytes);
-        if (std::ranges::find(args, wanted) != args.end()) break;
-      }
-      all[s][a].distance = distance;
-      for (const uint32_t t : seen) touched[t] = 0;
-      seen.clear();
+  // Two runs; each tensor's bytes stand at the step that touched it last. In the second run all
+  // have been touched.
+  Sums sums(2 * steps);
+  constexpr size_t never = ~size_t{0};
+  std::vector<size_t> last(p.tensors.size(), never);
+  for (size_t now = 0; now < 2 * steps; ++now) {
+    const std::vector<uint32_t>& own = p.steps[now % steps].args;
+    std::vector<uint32_t> different = own;
+    std::ranges::sort(different);
+    different.erase(std::ranges::unique(different).begin(), different.end());
+    for (size_t a = 0; now >= steps && a < own.size(); ++a) {
+      all[now - steps][a].distance = sums.from(last[own[a]]);
+    }
+    for (const uint32_t t : different) {
+      if (last[t] != never) sums.add(last[t], -bytes[t]);
+      sums.add(now, bytes[t]);
+      last[t] = now;
     }
   }
   return all;

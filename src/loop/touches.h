@@ -15,8 +15,8 @@ struct Touch {
   int64_t bytes = 0, distance = 0;
 };
 
-// By step, then by argument. Tensors count by name: that plan_arena gives several the same place is
-// not seen.
+// By step, then by argument. A tensor that steps touch in parts counts with the largest part.
+// Tensors count by name: that plan_arena gives several the same place is not seen.
 std::vector<std::vector<Touch>> touches_of(const Program& p);
 
 }  // namespace burnish

@@ -13,10 +13,13 @@
 #include "driver/cli/commands.h"
 #include "driver/peak.h"
 #include "driver/roofline.h"
+#include "search/statistics.h"
 
 namespace burnish::cli {
 
 namespace {
+
+using search::median;
 
 struct ProfileArgs {
   ModelArgs model;
@@ -25,12 +28,6 @@ struct ProfileArgs {
   bool by_time = false, roofline = false, json = false;
   std::string report, peers;
 };
-
-double median(std::vector<double> samples) {
-  auto middle = samples.begin() + static_cast<std::ptrdiff_t>(samples.size() / 2);
-  std::nth_element(samples.begin(), middle, samples.end());
-  return *middle;
-}
 
 struct Times {
   std::vector<double> median, least;  // seconds, by step
