@@ -208,6 +208,7 @@ class Codegen {
   Val gen(const Expr& e, const Guard& g = {});
   Val gen_node(const Expr& e, const Guard& g);
   Val gen_binary(const Expr& e, const Guard& g);
+  std::optional<Val> gen_silu(const Expr& e, const Guard& g);
   Val gen_add(const Expr& e, const Guard& g);
   Val gen_unary(const Expr& e, const Guard& g);
   llvm::Value* combine(BinaryOp op, llvm::Value* x, llvm::Value* y);  // floats, by an operation that reductions have

@@ -155,6 +155,21 @@ Val Codegen::gen_add(const Expr& e, const Guard& g) {
   return {sub ? b().CreateFSub(x.v, y.v) : b().CreateFAdd(x.v, y.v), lanes};
 }
 
+// x * sigmoid(x), where nothing else needs the sigmoid.
+std::optional<Val> Codegen::gen_silu(const Expr& e, const Guard& g) {
+  for (size_t i : {0, 1}) {
+    const Expr &x = e.children()[i], &gate = e.children()[1 - i];
+    if (gate.kind() != ExprKind::Unary || gate.unary() != UnaryOp::Sigmoid || !used_once(gate)) continue;
+    if (!equal(gate.children()[0], x)) continue;
+    const Val v = gen(x, g);
+    if (!v.lanes) return {};
+    llvm::Value* made = math_.silu(v.v);
+    if (!made) return {};
+    return Val{made, true};
+  }
+  return {};
+}
+
 Val Codegen::gen_binary(const Expr& e, const Guard& g) {
   DType t = e.children()[0].dtype();
   BinaryOp op = e.binary();
@@ -170,6 +185,9 @@ Val Codegen::gen_binary(const Expr& e, const Guard& g) {
     }
   }
   if (is_float(t) && (op == BinaryOp::Add || op == BinaryOp::Sub)) return gen_add(e, g);
+  if (op == BinaryOp::Mul && t == DType::F32) {
+    if (auto v = gen_silu(e, g)) return *v;
+  }
   const Expr& second = e.children()[1];
   if (is_float(t) && op == BinaryOp::Pow && second.kind() == ExprKind::Const) {
     Val x = gen(e.children()[0], g);

@@ -15,6 +15,7 @@ class MathGen {
 
   // Of float or double, scalars or vectors.
   llvm::Value* unary(UnaryOp op, llvm::Value* x);
+  llvm::Value* silu(llvm::Value* x);  // x * sigmoid x in fewer operations; null where there is no such way
   llvm::Value* pow(llvm::Value* x, llvm::Value* y);
   llvm::Value* fmod(llvm::Value* x, llvm::Value* y);
   llvm::Value* fma(llvm::Value* a, llvm::Value* b, llvm::Value* c);  // a*b+c, in two roundings without the instruction
