@@ -191,6 +191,7 @@ class Lowering {
   void lay_out(StageId s);
   Index address(StageId s, const std::vector<Index>& position);
   Index divide(const Aff& a, int64_t div, int64_t mod) const;
+  Index divide_lanes(const Aff& a, int64_t div, int64_t mod) const;
   void check_access(StageId s, const Index& flat) const;
 
   // statement.cpp

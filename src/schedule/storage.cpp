@@ -1,6 +1,7 @@
 // Buffers, and the address of a logical position: blocks, rings, strides. One rule serves all
 // layouts.
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "schedule/lowering.h"
@@ -86,11 +87,33 @@ std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ra
 
 }  // namespace
 
+// Of a quotient or remainder that changes along the lanes nothing is left in the atom where vectors lie within its steps:
+//   (16p + l) / 64 = p / 4    (16p + l) % 64 = 16 (p % 4) + l    for l in 0..16
+Index Lowering::divide_lanes(const Aff& a, int64_t div, int64_t mod) const {
+  const int64_t step = div > 1 ? div : mod;
+  int64_t unit = step;
+  for (const Term& t : a.terms) {
+    if (t.var != *lane_) unit = std::gcd(unit, t.k);
+  }
+  Index i;
+  const auto d = unit > 1 ? exact_division(a, unit, ranges_) : std::nullopt;
+  if (!d) {
+    i.atoms.push_back({a, {}, div, mod, 1});
+  } else if (div > 1) {
+    i.atoms.push_back({d->quotient, {}, div / unit, mod, 1});
+  } else {
+    i.a = d->remainder;
+    i.atoms.push_back({d->quotient, {}, 1, mod / unit, unit});
+  }
+  return i;
+}
+
 // (a / div) % mod; an atom only where intervals cannot decide it.
 Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
   Aff q = a;
   if (div > 1) {
     auto d = exact_division(a, div, ranges_);
+    if (!d && lane_ && a.slope(*lane_)) return divide_lanes(a, div, mod);
     if (!d) {
       Index i;
       i.atoms.push_back({a, {}, div, mod, 1});
@@ -102,6 +125,7 @@ Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
   if (auto d = exact_division(q, mod, ranges_)) return Index(d->remainder);
   Interval r = ranges_.bounds(q);
   if (r.lo >= 0 && r.hi < mod) return Index(q);
+  if (lane_ && q.slope(*lane_)) return divide_lanes(q, 1, mod);
   Index i;
   i.atoms.push_back({q, {}, 1, mod, 1});
   return i;

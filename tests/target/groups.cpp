@@ -27,12 +27,15 @@ StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c,
                                          {"y", (c.height + 2 * pad - c.kernel) / c.stride + 1},
                                          {"x", (c.width + 2 * pad - c.kernel) / c.stride + 1}};
   std::vector<NamedExtent> raxes = {{"ky", c.kernel}, {"kx", c.kernel}};
-  if (!c.depthwise) raxes.insert(raxes.begin(), {"k", c.in});
-  const StageId w = b.constant(name + ".w", DType::F32, {{"c", c.out}, {"k", c.depthwise ? 1 : c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
+  const int depth = c.depthwise ? 1 : c.in / c.groups;
+  if (!c.depthwise) raxes.insert(raxes.begin(), {"k", depth});
+  const StageId w = b.constant(name + ".w", DType::F32, {{"c", c.out}, {"k", depth}, {"ky", c.kernel}, {"kx", c.kernel}});
   const StageId bias = b.constant(name + ".b", DType::F32, {{"c", c.out}});
   const Expr fill = pad ? constant(0) : Expr{};
   const StageId acc = b.reduce(name + ".acc", DType::F32, axes, raxes, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    const Aff k = c.depthwise ? a[1] : r[0], ky = r[c.depthwise ? 0 : 1], kx = r[c.depthwise ? 1 : 2];
+    Index k(c.depthwise ? a[1] : r[0]);
+    if (c.groups > 1) k.atoms.push_back({a[1], {}, c.out / c.groups, 0, depth});
+    const Aff ky = r[c.depthwise ? 0 : 1], kx = r[c.depthwise ? 1 : 2];
     return b.at(x, {a[0], k, a[2] * c.stride + ky - Aff(pad), a[3] * c.stride + kx - Aff(pad)}, fill) *
            b.at(w, {a[1], c.depthwise ? Aff(0) : r[0], ky, kx});
   });

@@ -16,6 +16,7 @@ std::vector<Index> at(AxisVars a);
 struct Conv {
   int height, width, in, out, kernel = 1, stride = 1;
   bool depthwise = false, relu = true;
+  int groups = 1;
 };
 
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);

@@ -234,6 +234,9 @@ std::vector<Case> cases() {
   all.push_back({"3x3 of a row-major image", conv_group({16, 18, 3, 32, 3, 2}, {})});
   all.push_back({"depthwise", conv_group({9, 13, 40, 40, 3, 1, true})});
   all.push_back({"depthwise, stride 2", conv_group({10, 11, 24, 24, 3, 2, true})});
+  all.push_back({"groups of 4", conv_group({6, 11, 12, 12, 3, 1, false, true, 3})});
+  all.push_back({"groups of 16 to 32, stride 2", conv_group({7, 12, 48, 96, 3, 2, false, true, 3})});
+  all.push_back({"groups of 5 to 12", conv_group({5, 9, 20, 48, 1, 1, false, true, 4})});
   all.push_back({"transposed", transposed_conv()});
   all.push_back({"1x1 to one channel, sigmoid", head(false)});
   all.push_back({"transposed to one channel, sigmoid", head(true)});
@@ -338,6 +341,32 @@ TEST(Space, SpacesAreLargeWhereThereIsMuchToChoose) {
     for (int64_t i = 0; i < points; ++i) legal += std::isfinite(space->draft_us(point_at(*space, i)));
     EXPECT_GE(legal, 100) << c.name;
   }
+}
+
+// Vectors of a grouped convolution lie inside groups, as wide as those are.
+TEST(Space, GroupedConvolutionsRunInLanes) {
+  for (const auto& [channels, lanes] : {std::pair{4, 4}, {8, 8}, {16, 16}, {24, 8}, {64, 16}}) {
+    const StageGroup g = conv_group({9, 14, 8 * channels, 8 * channels, 3, 1, false, true, 8});
+    const std::string s = default_schedule(g, machine(1)).to_text();
+    EXPECT_NE(s.find(fmt::format("split(conv.acc, c, {}, tail)", lanes)), std::string::npos) << channels << ": " << s;
+    EXPECT_NE(s.find("vectorize(conv.acc, c.i)"), std::string::npos) << s;
+  }
+}
+
+// Points of an image that lie a page apart share one set of the first-level cache: tiles take no more of them than it has ways.
+TEST(Space, DraftKeepsTilesInTheFirstCache) {
+  const auto rows_of = [](int channels) {
+    const auto space = make_space(conv_group({14, 14, channels, 256}), machine(1));
+    const Point p = space->default_point();
+    int64_t points = 1;
+    for (size_t i = 0; i < p.size(); ++i) {
+      const Knob& k = space->knobs()[i];
+      if (k.name == "rows" || k.name == "patch") points *= k.values[p[i]];
+    }
+    return points;
+  };
+  EXPECT_LE(rows_of(1024), 7);
+  EXPECT_GT(rows_of(1040), 7);
 }
 
 // Refusals name what does not fit.

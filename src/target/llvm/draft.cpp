@@ -107,6 +107,9 @@ int64_t pieces(int64_t elements, int64_t lanes) {
 
 }  // namespace
 
+// Cycles of a load whose line was thrown out of its set since it was read last; measured.
+constexpr double thrown_out = 4;
+
 TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
     : m_(m), r_(r), out_(s.group()[r.out]), acc_(s.group()[r.acc]), vars_(s.group().vars.size()) {
   const StageGroup& g = s.group();
@@ -128,7 +131,7 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
     accesses_.emplace_back(g, x);
     bool moved = false, by_points = false;
     for (const Index& i : x.indices()) {
-      moved |= moves(i, lanes);
+      moved |= moves_in_vector(i, lanes);
       if (r.tile) by_points |= moves(i, acc_.axes[*r.tile].var);
     }
     weights_ |= moved && !by_points;
@@ -152,9 +155,10 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
       Strides t;
       for (const PhysicalDim& d : physical(from.layout, from.shape())) {
         const Index& i = x.indices()[d.dim.axis];
-        if (d.dim.mod || moves(i, lanes)) return;
+        if (d.dim.mod || moves_in_vector(i, lanes)) return;
         const int64_t bytes = d.stride * size_of(from.dtype);
         const int64_t along_x = i.a.slope(acc_.axes[*r.tile].var);
+        for (const Atom& atom : i.atoms) t.group = std::max(t.group, atom.scale * bytes);
         const int64_t along_y = r.outer.empty() ? 0 : i.a.slope(acc_.axes[r.outer.back()].var);
         t.x += along_x * bytes;
         t.y += along_y * bytes;
@@ -175,25 +179,31 @@ TileDraft::TileDraft(const Schedule& s, const Roles& r, const Machine& m)
 double TileDraft::conflicts(const TileChoice& c) const {
   if (!strides_) return 0;
   const Strides& t = *strides_;
-  // Sets repeat every page of 4096 bytes; two ways are the weights'.
-  const int64_t ways = std::max<int64_t>(2, m_.l1_bytes / 4096 - 2);
-  std::vector<int64_t> lines;
-  const int64_t kx = c.window ? t.window_x : 1, ky = c.window ? t.window_y : 1;
-  for (int64_t y = 0; y < c.patch; ++y) {
-    for (int64_t x = 0; x < c.rows; ++x) {
-      for (int64_t a = 0; a < ky; ++a) {
-        for (int64_t b = 0; b < kx; ++b) lines.push_back((y * t.y + x * t.x + a * t.step_y + b * t.step_x) / 64);
+  // Sets repeat every page of 4096 bytes; one way is for weights passing by.
+  const int64_t ways = std::max<int64_t>(2, m_.l1_bytes / 4096 - 1);
+  const int64_t groups = r_.grouped ? ceil_div(c.lanes * c.vectors, r_.grouped) : 1;
+  const auto lost = [&](int64_t kx, int64_t ky) {
+    std::vector<int64_t> lines;
+    for (int64_t y = 0; y < c.patch; ++y) {
+      for (int64_t x = 0; x < c.rows; ++x) {
+        for (int64_t a = 0; a < ky; ++a) {
+          for (int64_t b = 0; b < kx; ++b) {
+            const int64_t at = y * t.y + x * t.x + a * t.step_y + b * t.step_x;
+            for (int64_t g = 0; g < groups; ++g) lines.push_back((at + g * t.group) / 64);
+          }
+        }
       }
     }
-  }
-  std::sort(lines.begin(), lines.end());
-  lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
-  std::array<int64_t, 64> sets{};
-  for (int64_t l : lines) ++sets[static_cast<size_t>(l & 63)];
-  int64_t lost = 0;
-  for (int64_t n : sets) lost += n > ways ? n : 0;
-  // With the window inside, a step reads each of them for every place of the window.
-  return static_cast<double>(lost) / static_cast<double>(kx * ky);
+    std::sort(lines.begin(), lines.end());
+    lines.erase(std::unique(lines.begin(), lines.end()), lines.end());
+    std::array<int64_t, 64> sets{};
+    for (int64_t l : lines) ++sets[static_cast<size_t>(l & 63)];
+    int64_t n = 0;
+    for (int64_t in_set : sets) n += in_set > ways ? in_set : 0;
+    return static_cast<double>(n) / static_cast<double>(kx * ky);
+  };
+  // With the window inside, what one place of it has read is there for the next, or for the next step of the channels.
+  return window_inside(c) ? std::max(lost(1, 1), lost(t.window_x, t.window_y)) : lost(1, 1);
 }
 
 bool TileDraft::shared(const TileChoice& c) const {
@@ -264,12 +274,12 @@ double TileDraft::compute(const TileChoice& c) const {
   balanced(r_.outer.empty() ? 1 : extent(r_.outer.back()), c.patch, patches);
   tailed(extent(r_.vector), c.lanes * c.vectors, panels);
 
-  const double lost = conflicts(c) * 64 / m_.l2_bandwidth;
-  const double entries = r_.broadcast && !c.window ? depth_ / longest_ : 1;
+  const double lost = conflicts(c) * thrown_out;
+  const double entries = r_.broadcast && !window_inside(c) ? depth_ / longest_ : 1;
   // Choices between the input and its fill: before a long loop, or in straight code.
   const bool guarded = c.edges == kEdgesGuarded && c.rows < width;
   const double guards =
-      guarded ? 4 * guards_ * (long_ && !c.window ? depth_ / longest_ : depth_) : 0;
+      guarded ? 4 * guards_ * (window_inside(c) ? depth_ : depth_ / longest_) : 0;
   const int64_t bytes = size_of(acc_.dtype);
   double cycles = 0;
   for (const Part& p : panels) {
@@ -280,7 +290,9 @@ double TileDraft::compute(const TileChoice& c) const {
     for (auto rest = static_cast<uint64_t>(p.size % c.lanes); rest; rest -= std::bit_floor(rest)) {
       passes += m_.passes(static_cast<int64_t>(std::bit_floor(rest)) * bytes);
     }
-    const double widest = m_.passes(std::min(p.size, c.lanes) * bytes);
+    // Vectors of different groups share no element.
+    const double groups = r_.grouped ? static_cast<double>(ceil_div(p.size, r_.grouped)) : 1;
+    const double widest = groups * m_.passes(std::min(p.size, c.lanes) * bytes);
     for (const Part& y : patches) {
       for (const Part& x : rows) {
         const double at = static_cast<double>(x.size * y.size), sums = at * v, fmas = at * passes;

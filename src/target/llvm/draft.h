@@ -60,6 +60,8 @@ class TileDraft {
  private:
   bool shared(const TileChoice& c) const;
   int64_t extent(uint32_t axis) const { return acc_.axes[axis].extent; }
+  // Do all places of the window follow one another in each step of the channels? Few channels are always outside it.
+  bool window_inside(const TileChoice& c) const { return c.window || !long_; }
 
   const Machine m_;
   const Roles r_;
@@ -77,7 +79,7 @@ class TileDraft {
   // Where the points of a tile lie in memory: bytes from one to the next along the tile axis and the one outside it,
   // and points of the window along both.
   struct Strides {
-    int64_t x = 0, y = 0, window_x = 1, window_y = 1, step_x = 0, step_y = 0;
+    int64_t x = 0, y = 0, window_x = 1, window_y = 1, step_x = 0, step_y = 0, group = 0;
   };
   std::optional<Strides> strides_;
   // Lines of a tile that throw each other out of the first-level cache, a step of the reduction.

@@ -1,5 +1,6 @@
 // Which axis of a group's output does what in a register tile.
 #include <algorithm>
+#include <numeric>
 
 #include "target/llvm/space.h"
 
@@ -20,6 +21,20 @@ bool reads(const Stage& s, StageId from) {
 bool moves(const Index& i, VarId v) {
   return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& atom) {
            return atom.value || atom.a.slope(v) != 0;
+         });
+}
+
+namespace {
+
+bool steps_with(const Atom& atom, VarId v) {
+  return !atom.value && atom.a == Aff::of(v) && atom.div > 1 && atom.mod == 0;
+}
+
+}  // namespace
+
+bool moves_in_vector(const Index& i, VarId v) {
+  return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& atom) {
+           return atom.value || (atom.a.slope(v) != 0 && !steps_with(atom, v));
          });
 }
 
@@ -83,8 +98,15 @@ std::optional<Roles> roles_of(const Schedule& s, StageId out) {
   visit(acc.body, [&](const Expr& x) {
     if (x.kind() != ExprKind::Load) return;
     r.broadcast |= std::ranges::all_of(
-        x.indices(), [&](const Index& i) { return !moves(i, lanes); });
+        x.indices(), [&](const Index& i) { return !moves_in_vector(i, lanes); });
+    for (const Index& i : x.indices()) {
+      for (const Atom& atom : i.atoms) {
+        if (steps_with(atom, lanes)) r.grouped = std::gcd(r.grouped, atom.div);
+      }
+    }
   });
+  constexpr int64_t narrowest = 4;  // shorter vectors than that are not worth their instructions
+  if (r.grouped % narrowest != 0) r.broadcast = false, r.grouped = 0;
   r.outer = std::move(order);
   return r;
 }

@@ -20,6 +20,7 @@ struct Roles {
   std::vector<uint32_t> outer{};  // the other axes with more than one point, outermost first
   std::vector<uint32_t> unit{};   // axes with one point
   bool broadcast = false;         // an operand does not move with the lanes (conv, matmul); else depthwise, pooling
+  int64_t grouped = 0;            // it is another one every so many elements of the vector axis: grouped convolutions
 };
 
 // Which loop the threads share.
@@ -60,6 +61,8 @@ bool reads_pointwise(const Stage& s, StageId from, const Stage& producer);
 
 // Does the index depend on the variable? (What is loaded counts as depending on everything.)
 bool moves(const Index& i, VarId v);
+// The same inside a vector along `v`, which crosses none of the steps of a quotient of `v` alone (Roles::grouped).
+bool moves_in_vector(const Index& i, VarId v);
 
 // ---- inline_stages.cpp
 // Work of one element: a transcendental function counts like twenty additions.

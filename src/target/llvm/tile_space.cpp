@@ -1,6 +1,7 @@
 // The space of one tiled reduction: which tiles and nests are worth trying, and the one taken without tuning.
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "target/llvm/draft.h"
 #include "target/llvm/grid.h"
@@ -21,7 +22,7 @@ int64_t rows_that_fit(int64_t vectors, const Machine& m) {
 TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
   const Stage& acc = s.group()[r.acc];
   TileChoice best;
-  best.lanes = lanes_of(m, acc.dtype);
+  best.lanes = std::gcd<int64_t>(lanes_of(m, acc.dtype), r.grouped);
   const int64_t channels = acc.axes[r.vector].extent;
   const int64_t width = r.tile ? acc.axes[*r.tile].extent : 1;
   const double units = std::ceil(static_cast<double>(channels) / static_cast<double>(best.lanes) * 2) / 2;
@@ -66,7 +67,7 @@ bool shares_weights(const Stage& acc, const Roles& r, uint32_t axis) {
     if (x.kind() != ExprKind::Load) return;
     bool with_lanes = false, with_axis = false;
     for (const Index& i : x.indices()) {
-      with_lanes |= moves(i, acc.axes[r.vector].var);
+      with_lanes |= moves_in_vector(i, acc.axes[r.vector].var);
       with_axis |= moves(i, acc.axes[axis].var);
     }
     same &= !(with_lanes && with_axis);
