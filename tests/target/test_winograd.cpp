@@ -130,5 +130,20 @@ TEST(Winograd, DraftsComparePlainly) {
   EXPECT_GT(us(group_of({1, 4, 4, 512, 512, 4})), us(direct(4, 512)));
 }
 
+// The transformed input of a wide image is several times the image: strips keep it in the caches.
+TEST(Winograd, StripsStayInTheCaches) {
+  const auto strip_of = [](const Layer& l) {
+    const auto space = make_space(group_of(l), machine(1));
+    const Point p = space->default_point();
+    for (size_t i = 0; i < p.size(); ++i) {
+      if (space->knobs()[i].name == "strip") return space->knobs()[i].values[p[i]];
+    }
+    return int64_t{0};
+  };
+  EXPECT_LE(strip_of({1, 160, 160, 96, 24, 4}), 4);
+  // Weights that come from memory pass by once.
+  EXPECT_EQ(strip_of({1, 28, 28, 512, 512, 4}), 7);
+}
+
 }  // namespace
 }  // namespace burnish::llvm_target

@@ -120,11 +120,15 @@ double WinogradDraft::us(const WinogradChoice& c) const {
   const double passed_weights = weights_ * (by_panels ? share : 1) * weight_passes;
   t[0] = (passed + passed_weights) / m_.l2_bandwidth;
   if (scratch > l2) t[1] += passed / m_.l3_bandwidth;
+  // A strip is written as a whole before it is read again, beside what other work keeps in a cache that is shared.
+  const bool in_memory = scratch * (by_panels ? 1 : threads) > static_cast<double>(m_.l3_bytes) / 4;
   const bool weights_stay = scratch + weights_ * (by_panels ? share : 1) <= l2;
   t[1] += (weights_stay ? weights_ * (by_panels ? share : 1) : passed_weights) / m_.l3_bandwidth;
+  if (in_memory) t[2] += passed / m_.memory_bandwidth;
   const double outside = input_ + output_;
   t[1] += outside * share / m_.l3_bandwidth;
-  t[2] = weights_ * (by_panels ? share : 1 / threads) / m_.memory_bandwidth;
+  const bool weights_near = weights_ <= static_cast<double>(m_.l3_bytes) / 2;  // after the first pass
+  t[2] += weights_ * (by_panels ? share : 1 / threads) * (weights_near ? 1 : weight_passes) / m_.memory_bandwidth;
   if (outside > static_cast<double>(m_.l3_bytes)) t[2] += outside * share / m_.memory_bandwidth;
 
   const double compute = (product_.compute(c.tile) + transforms(c)) * share;
