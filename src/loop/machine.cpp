@@ -314,14 +314,17 @@ void Machine::exec_for(const Node& n) {
 }
 
 // Every iteration is an agent of its own: one that no thread count merges with its neighbours.
+// Loops over as many iterations are shared out alike: the same iteration of each is the same agent.
 void Machine::exec_parallel(const Node& n, int64_t lo, int64_t hi) {
   if (in_parallel_) fail("a parallel loop inside a parallel loop");
   VarId v = n.source->loop.var;
   bound_[v] = true;
   in_parallel_ = true;
+  const auto [agents, fresh] = world_.shared_out.try_emplace(hi - lo, world_.agents);
+  if (fresh) world_.agents += static_cast<uint32_t>(std::max<int64_t>(0, hi - lo));
   for (int64_t i = lo; i < hi; ++i) {
     vars_[v] = i;
-    agent_ = ++world_.agents;
+    agent_ = agents->second + static_cast<uint32_t>(i - lo) + 1;
     exec(n.children[0]);
   }
   agent_ = 1;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -36,8 +37,9 @@ struct View {
 struct World {
   InterpretOptions options;
   uint32_t next_mark = 1;
-  uint32_t epoch = 1;   // counts barriers
-  uint32_t agents = 1;  // handed out so far; 1: top-level statements
+  uint32_t epoch = 1;                           // counts barriers
+  uint32_t agents = 1;                          // handed out so far; 1: top-level statements
+  std::map<int64_t, uint32_t> shared_out = {};  // by extent: before the agent of iteration 0
   int64_t steps = 0;
 };
 

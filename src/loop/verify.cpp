@@ -28,6 +28,15 @@ class Verifier {
     require_that(reason.empty(), "{}", reason);
   }
 
+  // Of a function that is one parallel loop: reads of what nobody writes among them.
+  std::vector<SharedAccess> all_accesses() {
+    all_ = true;
+    declarations();
+    visited_.emplace_back();
+    statement(f_.body);
+    return std::move(accesses_);
+  }
+
  private:
   template <class... Args>
   void require_that(bool ok, fmt::format_string<Args...> text, Args&&... args) const {
@@ -175,7 +184,10 @@ class Verifier {
     dead_ = dead;
     if (loop.kind != LoopKind::Parallel) return;
     parallel_ = nullptr;
-    if (loop.extent > 1) disjoint(here);
+    if (all_)
+      accesses_ = std::move(here.accesses);
+    else if (loop.extent > 1)
+      disjoint(here);
   }
 
   void let(const Stmt& s) {
@@ -326,7 +338,8 @@ class Verifier {
                    "{} {} between its runs of {} elements every {}",
                    write ? "stores to" : "reads", buffer.name, buffer.run, buffer.pitch);
     }
-    if (outside && (write || buffer.scope == Scope::Shared || buffer.written)) note(b, at, write);
+    if (outside && (all_ || write || buffer.scope == Scope::Shared || buffer.written))
+      note(b, at, write);
   }
 
   // `at` less a multiple of `pitch`: what is left of it within a run.
@@ -371,7 +384,7 @@ class Verifier {
         if (a.buffer != b.buffer || !(a.write || b.write)) continue;
         at_ = a.stmt;
         require_that(
-            never_meet(a, b, loop.var, loop.outer),
+            never_meet(a, loop.var, b, loop.var, loop.outer),
             "iterations of parallel loop {} are not proved to touch different places of {}{}",
             var_name(loop.var), buffer_name(a.buffer),
             a.stmt == b.stmt ? "" : ", here and in " + line_text(f_, *b.stmt));
@@ -384,6 +397,8 @@ class Verifier {
   std::vector<bool> bound_, fixed_, live_;  // fixed: a constant after unrolling, or a lane
   std::vector<std::unordered_set<const ExprNode*>> visited_;
   Parallel* parallel_ = nullptr;
+  bool all_ = false;
+  std::vector<SharedAccess> accesses_;
   bool in_vector_ = false, dead_ = false;
   const StmtNode* at_ = nullptr;
 };
@@ -391,5 +406,20 @@ class Verifier {
 }  // namespace
 
 void verify(const Function& f) { Verifier(f).run(); }
+
+std::optional<SharedLoop> loop::shared_loop_of(const Function& f) {
+  if (!f.body || f.body.kind() != StmtKind::For) return std::nullopt;
+  const ForStmt& root = f.body->loop;
+  if (root.kind != LoopKind::Parallel || !root.lower.empty() || !root.upper.empty())
+    return std::nullopt;
+  bool calls = false;
+  visit(f.body, [&](const Stmt& s) { calls |= s.kind() == StmtKind::Call; });
+  if (calls) return std::nullopt;
+  try {
+    return SharedLoop{root.var, root.extent, Verifier(f).all_accesses()};
+  } catch (const InternalError&) {  // what is not proved is not known
+    return std::nullopt;
+  }
+}
 
 }  // namespace burnish

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <unordered_set>
@@ -24,10 +25,19 @@ struct SharedAccess {
   std::vector<Prover::AtomId> quotients;  // that vary within the loop
 };
 
-// Whether iterations p < p' of the loop over `var` never meet, `a` at p and `b` at p'. Ids in
-// `outer` mean the same value in both iterations.
-bool never_meet(const SharedAccess& a, const SharedAccess& b, VarId var,
+// Whether iterations p < p' never meet, `a` at p of the loop over `a_var` and `b` at p' of that
+// over `b_var`. Ids in `outer` mean the same value in both iterations. (Two accesses in one loop,
+// or in two loops, of one function or two, that have the same iterations.)
+bool never_meet(const SharedAccess& a, VarId a_var, const SharedAccess& b, VarId b_var,
                 const std::set<Prover::Id>& outer);
+
+// A function that is one parallel loop over 0..extent: all accesses to its parameters.
+struct SharedLoop {
+  VarId var = 0;
+  int64_t extent = 0;
+  std::vector<SharedAccess> accesses;
+};
+std::optional<SharedLoop> shared_loop_of(const Function& f);
 
 // The facts that `condition` implies, or that its negation does: forms that are >= 0.
 std::vector<Aff> facts_of(Prover& prover, const Expr& condition, bool holds);

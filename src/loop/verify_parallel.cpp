@@ -89,11 +89,11 @@ bool apart(Prover& prover, const Aff& difference, const std::vector<Aff>& growth
 
 }  // namespace
 
-bool never_meet(const SharedAccess& a, const SharedAccess& b, VarId var,
+bool never_meet(const SharedAccess& a, VarId a_var, const SharedAccess& b, VarId b_var,
                 const std::set<Prover::Id>& outer) {
   TwoIterations both(outer);
   Aff at_a = both.enter(a, 0), at_b = both.enter(b, 1);
-  both.prover.assume(Aff::of(both.own(var, 1)) - Aff::of(both.own(var, 0)) - Aff(1));
+  both.prover.assume(Aff::of(both.own(b_var, 1)) - Aff::of(both.own(a_var, 0)) - Aff(1));
   // Quotients that both accesses have; outer ones first.
   std::vector<Aff> growths;
   for (const Prover::AtomId& q : a.quotients) {

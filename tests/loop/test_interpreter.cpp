@@ -455,14 +455,17 @@ TEST(InterpretProgram, FindsFaults) {
 TEST(InterpretProgram, StepsWithoutBarrierMustNotMeet) {
   EXPECT_EQ(program_error("step half(x, a) nobarrier step half(x + 16, a + 16) step inc(a, y)"),
             "");
-  std::string text =
-      std::string(chain) +
-      "func spread(X: param f32[8], Y: out f32[8]) { parallel for i in 0..8 { Y[i] = X[i] } }\n"
-      "step spread(x, a) nobarrier step spread(a, y)";
+  std::string text = std::string(chain) + "func spread(X: param f32[8], Y: out f32[8]) { parallel "
+                                          "for i in 0..8 { Y[i] = X[-i + 7] } }\n"
+                                          "step spread(x, a) nobarrier step spread(a, y)";
   std::vector<float> x = ramp(8), y(8);
   auto run_text = [&] { interpret(parse_program(text), {x.data()}, {y.data()}); };
   EXPECT_THROW(run_text(), InternalError);
   text.replace(text.find(" nobarrier"), 10, "");
+  EXPECT_NO_THROW(run_text());
+  // The same iteration of loops over as many is on one thread.
+  text.replace(text.find("-i + 7"), 6, "i");
+  text.replace(text.find(" step spread(a"), 0, " nobarrier");
   EXPECT_NO_THROW(run_text());
 }
 
