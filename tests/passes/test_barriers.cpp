@@ -27,6 +27,7 @@ func alone(X: param f32[8], Y: out f32[8]) { for i in 0..8 { Y[i] = X[-i + 7] } 
 func temporary(X: param f32[8], Y: out f32[8]) {
   alloc T: shared f32[8] { for i in 0..8 { T[i] = X[i] } for i in 0..8 { Y[i] = T[-i + 7] } }
 }
+func half(X: param f32[4], Y: out f32[4]) { parallel for i in 0..4 { Y[i] = X[-i + 3] } }
 func shared(X: param f32[8], Y: out f32[8]) { parallel for i in 0..8 { Y[i] = X[-i + 7] } }
 )";
 
@@ -50,6 +51,13 @@ TEST(Barriers, OneThreadNeedsNoneBetweenItsSteps) {
   EXPECT_EQ(barriers("step alone(x, a) step shared(x, b) step alone(a, c) step alone(c, y)"), "---")
       << "what others do meanwhile is apart";
   EXPECT_EQ(barriers("step temporary(x, a) step temporary(a, b) step temporary(b, y)"), "--");
+}
+
+TEST(Barriers, SlicesThatDoNotMeetNeedNoneButTheirReadersDo) {
+  EXPECT_EQ(barriers("step half(x, a) step half(x + 16, a + 16) step shared(a, y)"), "-B");
+  EXPECT_EQ(
+      barriers("step shared(x, a) step half(a, b) step half(a + 16, b + 16) step shared(b, y)"),
+      "B-B");
 }
 
 TEST(Barriers, ADroppedOneTooManyIsARace) {

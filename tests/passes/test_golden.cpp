@@ -1,4 +1,5 @@
 // Text in, text out, one case a rule. test_passes --update rewrites tests/passes/golden.
+#include <fmt/format.h>
 #include <gtest/gtest-spi.h>
 #include <gtest/gtest.h>
 
@@ -205,6 +206,51 @@ TEST(Golden, UpdateRewritesTheExpectedText) {
   test::update_golden = false;
   test::expect_golden("case", "new\n", folder);
   test::update_golden = asked;
+}
+
+// What looks like a layer norm up to one condition stays as it is.
+TEST(Recognize, NearlyLayerNorms) {
+  struct Norm {
+    const char *mean = "reduce_mean(%x) {axes=[1], keepdims=1}", *mean_type = "f32[4,1]", *square = "mul(%c, %c)",
+               *variance = "reduce_mean(%s) {axes=[1], keepdims=1}", *variance_type = "f32[4,1]";
+  };
+  const auto recognised = [](const Norm& n) {
+    const Graph g = parse_graph(fmt::format(R"(graph g {{
+  input %x: f32[4,4]
+  input %z: f32[4,4]
+  input %scale: f32[4]
+  const %epsilon: f32[] = [0.0009765625]
+  const %bias: f32[4] = [1.0, 2.0, 3.0, 4.0]
+  %m: {} = {}
+  %c: f32[4,4] = sub(%x, %m)
+  %s: f32[4,4] = {}
+  %v: {} = {}
+  %e: {} = add(%v, %epsilon)
+  %r: {} = sqrt(%e)
+  %h: f32[4,4] = div(%c, %r)
+  %t: f32[4,4] = mul(%h, %scale)
+  %y: f32[4,4] = add(%t, %bias)
+  output %y
+}})",
+                                            n.mean_type, n.mean, n.square, n.variance_type, n.variance, n.variance_type,
+                                            n.variance_type));
+    return to_text(simplify(g, {})).find("layer_norm") != std::string::npos;
+  };
+  EXPECT_TRUE(recognised({}));
+  EXPECT_FALSE(recognised({.mean = "reduce_mean(%x) {axes=[0], keepdims=1}", .mean_type = "f32[1,4]"})) << "other axes";
+  EXPECT_FALSE(recognised({.mean = "reduce_mean(%x) {axes=[0], keepdims=1}",
+                           .mean_type = "f32[1,4]",
+                           .variance = "reduce_mean(%s) {axes=[0], keepdims=1}",
+                           .variance_type = "f32[1,4]"}))
+      << "not the last axes";
+  EXPECT_FALSE(recognised({.mean = "reduce_mean(%x) {axes=[1], keepdims=0}",
+                           .mean_type = "f32[4]",
+                           .variance = "reduce_mean(%s) {axes=[1], keepdims=0}",
+                           .variance_type = "f32[4]"}))
+      << "means of rows, subtracted from columns";
+  EXPECT_FALSE(recognised({.mean = "reduce_mean(%z) {axes=[1], keepdims=1}"})) << "the mean of another tensor";
+  EXPECT_FALSE(recognised({.square = "mul(%c, %x)"})) << "no square";
+  EXPECT_FALSE(recognised({.square = "mul(%z, %z)"})) << "the square of another tensor";
 }
 
 }  // namespace

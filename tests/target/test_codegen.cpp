@@ -7,6 +7,17 @@
 namespace burnish::target_test {
 namespace {
 
+// How many lines of a Zen 4's code have one of these instructions.
+size_t count_instructions(const std::string& function, std::initializer_list<std::string_view> names) {
+  const std::string assembly =
+      make_target("llvm:cpu=znver4", 1)->emit(program_of(parse_function(function)), EmitKind::Assembly);
+  size_t count = 0;
+  for (const std::string& line : split_text(assembly, '\n')) {
+    count += std::ranges::any_of(names, [&](std::string_view n) { return line.starts_with("\t" + std::string(n)); });
+  }
+  return count;
+}
+
 TEST(Codegen, Elementwise) {
   expect_same(R"(func f(X: param f32[37], Y: param f32[37], O: out f32[37]) {
     vectorize for i in 0..37 { O[i] = max(X[i] * Y[i] + 1.0, 0.0) }
@@ -46,10 +57,15 @@ TEST(Codegen, Softmax) {
 
 // Fetching ahead changes nothing, also where it looks behind the end.
 TEST(Codegen, Prefetch) {
-  expect_same(R"(func f(X: param f32[640] prefetch 4096, O: out f32[32]) {
+  const std::string ahead = R"(func f(X: param f32[640] prefetch 4096, O: out f32[32]) {
     vectorize for i in 0..32 { O[i] = 0.0 }
     for k in 0..20 { vectorize for i in 0..32 { O[i] = O[i] + X[32*k + i] } }
-  })");
+  })";
+  expect_same(ahead);
+  std::string plain = ahead;
+  plain.replace(plain.find(" prefetch 4096"), 14, "");
+  EXPECT_EQ(count_instructions(ahead, {"prefetcht"}), 2u) << "one a vector";
+  EXPECT_EQ(count_instructions(plain, {"prefetcht"}), 0u);
 }
 
 // Squares that are transposed in registers, beside what is read as it lies; the last rows and columns are no square.
@@ -68,6 +84,16 @@ TEST(Codegen, TransposedSquares) {
       for y in 0..{3} {{ vectorize for x in 0..48 {{ O[48*y + x + {5}] = X[y + 50*x + {4}] }} }}
     }})", n, 50 / n, 48 / n, 50 - 50 / n * n, 50 / n * n, 48 * (50 / n * n), 48 * n, 50 * n));
   }
+}
+
+TEST(Codegen, TransposedSquaresAreTurnedByShuffles) {
+  const std::string square = R"(func turn(X: param f32[256], O: out f32[256]) {
+    unroll for i in 0..16 { vectorize for j in 0..16 { O[16*i + j] = X[i + 16*j] } }
+  })";
+  const size_t shuffles = count_instructions(square, {"vunpck", "vperm", "vshuf", "vinsert", "vblend", "vmovlhps"});
+  EXPECT_GE(shuffles, 32u);
+  EXPECT_LE(shuffles, 80u) << "four levels of sixteen, not element by element";
+  EXPECT_EQ(count_instructions(square, {"vmovss", "vinsertps", "vgather"}), 0u);
 }
 
 // Rows whose sums, maxima, ... end in a tree over lanes, from registers and from memory, of one vector and of several.
