@@ -211,6 +211,19 @@ StageGroup max_pool(int height, int width, int channels) {
   return b.group();
 }
 
+StageGroup average_of_planes(int channels, int height, int width) {
+  GroupBuilder b("average");
+  const StageId x = image(b, channels, height, width);
+  const std::vector<NamedExtent> axes = {{"n", 1}, {"c", channels}, {"y", 1}, {"x", 1}};
+  const StageId sum = b.reduce("sum", DType::F32, axes, {{"ky", height}, {"kx", width}}, Combine::Sum,
+                               [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], a[1], r[0], r[1]}); });
+  const StageId o = b.compute("average", DType::F32, axes,
+                              [&](AxisVars a) { return b.at(sum, at(a)) * constant(1.0 / (height * width), DType::F32); });
+  b[o].layout = nhwc;
+  b.output(o);
+  return b.group();
+}
+
 StageGroup elementwise(int channels, int height, int width) {
   GroupBuilder b("add");
   const StageId x = image(b, channels, height, width);
@@ -241,6 +254,8 @@ std::vector<Case> cases() {
   all.push_back({"1x1 to one channel, sigmoid", head(false)});
   all.push_back({"transposed to one channel, sigmoid", head(true)});
   all.push_back({"max pool", max_pool(10, 14, 24)});
+  all.push_back({"average of planes", average_of_planes(40, 28, 50)});
+  all.push_back({"average of planes, an odd height", average_of_planes(72, 27, 31)});
   all.push_back({"matrix product", matmul(1, 33, 70, 40, true)});
   all.push_back({"one row times a matrix", matmul(1, 1, 70, 64, true)});
   all.push_back({"batch of matrix products", matmul(3, 7, 40, 20, false)});
@@ -252,6 +267,12 @@ std::vector<Case> cases() {
   all.push_back({"elementwise", elementwise(24, 9, 31)});
   all.push_back({"transposition", transposition(3, 37, 50)});
   return all;
+}
+
+TEST(Space, RowsOfAPlaneAreSharedByThreads) {
+  const std::string steps = default_schedule(average_of_planes(40, 28, 50), machine(2)).to_text();
+  EXPECT_NE(steps.find("rfactor(sum, ky, 14)"), steps.npos) << steps;
+  EXPECT_NE(steps.find("parallel(sum.rf, kyo)"), steps.npos) << steps;
 }
 
 TEST(Space, ImagesOfABatchAreSharedByThreads) {

@@ -52,6 +52,7 @@ std::unique_ptr<Space> space_of(const Inlined& x, const Machine& m) {
   if (auto space = chain_space(x.schedule, x.out, m)) return space;
   if (auto roles = roles_of(x.schedule, x.out); roles && x.computed.size() <= 2) {
     const int64_t lanes = lanes_of(m, g[roles->acc].dtype);
+    if (auto space = planes_space(x.schedule, *roles, m)) return space;
     if (auto space = tile_space(x.schedule, *roles, lanes, m)) return space;
     if (reduces_contiguous(g, g[roles->acc])) {
       if (auto space = rows_space(x.schedule, x.out, true, m)) return space;

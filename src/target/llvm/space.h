@@ -116,6 +116,10 @@ std::unique_ptr<Space> elementwise_space(const Schedule& inlined, const Machine&
 // One stage of several.
 void schedule_elementwise(Schedule& s, const std::string& name, const Machine& m);
 
+// ---- planes.cpp
+// Sums of everything but the channels, shared among threads by rows. Null when the group is nothing like it.
+std::unique_ptr<Space> planes_space(const Schedule& inlined, const Roles& r, const Machine& m);
+
 // ---- rows.cpp
 // Reductions over rows: softmax, norms, means along the contiguous axis. Everything lives inside one row.
 std::unique_ptr<Space> rows_space(const Schedule& inlined, StageId out, bool vectors, const Machine& m);

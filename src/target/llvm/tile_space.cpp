@@ -27,7 +27,7 @@ TileChoice choose_tile(const Schedule& s, const Roles& r, const Machine& m) {
   const int64_t width = r.tile ? acc.axes[*r.tile].extent : 1;
   const double units = std::ceil(static_cast<double>(channels) / static_cast<double>(best.lanes) * 2) / 2;
   double best_cost = 1e300;
-  const int64_t most = r.broadcast ? 6 : 1;
+  const int64_t most = r.broadcast ? 6 : r.tile ? 1 : 8;  // sums of a plane wait for nothing but themselves
   for (int64_t nv = 1; nv <= most && nv <= std::ceil(units); ++nv) {
     const int64_t fit = r.broadcast ? rows_that_fit(nv, m) : std::min<int64_t>(8, m.vector_registers / 3);
     const int64_t tiles = ceil_div(width, fit), rows = ceil_div(width, tiles);
