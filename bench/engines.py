@@ -11,6 +11,10 @@ import time
 from pathlib import Path
 
 
+# Seconds from one engine's turn to the next: threads of some spin for tens of milliseconds after their last run.
+SETTLE = 0.1
+
+
 class Burnish:
     def __init__(self, path, prepared, shapes, threads, records):
         import burnish
@@ -104,11 +108,12 @@ def _serve(pipe, engine, path, prepared, shapes, threads, feeds, records):
         return
     gc.disable()  # none of its pauses is an engine's
     while (turn := pipe.recv()) is not None:
-        seconds, least, warm = turn
-        if warm:
-            run()
+        seconds, least, pause = turn
+        run()
         samples, end = [], time.perf_counter() + seconds
         while len(samples) < least or time.perf_counter() < end:
+            if pause:
+                time.sleep(pause)
             begin = time.perf_counter()
             run()
             samples.append(time.perf_counter() - begin)
@@ -137,10 +142,11 @@ class Worker:
         else:
             self.compile_s = value
 
-    def measure(self, seconds, keep=True, least=1, warm=True):
-        """Runs for that many seconds and `least` times; their seconds. `warm`: a run before them does not count, because
-        it finds its threads asleep and other engines' data in the caches."""
-        self.pipe.send((seconds, least, warm))
+    def measure(self, seconds, keep=True, least=1, pause=0.0):
+        """Runs for that many seconds and `least` times, `pause` seconds before each; the seconds of each. A run before them
+        does not count, because it finds its threads asleep and other engines' data in the caches."""
+        time.sleep(SETTLE)
+        self.pipe.send((seconds, least, pause))
         samples = self.pipe.recv()
         if keep:
             self.samples += samples

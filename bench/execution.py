@@ -12,11 +12,11 @@ are not measured again. The 99th percentile and batches are bench/peers.py's.
 import argparse
 import functools
 import json
+import math
 import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 ENGINES = ("burnish", "onnxruntime", "openvino")
@@ -131,10 +131,9 @@ def pauses(name, threads, options, folder):
     often = {worker.engine: worker.median_ms() for worker in running}
     for worker in running:
         worker.samples.clear()
-    for _ in range(options.runs):
+    for _ in range(options.rounds):
         for worker in running:
-            time.sleep(options.pause)
-            worker.measure(0, warm=False)
+            worker.measure(0, least=math.ceil(options.runs / options.rounds), pause=options.pause)
     for worker in workers:
         worker.close()
     row = {worker.engine: {"often_ms": often[worker.engine], "ms": worker.median_ms(), "p99_ms": worker.tail_ms()}
