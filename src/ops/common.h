@@ -19,6 +19,7 @@ std::span<const OpDef> pool_ops();
 std::span<const OpDef> matmul_ops();
 std::span<const OpDef> reduce_ops();
 std::span<const OpDef> softmax_ops();
+std::span<const OpDef> attention_ops();
 std::span<const OpDef> shape_ops();
 std::span<const OpDef> movement_ops();
 std::span<const OpDef> gather_ops();

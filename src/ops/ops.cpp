@@ -11,7 +11,7 @@ std::vector<const OpDef*> sorted_table() {
   std::vector<const OpDef*> all;
   for (std::span<const OpDef> family :
        {elementwise_ops(), conv_ops(), winograd_ops(), norm_ops(), pool_ops(), matmul_ops(), reduce_ops(),
-        softmax_ops(), shape_ops(), movement_ops(), gather_ops(), resize_ops(),
+        softmax_ops(), attention_ops(), shape_ops(), movement_ops(), gather_ops(), resize_ops(),
         grid_sample_ops(), quantize_ops()}) {
     for (const OpDef& op : family) all.push_back(&op);
   }

@@ -18,6 +18,7 @@ constexpr GraphPass graph_passes[] = {
     {"fold_constants", fold_constants, "weights rewritten by the passes above"},
     {"common_subexpressions", common_subexpressions, "after folding: equal weights have become equal constants"},
     {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},
+    {"recognize_attention", recognize_attention, "after dead code: what is left has one reader; before layouts: transposes around it become layouts of its operands"},
     {"choose_layout", choose_layout, "before fusion: groups are made of nodes of one layout"},
     {"gate_weights", gate_weights, "after layouts: its weights lie as tiles read them; before algorithms, which want constant weights"},
     {"choose_algorithms", choose_algorithms, "after layouts, which cost depends on; before fusion: epilogues join whatever is chosen"},

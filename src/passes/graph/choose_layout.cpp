@@ -12,7 +12,10 @@
 //    converting a picture costs more than its strided reads;
 //  - elementwise and moving operators that can work in any layout follow their operands;
 //  - row-major operators that compute get converted operands; those that only move elements read what there is;
+//  - a transpose that only strided operators read lies as its operand does, and a strided operator that only a transpose
+//    reads writes what that one would: both are views then;
 //  - the graph's inputs and outputs are row-major.
+#include <algorithm>
 #include <map>
 
 #include "passes/graph/memory.h"
@@ -26,7 +29,9 @@ constexpr int64_t few_channels = 4;
 
 class LayoutChooser {
  public:
-  explicit LayoutChooser(const Graph& g) : g_(g), rewriter_(g) {}
+  explicit LayoutChooser(const Graph& g) : g_(g), readers_(consumers(g)), leaves_(g.values.size()), rewriter_(g) {
+    for (ValueId v : g.outputs) leaves_[v] = true;
+  }
 
   Graph run() {
     for (NodeId n = 0; n < g_.nodes.size(); ++n) visit(n);
@@ -55,8 +60,12 @@ class LayoutChooser {
         break;
       case LayoutRule::Any: result = follow_operands(n); break;
       case LayoutRule::RowMajor:
-        if (computes(n) || n.op->fusion == Fusion::Opaque || is_reshape(*n.op)) {
+        if (is_strided(*n.op)) {
+          result = for_transpose(n);
+        } else if (computes(n) || n.op->fusion == Fusion::Opaque || is_reshape(*n.op)) {
           for (ValueId v : n.inputs) ask(v, {});
+        } else if (n.op->name == "transpose" && read_strided(n.outputs[0])) {
+          result = transposed_in_place(n);
         }
         break;
     }
@@ -66,6 +75,42 @@ class LayoutChooser {
       t.layout = t.shape.size() == result.size() ? result : Layout{};
     }
     restore(n);
+  }
+
+  bool read_strided(ValueId v) const {
+    return !leaves_[v] && std::ranges::all_of(readers_[v], [&](NodeId r) { return is_strided(*g_.nodes[r].op); });
+  }
+
+  // The result lies in memory as the operand does.
+  Layout transposed_in_place(const Node& n) const {
+    const TensorType& in = now_type(n.inputs[0]);
+    const std::vector<int64_t> perm = permutation_of(n, in.shape.size());
+    std::vector<uint32_t> place(perm.size());  // of the operand's axes among the result's
+    for (uint32_t i = 0; i < perm.size(); ++i) place[static_cast<size_t>(perm[i])] = i;
+    Layout layout = in.layout.empty() ? permuted(place) : in.layout;
+    if (!in.layout.empty()) {
+      for (LayoutDim& d : layout) d.axis = place[d.axis];
+    }
+    return layout;
+  }
+
+  // The order that makes a transpose of the result row-major, if that is all that reads it and the last axis stays.
+  Layout for_transpose(const Node& n) const {
+    const ValueId out = n.outputs[0];
+    if (leaves_[out] || readers_[out].size() != 1) return {};
+    const Node& reader = g_.nodes[readers_[out][0]];
+    const size_t rank = g_.type(out).shape.size();
+    if (reader.op->name != "transpose") return {};
+    const std::vector<int64_t> perm = permutation_of(reader, rank);
+    if (rank == 0 || perm.back() != static_cast<int64_t>(rank - 1)) return {};
+    return permuted({perm.begin(), perm.end()});
+  }
+
+  static std::vector<int64_t> permutation_of(const Node& n, size_t rank) {
+    std::vector<int64_t> perm = n.attrs.ints("perm");
+    for (size_t i = rank; perm.size() < rank; --i) perm.push_back(static_cast<int64_t>(i - 1));
+    for (int64_t& p : perm) p += p < 0 ? static_cast<int64_t>(rank) : 0;
+    return perm;
   }
 
   Layout enter_channels_last(const Node& n) {
@@ -132,6 +177,8 @@ class LayoutChooser {
   }
 
   const Graph& g_;
+  const std::vector<std::vector<NodeId>> readers_;
+  std::vector<bool> leaves_;
   GraphRewriter rewriter_;
   std::map<ValueId, std::vector<std::pair<Layout, ValueId>>> made_;
   std::vector<std::pair<ValueId, ValueId>> redirected_;  // old value, what it stood for

@@ -61,6 +61,8 @@ bool is_reshape(const OpDef& op) {
   return op.name == "reshape" || op.name == "squeeze" || op.name == "unsqueeze" || op.name == "flatten";
 }
 
+bool is_strided(const OpDef& op) { return op.name == "attention"; }
+
 bool is_view(const Graph& g, const Node& n) {
   if (n.inputs.empty() || n.inputs[0] == no_value || n.outputs.size() != 1) return false;
   const TensorType& in = g.type(n.inputs[0]);

@@ -21,6 +21,10 @@ Layout channels_last(size_t rank);
 // reshape, squeeze, unsqueeze, flatten: the elements keep their row-major order.
 bool is_reshape(const OpDef& op);
 
+// Reads operands and writes its result in any order of axes, the result's last one innermost: transposes around it are
+// views.
+bool is_strided(const OpDef& op);
+
 // The node's output is its first input under another type: no code is needed.
 bool is_view(const Graph& g, const Node& n);
 

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "target/llvm/attention.h"
 
 namespace burnish::llvm_target {
 
@@ -49,6 +50,7 @@ std::unique_ptr<Space> space_of(const Inlined& x, const Machine& m) {
     if (auto space = elementwise_space(x.schedule, m)) return space;
   }
   if (auto space = winograd_space(x.schedule, x.out, m)) return space;
+  if (auto space = attention_space(x.schedule, x.out, m)) return space;
   if (auto space = chain_space(x.schedule, x.out, m)) return space;
   if (auto roles = roles_of(x.schedule, x.out); roles && x.computed.size() <= 2) {
     const int64_t lanes = lanes_of(m, g[roles->acc].dtype);

@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
+#include "target/llvm/attention.h"
 #include "target/llvm/isa.h"
 #include "target/llvm/module.h"
 #include "target/llvm/space.h"
@@ -58,7 +59,9 @@ class LlvmTarget : public Target {
     const auto space = make_space(g, machine_);
     return space ? space->draft_us(space->default_point()) : std::numeric_limits<double>::infinity();
   }
-  bool prefers_one_nest(const StageGroup& g) const override { return chain_pays(g, machine_); }
+  bool prefers_one_nest(const StageGroup& g) const override { 
+    return chain_pays(g, machine_) || attention_pays(g, machine_);
+  }
   std::string emit(const Program& p, EmitKind kind) const override { return emit_program(p, isa_, kind); }
   std::string build(const Program& p, const std::string& metadata) const override {
     return build_program(p, isa_, metadata);
