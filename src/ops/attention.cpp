@@ -1,5 +1,6 @@
-// Scaled dot-product attention as one operator, which the pass `recognize_attention` makes of the products, the scaling
-// and the softmax that models write it in. The sums of the softmax divide the finished output, not every score:
+// Scaled dot-product attention as one operator, which the pass `recognize_attention` makes of the
+// products, the scaling and the softmax that models write it in. The sums of the softmax divide the
+// finished output, not every score:
 //
 //   scores = (scale q) k + mask      e = exp(scores - max scores)      out = (e v) * (1 / sum e)
 #include "ops/common.h"
@@ -34,7 +35,8 @@ Attention attention_of(std::span<const TensorType> types) {
   a.k = q.back();
   a.n = k.back();
   a.d = v.back();
-  require(k[k.size() - 2] == a.k, "queries {} meet keys {}: the inner extents differ", shape_text(q), shape_text(k));
+  require(k[k.size() - 2] == a.k, "queries {} meet keys {}: the inner extents differ",
+          shape_text(q), shape_text(k));
   require(v[v.size() - 2] == a.n, "{} keys meet values {}", a.n, shape_text(v));
   a.batch = broadcast(broadcast(batch_of(q), batch_of(k)), batch_of(v));
   return a;
@@ -49,8 +51,9 @@ std::vector<TensorType> infer_attention(const InferContext& c) {
   const Attention a = attention_of(c.inputs);
   if (c.has(3)) {
     require_same_dtype(c.inputs[0], c.inputs[3]);
-    require(broadcast(a.scores(), c.inputs[3].shape) == a.scores(), "the mask {} does not broadcast to {}",
-            shape_text(c.inputs[3].shape), shape_text(a.scores()));
+    require(broadcast(a.scores(), c.inputs[3].shape) == a.scores(),
+            "the mask {} does not broadcast to {}", shape_text(c.inputs[3].shape),
+            shape_text(a.scores()));
   }
   return {{c.inputs[0].dtype, a.out(), {}}};
 }
@@ -85,16 +88,18 @@ std::vector<StageId> compute_attention(ComputeContext& c) {
   const double scale = c.attrs.f("scale", 1);
   Attention queries = a;
   queries.batch = batch_of(c.types[0].shape);
-  const StageId q = b.compute(name(".q"), t, axes_of(queries, {{"m", a.m}, {"k", a.k}}), [&](AxisVars x) {
-    const Expr value = b.at(c.inputs[0], same(x));
-    return scale == 1 ? value : value * constant(scale, t);
-  });
-  const StageId products =
-      b.reduce(name(".products"), t, axes_of(a, {{"m", a.m}, {"n", a.n}}), {{"k", a.k}}, Combine::Sum, [&](AxisVars x, AxisVars r) {
-        std::vector<Index> at = broadcast_indices(queries.batch, x.first(rank));
-        at.insert(at.end(), {Index(x[rank]), Index(r[0])});
-        return b.at(q, at) * operand(1, x, r[0], x[rank + 1]);
+  const StageId q =
+      b.compute(name(".q"), t, axes_of(queries, {{"m", a.m}, {"k", a.k}}), [&](AxisVars x) {
+        const Expr value = b.at(c.inputs[0], same(x));
+        return scale == 1 ? value : value * constant(scale, t);
       });
+  const StageId products = b.reduce(name(".products"), t, axes_of(a, {{"m", a.m}, {"n", a.n}}),
+                                    {{"k", a.k}}, Combine::Sum, [&](AxisVars x, AxisVars r) {
+                                      std::vector<Index> at =
+                                          broadcast_indices(queries.batch, x.first(rank));
+                                      at.insert(at.end(), {Index(x[rank]), Index(r[0])});
+                                      return b.at(q, at) * operand(1, x, r[0], x[rank + 1]);
+                                    });
   StageId scores = products;
   if (c.has(3)) {
     scores = b.compute(name(".scores"), t, axes_of(a, {{"m", a.m}, {"n", a.n}}), [&](AxisVars x) {
@@ -106,15 +111,18 @@ std::vector<StageId> compute_attention(ComputeContext& c) {
                     [&](AxisVars x, AxisVars r) { return b.at(of, replaced(x, r[0])); });
   };
   const StageId top = reduced(".max", Combine::Max, scores);
-  const StageId e = b.compute(name(".exp"), t, axes_of(a, {{"m", a.m}, {"n", a.n}}), [&](AxisVars x) {
-    return unary(UnaryOp::Exp, b.at(scores, same(x)) - b.at(top, of_row(x)));
-  });
+  const StageId e =
+      b.compute(name(".exp"), t, axes_of(a, {{"m", a.m}, {"n", a.n}}), [&](AxisVars x) {
+        return unary(UnaryOp::Exp, b.at(scores, same(x)) - b.at(top, of_row(x)));
+      });
   const StageId sum = reduced(".sum", Combine::Sum, e);
   const StageId inverse = b.compute(name(".inverse"), t, axes_of(a, {{"m", a.m}}),
                                     [&](AxisVars x) { return one(t) / b.at(sum, same(x)); });
   const StageId acc =
       b.reduce(name(".acc"), t, axes_of(a, {{"m", a.m}, {"d", a.d}}), {{"n", a.n}}, Combine::Sum,
-               [&](AxisVars x, AxisVars r) { return b.at(e, replaced(x, r[0])) * operand(2, x, r[0], x[rank + 1]); });
+               [&](AxisVars x, AxisVars r) {
+                 return b.at(e, replaced(x, r[0])) * operand(2, x, r[0], x[rank + 1]);
+               });
   return {b.compute(name(""), t, axes_of(a, {{"m", a.m}, {"d", a.d}}),
                     [&](AxisVars x) { return b.at(acc, same(x)) * b.at(inverse, of_row(x)); })};
 }

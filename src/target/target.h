@@ -59,7 +59,8 @@ class Target {
   // What a run of this group takes with its default schedule, by the draft, in microseconds: passes compare ways to
   // compute the same by it. Infinite where there is no estimate.
   virtual double estimate_us(const StageGroup&) const { return std::numeric_limits<double>::infinity(); }
-  // Would this group, made of two that feed one another, run faster as one nest? Asked by the pass fuse_chains.
+  // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
+  // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
 
   // Code for the whole program: text of one kind, or the bytes of an object file.

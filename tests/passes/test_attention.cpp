@@ -26,12 +26,14 @@ Graph one_head_each(std::string_view scaling, std::string_view extra = "") {
   %q: f32[1,2,5,4] = transpose(%r) {perm=[0,2,1,3]}
   %k: f32[1,2,4,5] = transpose(%r) {perm=[0,2,3,1]}
   %v: f32[1,2,5,4] = transpose(%r) {perm=[0,2,1,3]}
-)") + std::string(scaling) + R"(
+)") + std::string(scaling) +
+                     R"(
   %p: f32[1,2,5,5] = softmax(%m) {axis=3}
   %o: f32[1,2,5,4] = matmul(%p, %v)
   %t: f32[1,5,2,4] = transpose(%o) {perm=[0,2,1,3]}
   %y: f32[1,5,8] = reshape(%t, %whole)
-  output %y)" + std::string(extra) + R"(
+  output %y)" + std::string(extra) +
+                     R"(
 })");
 }
 
@@ -54,7 +56,8 @@ TEST(RecognizeAttention, WithItsScaleAndMask) {
   const OneNest target;
   Context c;
   c.target = &target;
-  for (const auto& [text, scale, operands] : {std::tuple{divided, 1.0 / 3, size_t{4}}, {before, 9.0, size_t{3}}}) {
+  for (const auto& [text, scale, operands] :
+       {std::tuple{divided, 1.0 / 3, size_t{4}}, {before, 9.0, size_t{3}}}) {
     const Graph g = one_head_each(text);
     const Graph after = recognize_attention(g, c);
     verify(after);
@@ -63,7 +66,8 @@ TEST(RecognizeAttention, WithItsScaleAndMask) {
     EXPECT_DOUBLE_EQ(found[0]->attrs.f("scale", 1), scale);
     EXPECT_EQ(found[0]->inputs.size(), operands);
     const std::vector<Tensor> inputs = test::random_inputs(g, 3);
-    test::expect_close(test::evaluate_graph(after, inputs), test::evaluate_graph(g, inputs), 1e-5, "attention");
+    test::expect_close(test::evaluate_graph(after, inputs), test::evaluate_graph(g, inputs), 1e-5,
+                       "attention");
   }
 }
 
@@ -94,7 +98,8 @@ TEST(RecognizeAttention, TransposesAroundItAreViews) {
   EXPECT_EQ(transposes, 4);
   const std::vector<Tensor> inputs = test::random_inputs(g, 3);
   const Program p = compile_graph(g, c);
-  test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 1e-5, "program");
+  test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 1e-5,
+                     "program");
 }
 
 }  // namespace

@@ -18,13 +18,14 @@ using target_test::machine;
 struct Heads {
   Shape batch;
   int64_t queries, depth, keys, values;
-  Shape mask{};         // none when empty
+  Shape mask{};  // none when empty
   double scale = 0.125;
   bool transposed = true;  // q, k, v and the output lie as [queries, heads, depth]
 };
 
 std::string text(const Heads& h) {
-  return shape_text(h.batch) + " times " + shape_text({h.queries, h.depth, h.keys, h.values}) + " mask " + shape_text(h.mask);
+  return shape_text(h.batch) + " times " + shape_text({h.queries, h.depth, h.keys, h.values}) +
+         " mask " + shape_text(h.mask);
 }
 
 StageGroup group_of(const Heads& h) {
@@ -34,14 +35,16 @@ StageGroup group_of(const Heads& h) {
     Shape s = h.batch;
     s.insert(s.end(), {rows, columns});
     Layout layout;
-    if (h.transposed && rank > 2) {  // rows outside the batch, and those of keys before their columns
+    if (h.transposed &&
+        rank > 2) {  // rows outside the batch, and those of keys before their columns
       layout.push_back({turned ? rank - 1 : rank - 2});
       for (uint32_t a = 0; a + 2 < rank; ++a) layout.push_back({a});
       layout.push_back({turned ? rank - 2 : rank - 1});
     }
     return g.add_input(name, {DType::F32, s, layout});
   };
-  std::vector<ValueId> inputs{input("q", h.queries, h.depth, false), input("k", h.depth, h.keys, true),
+  std::vector<ValueId> inputs{input("q", h.queries, h.depth, false),
+                              input("k", h.depth, h.keys, true),
                               input("v", h.keys, h.values, false)};
   if (!h.mask.empty()) inputs.push_back(g.add_input("mask", {DType::F32, h.mask, {}}));
   Attrs attrs;
@@ -53,12 +56,9 @@ StageGroup group_of(const Heads& h) {
 }
 
 const std::vector<Heads> cases = {
-    {{2}, 32, 16, 32, 16},
-    {{1, 3}, 48, 32, 40, 32, {1, 1, 1, 40}},
-    {{2}, 37, 24, 19, 40, {37, 19}},
-    {{1, 2}, 70, 8, 53, 72, {}, 1},
-    {{}, 17, 5, 3, 7, {17, 3}},
-    {{2, 2}, 33, 20, 33, 64, {2, 1, 33, 33}, 0.25, false},
+    {{2}, 32, 16, 32, 16},           {{1, 3}, 48, 32, 40, 32, {1, 1, 1, 40}},
+    {{2}, 37, 24, 19, 40, {37, 19}}, {{1, 2}, 70, 8, 53, 72, {}, 1},
+    {{}, 17, 5, 3, 7, {17, 3}},      {{2, 2}, 33, 20, 33, 64, {2, 1, 33, 33}, 0.25, false},
 };
 
 TEST(Attention, IsRecognised) {
@@ -109,7 +109,8 @@ TEST(Attention, PointsComputeTheFormula) {
     ASSERT_NE(space, nullptr);
     int tried = 0;
     for (int i = 0; i < 300 && tried < 4; ++i) {
-      const Point p = point_at(*space, static_cast<int64_t>(random() % static_cast<uint64_t>(size_of(*space))));
+      const Point p =
+          point_at(*space, static_cast<int64_t>(random() % static_cast<uint64_t>(size_of(*space))));
       auto s = space->schedule(p);
       if (!s || !lowers(*s)) continue;
       SCOPED_TRACE(text_of(*space, p));

@@ -1,11 +1,11 @@
-// Attention written out in products, scaling, mask and softmax becomes one operator where the target would rather
-// compute it in one nest: the scores never are a whole tensor then.
+// Attention written out in products, scaling, mask and softmax becomes one operator where the
+// target would rather compute it in one nest: the scores never are a whole tensor then.
 //
 //   %s = matmul(%q, %k)
 //   %d = div(%s, 8)          (or mul; or %q, %k multiplied before)
-//   %m = add(%d, %mask)      (may be missing)                         %y = attention(%q, %k, %v, %mask) {scale=0.125}
-//   %p = softmax(%m) {axis=-1}                               ->
-//   %y = matmul(%p, %v)
+//   %m = add(%d, %mask)      (may be missing)                         %y = attention(%q, %k, %v,
+//   %mask) {scale=0.125} %p = softmax(%m) {axis=-1}                               -> %y =
+//   matmul(%p, %v)
 //
 // Nothing between may have another reader.
 #include <fmt/format.h>
@@ -29,7 +29,8 @@ struct Found {
 
 class Recognizer {
  public:
-  Recognizer(const Graph& g, const Target& target) : g_(g), target_(target), readers_(consumers(g)), leaves_(g.values.size()) {
+  Recognizer(const Graph& g, const Target& target)
+      : g_(g), target_(target), readers_(consumers(g)), leaves_(g.values.size()) {
     for (ValueId v : g.outputs) leaves_[v] = true;
   }
 
@@ -79,7 +80,8 @@ class Recognizer {
   // The producer of `v`, if it is this operator and nobody else reads it.
   const Node* vanishing(ValueId v, std::string_view op, Found& f) const {
     const NodeId p = g_.values[v].producer;
-    if (p == ~NodeId{0} || g_.nodes[p].op->name != op || readers_[v].size() != 1 || leaves_[v]) return nullptr;
+    if (p == ~NodeId{0} || g_.nodes[p].op->name != op || readers_[v].size() != 1 || leaves_[v])
+      return nullptr;
     f.nodes.push_back(p);
     return &g_.nodes[p];
   }
@@ -97,7 +99,8 @@ class Recognizer {
       const TensorType& type = g_.type(v);
       const auto take = [&](const Node* n, size_t data, bool divides) {
         const auto by = n ? number(n->inputs[1 - data]) : std::nullopt;
-        if (!by || *by == 0 || !std::isfinite(*by) || g_.type(n->inputs[data]).shape != type.shape) return false;
+        if (!by || *by == 0 || !std::isfinite(*by) || g_.type(n->inputs[data]).shape != type.shape)
+          return false;
         f.scale = divides ? f.scale / *by : f.scale * *by;
         v = n->inputs[data];
         return true;
@@ -125,7 +128,8 @@ class Recognizer {
   bool pays(const Found& f, const TensorType& type) const {
     Graph alone;
     std::vector<ValueId> operands;
-    for (ValueId v : inputs(f)) operands.push_back(alone.add_input(fmt::format("p{}", operands.size()), g_.type(v)));
+    for (ValueId v : inputs(f))
+      operands.push_back(alone.add_input(fmt::format("p{}", operands.size()), g_.type(v)));
     const ValueId out = alone.add(op_named("attention"), operands, attrs(f), "");
     if (alone.type(out).shape != type.shape) return false;  // the values have batches of their own
     return target_.prefers_one_nest(stages_of(alone, alone.nodes[alone.values[out].producer]));
@@ -162,8 +166,9 @@ Graph recognize_attention(const Graph& g, const Context& c) {
     sources.push_back(g.nodes[n].source);
     std::erase(sources, "");
     const ValueId out = g.nodes[n].outputs[0];
-    const NodeId made = rewriter.out.add_node(op_named("attention"), rewriter.map(Recognizer::inputs(f)), Recognizer::attrs(f),
-                                              join(sources, "+"), {g.values[out].name});
+    const NodeId made =
+        rewriter.out.add_node(op_named("attention"), rewriter.map(Recognizer::inputs(f)),
+                              Recognizer::attrs(f), join(sources, "+"), {g.values[out].name});
     rewriter.set(out, rewriter.out.nodes[made].outputs[0]);
   }
   return rewriter.finish();

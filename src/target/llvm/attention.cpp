@@ -1,5 +1,5 @@
-// Attention in one nest. Lanes run along the queries of a block, so maxima and sums of rows are plain vector loops, and
-// scores are stored transposed, as the second product reads them:
+// Attention in one nest. Lanes run along the queries of a block, so maxima and sums of rows are
+// plain vector loops, and scores are stored transposed, as the second product reads them:
 //
 //   for heads, blocks of queries (shared by threads):
 //     queries:  scaled and transposed in registers                                    k x block
@@ -18,7 +18,9 @@ namespace burnish::llvm_target {
 
 namespace {
 
-bool computed_reduction(const StageGroup& g, StageId s) { return g[s].is_compute() && g[s].is_reduction(); }
+bool computed_reduction(const StageGroup& g, StageId s) {
+  return g[s].is_compute() && g[s].is_reduction();
+}
 
 std::vector<StageId> computed_producers(const StageGroup& g, StageId s) {
   std::vector<StageId> all = producers(g, s);
@@ -31,7 +33,8 @@ bool reduces(const StageGroup& g, StageId s, Combine op, std::vector<StageId> of
   std::vector<StageId> from = computed_producers(g, s);
   std::ranges::sort(from);
   std::ranges::sort(of);
-  return computed_reduction(g, s) && g[s].op == op && g[s].raxes.size() == 1 && !g[s].init && !g[s].finish && from == of;
+  return computed_reduction(g, s) && g[s].op == op && g[s].raxes.size() == 1 && !g[s].init &&
+         !g[s].finish && from == of;
 }
 
 // The only one of `all` for which the condition holds.
@@ -72,7 +75,8 @@ std::optional<AttentionStages> attention_stages(const StageGroup& g, StageId out
   a.inverse = *inverse;
   a.exp = of_acc[0];
   a.sum = of_inverse[0];
-  if (!reduces(g, a.acc, Combine::Sum, {a.exp}) || !reduces(g, a.sum, Combine::Sum, {a.exp})) return std::nullopt;
+  if (!reduces(g, a.acc, Combine::Sum, {a.exp}) || !reduces(g, a.sum, Combine::Sum, {a.exp}))
+    return std::nullopt;
   const auto of_exp = computed_producers(g, a.exp);
   const auto top = only(of_exp, [&](StageId s) { return reduction(s) && g[s].op == Combine::Max; });
   if (of_exp.size() != 2 || !top) return std::nullopt;
@@ -88,20 +92,25 @@ std::optional<AttentionStages> attention_stages(const StageGroup& g, StageId out
   }
   const Stage& product = g[a.products];
   const auto of_product = computed_producers(g, a.products);
-  if (!reduces(g, a.products, Combine::Sum, of_product) || of_product.size() > 1) return std::nullopt;
+  if (!reduces(g, a.products, Combine::Sum, of_product) || of_product.size() > 1)
+    return std::nullopt;
   const size_t rank = product.axes.size();
-  if (rank < 2 || g[a.exp].axes.size() != rank || g[a.acc].axes.size() != rank || g[a.max].axes.size() + 1 != rank ||
-      !reads_pointwise(g[out], a.acc, g[a.acc])) {
+  if (rank < 2 || g[a.exp].axes.size() != rank || g[a.acc].axes.size() != rank ||
+      g[a.max].axes.size() + 1 != rank || !reads_pointwise(g[out], a.acc, g[a.acc])) {
     return std::nullopt;
   }
   a.row = static_cast<uint32_t>(rank - 2);
   const auto queries = only(producers(g, a.products), [&](StageId s) {
-    return loads_along(product, s, product.axes[a.row].var) && !loads_along(product, s, product.axes[a.row + 1].var);
+    return loads_along(product, s, product.axes[a.row].var) &&
+           !loads_along(product, s, product.axes[a.row + 1].var);
   });
   if (!queries || (!of_product.empty() && of_product[0] != *queries)) return std::nullopt;
-  if (!of_product.empty() && (!computed_producers(g, *queries).empty() || g[*queries].axes.size() < 2)) return std::nullopt;
+  if (!of_product.empty() &&
+      (!computed_producers(g, *queries).empty() || g[*queries].axes.size() < 2))
+    return std::nullopt;
   a.queries = *queries;
-  const std::vector<StageId> known = {a.out, a.acc, a.inverse, a.sum, a.exp, a.max, a.scores, a.products, a.queries};
+  const std::vector<StageId> known = {a.out, a.acc,    a.inverse,  a.sum,    a.exp,
+                                      a.max, a.scores, a.products, a.queries};
   for (StageId s = 0; s < g.stages.size(); ++s) {
     if (g[s].is_compute() && std::ranges::find(known, s) == known.end()) return std::nullopt;
   }
@@ -135,8 +144,8 @@ void along_lanes(Schedule& s, const std::string& name, const std::string& axis, 
 }
 
 // A reduction over keys, several chains side by side.
-void reduce_keys(Schedule& s, const std::string& name, const std::string& row, int64_t lanes, const std::string& out,
-                 const std::string& place) {
+void reduce_keys(Schedule& s, const std::string& name, const std::string& row, int64_t lanes,
+                 const std::string& out, const std::string& place) {
   constexpr int64_t chains = 4;
   const Axis keys = s.group()[*s.group().named(name)].raxes[0];
   std::vector<std::string> parts{name};
@@ -163,16 +172,16 @@ void reduce_keys(Schedule& s, const std::string& name, const std::string& row, i
   }
 }
 
-Result<Schedule> attention_schedule(const Schedule& inlined, const AttentionStages& a, const AttentionChoice& c,
-                                    const Machine& m) {
+Result<Schedule> attention_schedule(const Schedule& inlined, const AttentionStages& a,
+                                    const AttentionChoice& c, const Machine& m) {
   Schedule s = inlined;
   const StageGroup& g = inlined.group();
   const Stage out = g[a.out], scores = g[a.scores], products = g[a.products];
   const size_t rank = out.axes.size();
   const uint32_t keys = a.row + 1, values = a.row + 1;
   const int64_t lanes = lanes_of(m, out.dtype);
-  std::string exp = g[a.exp].name, max = g[a.max].name, sum = g[a.sum].name, inverse = g[a.inverse].name,
-              queries = g[a.queries].name;
+  std::string exp = g[a.exp].name, max = g[a.max].name, sum = g[a.sum].name,
+              inverse = g[a.inverse].name, queries = g[a.queries].name;
   if (!g[a.queries].is_compute()) queries = s.cache_read(queries);
   if (s.failure()) return *s.failure();
   const Stage q = s.group()[*s.group().named(queries)];
@@ -181,8 +190,18 @@ Result<Schedule> attention_schedule(const Schedule& inlined, const AttentionStag
   const auto id = [&](const std::string& name) { return *s.group().named(name); };
 
   // The output.
-  const Roles roles{.out = id(out.name), .acc = id(g[a.acc].name), .vector = values, .tile = a.row, .outer = {}, .unit = batch, .broadcast = true};
-  const TileChoice tile{.rows = c.rows, .lanes = lanes, .vectors = c.vectors, .edges = kEdgesGuarded, .block = c.block};
+  const Roles roles{.out = id(out.name),
+                    .acc = id(g[a.acc].name),
+                    .vector = values,
+                    .tile = a.row,
+                    .outer = {},
+                    .unit = batch,
+                    .broadcast = true};
+  const TileChoice tile{.rows = c.rows,
+                        .lanes = lanes,
+                        .vectors = c.vectors,
+                        .edges = kEdgesGuarded,
+                        .block = c.block};
   const Tiled tiled = make_tile(s, roles, tile);
   if (s.failure()) return *s.failure();
   std::vector<std::string> outside = names(out.axes, batch);
@@ -202,8 +221,15 @@ Result<Schedule> attention_schedule(const Schedule& inlined, const AttentionStag
 
   // Scores.
   s.pack(scores.name, with_last(rank, a.row));
-  const Roles of_scores{.out = id(scores.name), .acc = id(products.name), .vector = a.row, .tile = keys, .outer = {}, .unit = batch, .broadcast = true};
-  const TileChoice score_tile{.rows = c.keys, .lanes = lanes, .vectors = ceil_div(c.block, lanes), .edges = kEdgesGuarded};
+  const Roles of_scores{.out = id(scores.name),
+                        .acc = id(products.name),
+                        .vector = a.row,
+                        .tile = keys,
+                        .outer = {},
+                        .unit = batch,
+                        .broadcast = true};
+  const TileChoice score_tile{
+      .rows = c.keys, .lanes = lanes, .vectors = ceil_div(c.block, lanes), .edges = kEdgesGuarded};
   const Tiled tiled_scores = make_tile(s, of_scores, score_tile);
   if (s.failure()) return *s.failure();
   s.compute_at(scores.name, out.name, place);
@@ -250,16 +276,21 @@ std::unique_ptr<Space> attention_space(const Schedule& inlined, StageId out, con
   const StageGroup& g = inlined.group();
   const Stage &o = g[out], &scores = g[a.scores];
   const int64_t lanes = lanes_of(m, o.dtype);
-  const int64_t rows = o.axes[a.row].extent, keys = scores.axes[a.row + 1].extent, width = o.axes[a.row + 1].extent;
+  const int64_t rows = o.axes[a.row].extent, keys = scores.axes[a.row + 1].extent,
+                width = o.axes[a.row + 1].extent;
   const double depth = static_cast<double>(g[a.products].raxes[0].extent);
   double heads = 1;
   for (uint32_t x = 0; x < a.row; ++x) heads *= static_cast<double>(o.axes[x].extent);
 
-  auto build = [=](const AttentionChoice& c) -> Result<Schedule> { return attention_schedule(inlined, a, c, m); };
-  // Cycles of multiply-adds in tiles, of the softmax's vectors, and of what passes the second-level cache.
+  auto build = [=](const AttentionChoice& c) -> Result<Schedule> {
+    return attention_schedule(inlined, a, c, m);
+  };
+  // Cycles of multiply-adds in tiles, of the softmax's vectors, and of what passes the second-level
+  // cache.
   auto draft = [=, values = width](const AttentionChoice& c) {
     const int64_t used = m.vector_registers - 3, block = std::min(c.block, rows);
-    if (c.rows * c.vectors + c.vectors > used || c.keys * ceil_div(c.block, lanes) + ceil_div(c.block, lanes) > used) {
+    if (c.rows * c.vectors + c.vectors > used ||
+        c.keys * ceil_div(c.block, lanes) + ceil_div(c.block, lanes) > used) {
       return std::numeric_limits<double>::infinity();
     }
     const auto vectors = [&](int64_t n) {  // with a tail in pieces of powers of two
@@ -267,10 +298,12 @@ std::unique_ptr<Space> attention_space(const Schedule& inlined, StageId out, con
       for (int64_t rest = n % lanes; rest > 0; rest &= rest - 1) ++count;
       return static_cast<double>(count);
     };
-    const double pass = m.passes(m.vector_bytes) / m.fma_per_cycle, load = m.passes(m.vector_bytes) / m.loads_per_cycle;
+    const double pass = m.passes(m.vector_bytes) / m.fma_per_cycle,
+                 load = m.passes(m.vector_bytes) / m.loads_per_cycle;
     const auto tile = [&](int64_t tall, double wide) {  // cycles of a multiply-add
       const double n = static_cast<double>(tall) * wide;
-      return std::max({pass, (static_cast<double>(tall) / m.loads_per_cycle + wide * load) / n, m.fma_latency / n});
+      return std::max({pass, (static_cast<double>(tall) / m.loads_per_cycle + wide * load) / n,
+                       m.fma_latency / n});
     };
     double cycles = 0, work = heads;
     const int64_t blocks = ceil_div(rows, c.block);
@@ -279,19 +312,25 @@ std::unique_ptr<Space> attention_space(const Schedule& inlined, StageId out, con
       const double times = i + 1 < blocks ? static_cast<double>(blocks - 1) : 1;
       const double v = vectors(n), w = vectors(values);
       const double wide = std::min(w, static_cast<double>(c.vectors));
-      cycles += times * (static_cast<double>(keys) * v * (depth * tile(c.keys, v) + 16 * pass * m.fma_per_cycle) +
-                         static_cast<double>(keys) * static_cast<double>(n) * w * tile(std::min(c.rows, n), wide) +
-                         200 * static_cast<double>(ceil_div(keys, c.keys) / 10 + ceil_div(n, c.rows)) / 10);
+      cycles +=
+          times *
+          (static_cast<double>(keys) * v * (depth * tile(c.keys, v) + 16 * pass * m.fma_per_cycle) +
+           static_cast<double>(keys) * static_cast<double>(n) * w *
+               tile(std::min(c.rows, n), wide) +
+           200 * static_cast<double>(ceil_div(keys, c.keys) / 10 + ceil_div(n, c.rows)) / 10);
     }
     const double scratch = static_cast<double>(2 * block * keys * size_of(DType::F32));
-    if (scratch > static_cast<double>(m.l1_bytes)) cycles += 2 * scratch * static_cast<double>(blocks) / m.l2_bandwidth;
-    if (scratch > static_cast<double>(m.l2_bytes)) cycles += 2 * scratch * static_cast<double>(blocks) / m.l3_bandwidth;
+    if (scratch > static_cast<double>(m.l1_bytes))
+      cycles += 2 * scratch * static_cast<double>(blocks) / m.l2_bandwidth;
+    if (scratch > static_cast<double>(m.l2_bytes))
+      cycles += 2 * scratch * static_cast<double>(blocks) / m.l3_bandwidth;
     const double items = c.shared > 1 ? heads * static_cast<double>(blocks) : heads;
     const double threads = std::max(1, m.threads);
     return cycles * work / (m.gigahertz * 1e3) * std::ceil(items / threads) / items;
   };
 
-  std::vector<int64_t> blocks, key_tiles = tile_sizes(keys, {4, 6, 7, 8, 10, 12, 13, 14}), row_tiles = {4, 5, 6, 7, 8, 10, 11, 12, 13, 14}, vectors, shares{1};
+  std::vector<int64_t> blocks, key_tiles = tile_sizes(keys, {4, 6, 7, 8, 10, 12, 13, 14}),
+                               row_tiles = {4, 5, 6, 7, 8, 10, 11, 12, 13, 14}, vectors, shares{1};
   for (int64_t n : {1, 2, 3, 4}) {
     if (n == 1 || (n - 1) * lanes < rows) blocks.push_back(n * lanes);
     if (n == 1 || (n - 1) * lanes < width) vectors.push_back(n);
@@ -337,7 +376,8 @@ bool attention_pays(const StageGroup& g, const Machine& m) {
   if (!a) return false;
   // Lanes run along the queries: fewer of them would leave most lanes empty.
   const Stage& o = inlined.group()[out];
-  return o.axes[a->row].extent >= lanes_of(m, o.dtype) && attention_space(inlined, out, m) != nullptr;
+  return o.axes[a->row].extent >= lanes_of(m, o.dtype) &&
+         attention_space(inlined, out, m) != nullptr;
 }
 
 }  // namespace burnish::llvm_target

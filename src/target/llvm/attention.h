@@ -1,5 +1,5 @@
-// Attention (src/ops/attention.cpp) in one nest: of a block of query rows the scores and their exponentials stay in the
-// caches near the core.
+// Attention (src/ops/attention.cpp) in one nest: of a block of query rows the scores and their
+// exponentials stay in the caches near the core.
 #pragma once
 
 #include <optional>
@@ -8,11 +8,12 @@
 
 namespace burnish::llvm_target {
 
-// The stages by what they are, over the axes [batch..., query, key]; of `acc` and `out` [batch..., query, value].
+// The stages by what they are, over the axes [batch..., query, key]; of `acc` and `out` [batch...,
+// query, value].
 struct AttentionStages {
   StageId out = 0;
-  StageId acc = 0;       // exponentials times values
-  StageId inverse = 0;   // one over the sum
+  StageId acc = 0;      // exponentials times values
+  StageId inverse = 0;  // one over the sum
   StageId sum = 0, exp = 0, max = 0;
   StageId scores = 0;    // products with the mask; else the products themselves
   StageId products = 0;  // queries times keys
