@@ -269,6 +269,16 @@ std::vector<Case> cases() {
   return all;
 }
 
+// Two threads compute a row of expanded channels twice where their strips meet: of few rows that is more than what passes
+// through the caches otherwise.
+TEST(Space, ShortImagesAreNotCutIntoStrips) {
+  const StageGroup high = chain(112, 56, 1, 16, 96), low = chain(14, 14, 1, 80, 480);
+  EXPECT_TRUE(chain_pays(high, machine(1)));
+  EXPECT_TRUE(chain_pays(high, machine(2)));
+  EXPECT_TRUE(chain_pays(low, machine(1)));
+  EXPECT_FALSE(chain_pays(low, machine(2)));
+}
+
 TEST(Space, RowsOfAPlaneAreSharedByThreads) {
   const std::string steps = default_schedule(average_of_planes(40, 28, 50), machine(2)).to_text();
   EXPECT_NE(steps.find("rfactor(sum, ky, 14)"), steps.npos) << steps;

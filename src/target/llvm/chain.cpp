@@ -333,6 +333,29 @@ std::unique_ptr<Space> chain_space(const Schedule& inlined, StageId out, const M
   return space;
 }
 
+namespace {
+
+// Do threads compute less twice, at the ends of their strips, than what passes through caches without the chain?
+bool repays_strips(const Schedule& s, const std::vector<Link>& links, const Machine& m) {
+  double again = 0, passing = 0;  // cycles of a thread
+  int64_t rows = 0;               // that it computes besides its own: of the link at hand
+  for (size_t i = links.size() - 1; i-- > 0;) {
+    const Link& l = links[i];
+    const Stage &between = s.group()[l.roles.out], &acc = s.group()[l.roles.acc];
+    // Two strips meet once, others have neighbours on both sides.
+    rows = rows * l.stride + (m.threads == 2 ? ceil_div(l.overlap, 2) : m.threads > 2 ? l.overlap : 0);
+    const int64_t height = acc.axes[l.roles.outer[0]].extent;
+    const double steps = static_cast<double>(points(acc.axes) / height * points(acc.raxes)) / static_cast<double>(lanes_of(m, acc.dtype));
+    again += static_cast<double>(rows) * steps * m.passes(m.vector_bytes) / m.fma_per_cycle;
+    const double bytes = static_cast<double>(points(between.axes) * size_of(between.dtype)) / m.threads;
+    const bool near = bytes < static_cast<double>(m.l2_bytes) / 2;
+    passing += 2 * bytes / (near ? m.l2_bandwidth : m.l3_bandwidth);
+  }
+  return again < passing;
+}
+
+}  // namespace
+
 bool chain_pays(const StageGroup& g, const Machine& m) {
   if (g.outputs.size() != 1) return false;
   Schedule inlined(g);
@@ -349,7 +372,7 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
     const Stage& between = inlined.group()[(*links)[i].roles.out];
     if (points(between.axes) * size_of(between.dtype) < least) return false;
   }
-  return true;
+  return repays_strips(inlined, *links, m);
 }
 
 }  // namespace burnish::llvm_target
