@@ -131,8 +131,9 @@ TEST(DefaultSchedule, SingleChannelsFinishInLanes) {
     for (int threads : {1, 2}) {
       const StageGroup g = head(transposed);
       SCOPED_TRACE(testing::Message() << (transposed ? "transposed, " : "") << threads << " threads");
-      EXPECT_NE(default_schedule(g, machine(threads)).to_text().find("set_scope(acc, stack)"), std::string::npos)
-          << default_schedule(g, machine(threads)).to_text();
+      const std::string steps = default_schedule(g, machine(threads)).to_text();
+      EXPECT_NE(steps.find("set_scope(acc, stack)"), std::string::npos) << steps;
+      EXPECT_NE(steps.find("rfactor(acc, k, 8, lanes)"), std::string::npos) << steps;
       expect_same(g, machine(threads));
     }
   }

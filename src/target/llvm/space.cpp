@@ -59,6 +59,7 @@ std::unique_ptr<Space> space_of(const Inlined& x, const Machine& m) {
     if (reduces_contiguous(g, g[roles->acc])) {
       if (auto space = rows_space(x.schedule, x.out, true, m)) return space;
     }
+    if (auto space = folded_space(x.schedule, *roles, m)) return space;
     if (auto space = tile_space(x.schedule, *roles, 1, m)) return space;
   }
   if (x.computed.size() < 2) return nullptr;

@@ -126,6 +126,10 @@ std::unique_ptr<Space> rows_space(const Schedule& inlined, StageId out, bool vec
 // Does the reduction run along what is contiguous in memory?
 bool reduces_contiguous(const StageGroup& g, const Stage& stage);
 
+// ---- folded.cpp
+// A sum along what is contiguous in its operand, to an output without contiguous lanes. Null where it is nothing like it.
+std::unique_ptr<Space> folded_space(const Schedule& inlined, const Roles& r, const Machine& m);
+
 // ---- chain.cpp
 // Reductions that feed one another row by row (1x1 -> depthwise -> 1x1): one nest, the rows between them in rings.
 // Null when the group is no such chain.
