@@ -100,8 +100,10 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
   // they share.
   cpus_ = static_cast<std::uint32_t>(std::max(mine.size(), affinity_cpus(process_).size()));
   always_crowded_ = threads_ > mine.size();
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
   if (!options.pin && !always_crowded_ && mine.back() < CPU_SETSIZE) {
-    for (const int cpu : mine) CPU_SET(static_cast<unsigned>(cpu), &allowed_);
+    for (const int cpu : mine) CPU_SET(static_cast<unsigned>(cpu), &allowed);
     may_keep_apart_ = true;
   }
   spin_time_ = std::chrono::microseconds(options.spin_us == 0 ? 100 : std::max(0, options.spin_us));
@@ -118,6 +120,7 @@ Pool::Pool(const PoolOptions& options) : process_(getpid()) {
     Member& m = members_[count];
     m.pool = this;
     m.index = count;
+    m.allowed = m.put = allowed;
     error = pthread_create(&m.thread, nullptr, worker_main, &m);
     if (error != 0) break;
     char name[24];
@@ -256,14 +259,21 @@ void Pool::keep_apart(std::uint32_t count) {
     bool clash = false;
     for (std::uint32_t u = 0; u < t; ++u) clash |= seen(u) >= 0 && seen(u) == seen(t);
     if (!clash) continue;
-    cpu_set_t others = allowed_;
+    Member& m = members_[t];
+    cpu_set_t now;
+    if (pthread_getaffinity_np(m.thread, sizeof now, &now) != 0) continue;
+    if (!CPU_EQUAL(&now, &m.put)) m.allowed = now;  // others than Burnish have confined it since
+    cpu_set_t others = m.allowed;
     for (std::uint32_t u = 0; u < count; ++u) {
       const int cpu = seen(u);
       if (u != t && cpu >= 0 && cpu < CPU_SETSIZE) CPU_CLR(static_cast<unsigned>(cpu), &others);
     }
-    if (CPU_COUNT(&others) == 0) continue;
-    pthread_setaffinity_np(members_[t].thread, sizeof others, &others);
-    members_[t].cpu.store(-1, std::memory_order_relaxed);  // where it is, it will say
+    if (CPU_COUNT(&others) == 0 || pthread_setaffinity_np(m.thread, sizeof others, &others) != 0) {
+      m.put = now;
+      continue;
+    }
+    m.put = others;
+    m.cpu.store(-1, std::memory_order_relaxed);  // where it is, it will say
   }
 }
 

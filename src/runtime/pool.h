@@ -61,6 +61,8 @@ class Pool {
   struct Member {
     Signal start;
     std::atomic<int> cpu{-1};  // where it last ran; when woken, it most likely waits there
+    cpu_set_t allowed{},
+        put{};  // CPUs of a worker that may be kept apart; those that it was left last
     std::uint32_t index = 0;
     Pool* pool = nullptr;
     pthread_t thread{};
@@ -81,7 +83,6 @@ class Pool {
   std::uint32_t cpus_ = 1;       // how many threads of the process may run at once
   bool always_crowded_ = false;  // more threads than the creator's mask has CPUs
   bool may_keep_apart_ = false;
-  cpu_set_t allowed_{};  // to workers that are kept apart, less the others' CPUs
   pid_t process_ = 0;
   std::chrono::nanoseconds spin_time_{};
   std::unique_ptr<Member[]> members_;

@@ -152,12 +152,42 @@ TEST(Pool, WorkerLeavesTheCallersCpu) {
     ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
     ASSERT_EQ(sched_setaffinity(other, sizeof one, &one), 0);
     ASSERT_TRUE(run_rounds(session.get(), 1));  // it is seen there
+    if (!pin) {
+      ASSERT_EQ(sched_setaffinity(other, sizeof before, &before), 0);
+    }
     ASSERT_TRUE(run_rounds(session.get(), 2));
     ASSERT_EQ(sched_getaffinity(other, sizeof now, &now), 0);
     EXPECT_EQ(CPU_ISSET(cpu, &now) != 0, pin) << "where it was put, it stays";
     EXPECT_EQ(CPU_COUNT(&now), pin ? 1 : CPU_COUNT(&before) - 1);
     ASSERT_TRUE(run_rounds(session.get(), 3));
     ASSERT_EQ(sched_setaffinity(0, sizeof before, &before), 0);
+  }
+}
+
+TEST(Pool, AWorkerStaysWhereOthersConfineIt) {
+  cpu_set_t before, one, now;
+  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two CPUs";
+  int cpu = 0;
+  while (!CPU_ISSET(cpu, &before)) ++cpu;
+  CPU_ZERO(&one);
+  CPU_SET(cpu, &one);
+  struct Restore {
+    const cpu_set_t& mask;
+    ~Restore() { sched_setaffinity(0, sizeof mask, &mask); }
+  };
+  const Restore restore{before};
+  const ModelHandle model = load(rounds());
+  while (worker() != 0) std::this_thread::yield();
+  const SessionHandle session = new_session(model, 2);
+  const pid_t other = worker();
+  ASSERT_NE(other, 0);
+  ASSERT_EQ(sched_setaffinity(0, sizeof one, &one), 0);
+  ASSERT_EQ(sched_setaffinity(other, sizeof one, &one), 0);
+  for (std::uint32_t run = 1; run < 4; ++run) {
+    ASSERT_TRUE(run_rounds(session.get(), run));
+    ASSERT_EQ(sched_getaffinity(other, sizeof now, &now), 0);
+    EXPECT_TRUE(CPU_EQUAL(&now, &one));
   }
 }
 
