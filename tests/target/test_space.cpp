@@ -280,6 +280,17 @@ TEST(Space, ShortImagesAreNotCutIntoStrips) {
   EXPECT_FALSE(chain_pays(low, machine(2)));
 }
 
+// A projection and the expansion behind it stand apart while the second-level cache holds what lies between.
+TEST(Space, PointwiseProductsAreJoinedForTrafficOnly) {
+  for (const int size : {48, 160}) {
+    GroupBuilder b("products");
+    const StageId x = image(b, 96, size, size);
+    const StageId p = conv(b, "P", x, {size, size, 96, 16, 1, 1, false, false});
+    b.output(conv(b, "E", p, {size, size, 16, 96}));
+    EXPECT_EQ(chain_pays(b.group(), machine(1)), size == 160) << size;
+  }
+}
+
 TEST(Space, RowsOfAPlaneAreSharedByThreads) {
   const std::string steps = default_schedule(average_of_planes(40, 28, 50), machine(2)).to_text();
   EXPECT_NE(steps.find("rfactor(sum, ky, 14)"), steps.npos) << steps;

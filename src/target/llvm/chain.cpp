@@ -370,7 +370,9 @@ bool chain_pays(const StageGroup& g, const Machine& m) {
   const int64_t least = choice->stretches > 1 ? 2 * m.l2_bytes : m.l2_bytes / 4;
   for (size_t i = 0; i + 1 < links->size(); ++i) {
     const Stage& between = inlined.group()[(*links)[i].roles.out];
-    if (points(between.axes) * size_of(between.dtype) < least) return false;
+    // Products that feed products point by point (a projection, an expansion) share nothing but what lies between.
+    const bool pointwise = (*links)[i].roles.broadcast && (*links)[i + 1].roles.broadcast && !(*links)[i].window;
+    if (points(between.axes) * size_of(between.dtype) < (pointwise ? std::max(least, m.l2_bytes) : least)) return false;
   }
   return repays_strips(inlined, *links, m);
 }
