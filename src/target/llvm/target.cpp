@@ -124,7 +124,10 @@ std::shared_ptr<const Target> make_llvm_target(std::string_view options, int thr
   if (native) {
     if (int64_t n = cache_bytes(1)) m.l1_bytes = n;
     if (int64_t n = cache_bytes(2)) m.l2_bytes = n;
-    if (int64_t n = cache_bytes(3)) m.l3_bytes = n;
+    // Other cores and what streams past take their part of it: with all of 32 MB counted on, Winograd convolutions of
+    // PP-OCR's detector became 7% slower.
+    constexpr int64_t share = 4;
+    if (int64_t n = cache_bytes(3)) m.l3_bytes = n / share;
   }
   return std::make_shared<LlvmTarget>(std::move(isa), std::move(m));
 }
