@@ -1,11 +1,10 @@
 // A product of every channel of a convolution's input with a number goes into the weights where
 // these are smaller.
 //
-//   %m = mul(%x, %g)                     %s = mul(W', transpose(%g))      W': W with the output's
-//   channels innermost %y = conv(%m, W)             ->      %y = conv(%x, transpose(%s))     (the
-//   transpositions are views)
+//   %m = mul(%x, %g)      ->   %s = mul(W', transpose(%g))
+//   %y = conv(%m, W)           %y = conv(%x, transpose(%s))
 //
-// %g has one value a channel (squeeze-excite), so what the convolution reads is neither written nor
+// W' is W with the output's channels innermost; the transpositions are views. %g has one value a channel (squeeze-excite), so what the convolution reads is neither written nor
 // read once more. Weights that are known when compiling take such a product in fold_batch_norm.
 #include <numeric>
 

@@ -3,9 +3,11 @@
 //
 //   %s = matmul(%q, %k)
 //   %d = div(%s, 8)          (or mul; or %q, %k multiplied before)
-//   %m = add(%d, %mask)      (may be missing)                         %y = attention(%q, %k, %v,
-//   %mask) {scale=0.125} %p = softmax(%m) {axis=-1}                               -> %y =
-//   matmul(%p, %v)
+//   %m = add(%d, %mask)      (may be missing)
+//   %p = softmax(%m) {axis=-1}
+//   %y = matmul(%p, %v)
+//   ->
+//   %y = attention(%q, %k, %v, %mask) {scale=0.125}
 //
 // Nothing between may have another reader.
 #include <fmt/format.h>
