@@ -18,7 +18,8 @@ struct Random {
   size_t below(size_t n) { return engine() % n; }
   std::vector<double> costs(size_t n, bool forbidding) {
     std::vector<double> out(n);
-    for (double& c : out) c = forbidding && below(6) == 0 ? infinite : static_cast<double>(below(100));
+    for (double& c : out)
+      c = forbidding && below(6) == 0 ? infinite : static_cast<double>(below(100));
     out[below(n)] = static_cast<double>(below(100));
     return out;
   }
@@ -74,7 +75,8 @@ TEST(Pbqp, DenseProgrammesAreNoWorseThanEachNodesBest) {
       for (size_t b = 0; b < a; ++b) p.join(r, b, a, false);
     }
     std::vector<size_t> alone;
-    for (const auto& c : p.costs) alone.push_back(static_cast<size_t>(std::ranges::min_element(c) - c.begin()));
+    for (const auto& c : p.costs)
+      alone.push_back(static_cast<size_t>(std::ranges::min_element(c) - c.begin()));
     const std::vector<size_t> choice = p.pbqp.solve();
     EXPECT_LE(p.pbqp.cost(choice), p.pbqp.cost(alone));
     EXPECT_EQ(choice, p.pbqp.solve());

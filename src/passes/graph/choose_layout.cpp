@@ -6,35 +6,83 @@
 //                                %z = reshape(%y1)
 //
 // Formulas are written over logical axes and read any layout, so a conversion is a matter of speed alone, with one
-// exception: reshapes become views and need their operand in row-major order. Hence the rules below:
-//  - convolutions and poolings (LayoutRule::ChannelsLast) compute in channels-last, and ask it of their data operand,
-//    except that a convolution reads a tensor of few channels as it is: lanes run over output channels there, and
-//    converting a picture costs more than its strided reads;
-//  - elementwise and moving operators that can work in any layout follow their operands;
-//  - row-major operators that compute get converted operands; those that only move elements read what there is;
-//  - a transpose that only strided operators read lies as its operand does, and a strided operator that only a transpose
-//    reads writes what that one would: both are views then;
+// exception: reshapes and transposes are views in some layouts and copies in others.
+//
+// Each node has one or several choices of a layout (layout_choices.h):
+//  - convolutions and poolings (LayoutRule::ChannelsLast) compute in channels-last, and ask it of their data operand; a
+//    convolution may also read a tensor of few channels as it is: lanes run over output channels there, and converting a
+//    picture costs more than its strided reads;
+//  - elementwise and moving operators that can work in any layout do so in channels-last or row-major;
+//  - row-major operators that compute ask for row-major operands; those that only move elements read what there is;
+//  - reshapes and transposes are views of any layout that allows it; a transpose is also a copy into any layout asked;
+//  - a strided operator reads what there is, and can write what makes a transpose of its result a view;
 //  - the graph's inputs and outputs are row-major.
+// Copies and conversions between what is made and what is asked cost time; the whole is as cheap as pbqp.h finds.
 #include <algorithm>
 #include <map>
 
+#include "passes/graph/layout_choices.h"
 #include "passes/graph/memory.h"
 #include "passes/graph/passes.h"
+#include "passes/graph/pbqp.h"
 
 namespace burnish {
 
 namespace {
 
-constexpr int64_t few_channels = 4;
+// The cheapest choice of every node.
+std::vector<LayoutChoice> cheapest_layouts(const Graph& g, const Target* target) {
+  const Machine machine = target ? target->machine() : Machine{};
+  std::vector<std::vector<LayoutChoice>> choices = layout_choices(g, target);
+  const auto lies = [&](ValueId v, const LayoutChoice* c) {
+    return c && c->result.size() == g.type(v).shape.size() ? c->result : Layout{};
+  };
+  // Of the value as `from` leaves it and `wanted` asks for it.
+  const auto conversion = [&](ValueId v, const LayoutChoice* from, const std::optional<Layout>& wanted) {
+    const TensorType& t = g.type(v);
+    return !wanted || same_memory(t.shape, lies(v, from), *wanted) ? 0.0 : move_us(t, machine);
+  };
+
+  std::vector<std::vector<double>> own(g.nodes.size());
+  for (NodeId n = 0; n < g.nodes.size(); ++n) {
+    for (const LayoutChoice& c : choices[n]) {
+      own[n].push_back(c.us);
+      for (size_t i = 0; i < c.wanted.size(); ++i) {
+        const ValueId v = g.nodes[n].inputs[i];
+        if (has_layout(g, v) && g.values[v].producer == ~NodeId{0}) own[n].back() += conversion(v, nullptr, c.wanted[i]);
+      }
+    }
+  }
+  for (ValueId v : g.outputs) {
+    const NodeId n = g.values[v].producer;
+    for (size_t k = 0; n != ~NodeId{0} && k < own[n].size(); ++k) own[n][k] += conversion(v, &choices[n][k], Layout{});
+  }
+  Pbqp pbqp;
+  for (std::vector<double>& costs : own) pbqp.add_node(std::move(costs));
+  for (NodeId n = 0; n < g.nodes.size(); ++n) {
+    for (size_t i = 0; i < g.nodes[n].inputs.size(); ++i) {
+      const ValueId v = g.nodes[n].inputs[i];
+      if (!has_layout(g, v) || g.values[v].producer == ~NodeId{0}) continue;
+      const NodeId from = g.values[v].producer;
+      std::vector<double> costs;
+      for (const LayoutChoice& made : choices[from]) {
+        for (const LayoutChoice& c : choices[n]) costs.push_back(conversion(v, &made, c.wanted[i]));
+      }
+      if (std::ranges::any_of(costs, [](double us) { return us > 0; })) pbqp.add_edge(from, n, costs);
+    }
+  }
+  const std::vector<size_t> chosen = pbqp.solve();
+  std::vector<LayoutChoice> out;
+  for (NodeId n = 0; n < g.nodes.size(); ++n) out.push_back(std::move(choices[n][chosen[n]]));
+  return out;
+}
 
 class LayoutChooser {
  public:
-  explicit LayoutChooser(const Graph& g) : g_(g), readers_(consumers(g)), leaves_(g.values.size()), rewriter_(g) {
-    for (ValueId v : g.outputs) leaves_[v] = true;
-  }
+  explicit LayoutChooser(const Graph& g) : g_(g), rewriter_(g) {}
 
-  Graph run() {
-    for (NodeId n = 0; n < g_.nodes.size(); ++n) visit(n);
+  Graph run(const std::vector<LayoutChoice>& chosen) {
+    for (NodeId n = 0; n < g_.nodes.size(); ++n) visit(n, chosen[n]);
     for (ValueId v : g_.outputs) {
       const ValueId now = rewriter_.map(v);
       const ValueId plain = converted(now, {});
@@ -47,104 +95,33 @@ class LayoutChooser {
  private:
   const TensorType& now_type(ValueId old) const { return rewriter_.out.type(rewriter_.map(old)); }
 
-  static bool computes(const Node& n) {
-    return n.op->fusion == Fusion::Anchor || n.op->fusion == Fusion::Reduction;
-  }
-
-  void visit(NodeId id) {
+  void visit(NodeId id, const LayoutChoice& choice) {
     const Node& n = g_.nodes[id];
-    Layout result;
-    switch (n.op->layout) {
-      case LayoutRule::ChannelsLast:
-        result = computes(n) ? enter_channels_last(n) : follow_operands(n);
-        break;
-      case LayoutRule::Any: result = follow_operands(n); break;
-      case LayoutRule::RowMajor:
-        if (is_strided(*n.op)) {
-          result = for_transpose(n);
-        } else if (computes(n) || n.op->fusion == Fusion::Opaque || is_reshape(*n.op)) {
-          for (ValueId v : n.inputs) ask(v, {});
-        } else if (n.op->name == "transpose" && read_strided(n.outputs[0])) {
-          result = transposed_in_place(n);
-        }
-        break;
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      if (choice.wanted[i]) ask(n.inputs[i], *choice.wanted[i]);
     }
     rewriter_.copy(id);
-    for (size_t i = 0; i < n.outputs.size(); ++i) {
-      TensorType& t = rewriter_.out.values[rewriter_.map(n.outputs[i])].type;
-      t.layout = t.shape.size() == result.size() ? result : Layout{};
+    for (ValueId v : n.outputs) {
+      TensorType& t = rewriter_.out.values[rewriter_.map(v)].type;
+      t.layout = t.shape.size() == choice.result.size() ? choice.result : Layout{};
+      if (n.op->layout == LayoutRule::Any && is_row_major_memory(t)) t.layout = name_of_operands(n, t.shape);
     }
     restore(n);
   }
 
-  bool read_strided(ValueId v) const {
-    return !leaves_[v] && std::ranges::all_of(readers_[v], [&](NodeId r) { return is_strided(*g_.nodes[r].op); });
-  }
-
-  // The result lies in memory as the operand does.
-  Layout transposed_in_place(const Node& n) const {
-    const TensorType& in = now_type(n.inputs[0]);
-    const std::vector<int64_t> perm = permutation_of(n, in.shape.size());
-    std::vector<uint32_t> place(perm.size());  // of the operand's axes among the result's
-    for (uint32_t i = 0; i < perm.size(); ++i) place[static_cast<size_t>(perm[i])] = i;
-    Layout layout = in.layout.empty() ? permuted(place) : in.layout;
-    if (!in.layout.empty()) {
-      for (LayoutDim& d : layout) d.axis = place[d.axis];
-    }
-    return layout;
-  }
-
-  // The order that makes a transpose of the result row-major, if that is all that reads it and the last axis stays.
-  Layout for_transpose(const Node& n) const {
-    const ValueId out = n.outputs[0];
-    if (leaves_[out] || readers_[out].size() != 1) return {};
-    const Node& reader = g_.nodes[readers_[out][0]];
-    const size_t rank = g_.type(out).shape.size();
-    if (reader.op->name != "transpose") return {};
-    const std::vector<int64_t> perm = permutation_of(reader, rank);
-    if (rank == 0 || perm.back() != static_cast<int64_t>(rank - 1)) return {};
-    return permuted({perm.begin(), perm.end()});
-  }
-
-  static std::vector<int64_t> permutation_of(const Node& n, size_t rank) {
-    std::vector<int64_t> perm = n.attrs.ints("perm");
-    for (size_t i = rank; perm.size() < rank; --i) perm.push_back(static_cast<int64_t>(i - 1));
-    for (int64_t& p : perm) p += p < 0 ? static_cast<int64_t>(rank) : 0;
-    return perm;
-  }
-
-  Layout enter_channels_last(const Node& n) {
-    const TensorType& data = now_type(n.inputs[0]);
-    const Layout wanted = channels_last(data.shape.size());
-    if (wanted.empty()) return {};
-    const bool reads_picture = n.op->fusion == Fusion::Anchor && data.layout.empty() &&
-                               data.shape[1] <= few_channels;
-    if (!reads_picture) ask(n.inputs[0], wanted);
-    return wanted;
-  }
-
-  // Channels-last as soon as one operand of the result's rank is; by name where that makes no difference in memory.
-  Layout follow_operands(const Node& n) {
-    const Shape& out = g_.type(n.outputs[0]).shape;
-    Layout wanted;
+  // Where that makes no difference in memory, a result is named as its operands are.
+  Layout name_of_operands(const Node& n, const Shape& shape) const {
     for (ValueId v : n.inputs) {
-      if (v == no_value || g_.values[v].is_constant()) continue;
+      if (!has_layout(g_, v)) continue;
       const TensorType& t = now_type(v);
-      if (t.shape.size() != out.size()) continue;
-      if (wanted.empty() || !is_row_major_memory(t)) wanted = t.layout;
-      if (!is_row_major_memory(t)) break;
+      if (t.shape.size() == shape.size()) return same_memory(shape, t.layout, {}) ? t.layout : Layout{};
     }
-    if (wanted.empty()) return {};
-    for (ValueId v : n.inputs) {
-      if (v == no_value || g_.values[v].is_constant()) continue;
-      if (now_type(v).shape.size() == wanted.size()) ask(v, wanted);
-    }
-    return wanted;
+    return {};
   }
 
   // For the node being copied, operand `old` stands in the layout wanted; restore() undoes the redirection.
   void ask(ValueId old, const Layout& wanted) {
-    if (old == no_value || g_.values[old].is_constant()) return;
+    if (!has_layout(g_, old)) return;
     const ValueId now = rewriter_.map(old);
     const ValueId better = converted(now, wanted);
     if (better == now) return;
@@ -177,8 +154,6 @@ class LayoutChooser {
   }
 
   const Graph& g_;
-  const std::vector<std::vector<NodeId>> readers_;
-  std::vector<bool> leaves_;
   GraphRewriter rewriter_;
   std::map<ValueId, std::vector<std::pair<Layout, ValueId>>> made_;
   std::vector<std::pair<ValueId, ValueId>> redirected_;  // old value, what it stood for
@@ -186,6 +161,6 @@ class LayoutChooser {
 
 }  // namespace
 
-Graph choose_layout(const Graph& g, const Context&) { return LayoutChooser(g).run(); }
+Graph choose_layout(const Graph& g, const Context& c) { return LayoutChooser(g).run(cheapest_layouts(g, c.target)); }
 
 }  // namespace burnish

@@ -63,23 +63,79 @@ bool is_reshape(const OpDef& op) {
 
 bool is_strided(const OpDef& op) { return op.name == "attention"; }
 
+std::vector<uint32_t> permutation_of(const Node& transpose, size_t rank) {
+  std::vector<uint32_t> out;
+  for (int64_t p : transpose.attrs.ints("perm")) out.push_back(static_cast<uint32_t>(p < 0 ? p + static_cast<int64_t>(rank) : p));
+  for (size_t i = rank; out.size() < rank; --i) out.push_back(static_cast<uint32_t>(i - 1));
+  return out;
+}
+
+Layout transposed_view(const Layout& operand, const std::vector<uint32_t>& perm) {
+  std::vector<uint32_t> place(perm.size());  // of the operand's axes among the result's
+  for (uint32_t i = 0; i < perm.size(); ++i) place[perm[i]] = i;
+  if (operand.empty()) return permuted(place);
+  Layout out = operand;
+  for (LayoutDim& d : out) d.axis = place[d.axis];
+  return out;
+}
+
+std::optional<Layout> reshaped_view(const Shape& from, const Layout& operand, const Shape& to) {
+  if (element_count(from) == 0) return std::nullopt;
+  // The shortest runs of axes that hold the same elements on both sides; axes of one element belong to none.
+  std::vector<size_t> run_of(from.size());
+  std::vector<std::vector<uint32_t>> before, after;
+  std::vector<uint32_t> order;
+  for (uint32_t i = 0, j = 0; i < from.size() || j < to.size();) {
+    before.emplace_back(), after.emplace_back();
+    for (int64_t a = 1, b = 1; i < from.size() || j < to.size();) {
+      if (j == to.size() || (a <= b && i < from.size())) {
+        if (from[i] > 1) run_of[i] = before.size() - 1, before.back().push_back(i);
+        a *= from[i++];
+      } else {
+        (to[j] > 1 ? after.back() : order).push_back(j);
+        b *= to[j++];
+      }
+      if (a == b) break;
+    }
+  }
+  std::vector<uint32_t> dims;
+  for (uint32_t a = 0; a < from.size(); ++a) dims.push_back(a);
+  if (!operand.empty()) {
+    dims.clear();
+    for (const LayoutDim& d : operand) {
+      if (d != LayoutDim{d.axis}) return std::nullopt;
+      dims.push_back(d.axis);
+    }
+  }
+  std::erase_if(dims, [&](uint32_t a) { return from[a] == 1; });
+  for (size_t k = 0; k < dims.size();) {
+    const size_t run = run_of[dims[k]];
+    for (uint32_t a : before[run]) {
+      if (k == dims.size() || dims[k++] != a) return std::nullopt;
+    }
+    order.insert(order.end(), after[run].begin(), after[run].end());
+  }
+  return std::ranges::is_sorted(order) ? Layout{} : permuted(order);
+}
+
 bool is_view(const Graph& g, const Node& n) {
   if (n.inputs.empty() || n.inputs[0] == no_value || n.outputs.size() != 1) return false;
   const TensorType& in = g.type(n.inputs[0]);
   const TensorType& out = g.type(n.outputs[0]);
   if (in.dtype != out.dtype) return false;
-  if (is_reshape(*n.op)) return is_row_major_memory(in) && is_row_major_memory(out);
+  if (is_reshape(*n.op)) {
+    if (is_row_major_memory(in) && is_row_major_memory(out)) return true;
+    const auto view = reshaped_view(in.shape, in.layout, out.shape);
+    return view && same_memory(out.shape, *view, out.layout);
+  }
   if (n.op->name == "identity" || n.op == &layout_transform_op()) {
     return same_memory(in.shape, in.layout, out.layout);
   }
   if (n.op->name == "transpose") {
     const size_t rank = in.shape.size();
-    std::vector<int64_t> perm = n.attrs.ints("perm");
-    if (perm.empty()) {
-      for (size_t i = 0; i < rank; ++i) perm.push_back(static_cast<int64_t>(rank - 1 - i));
-    }
+    const std::vector<uint32_t> perm = permutation_of(n, rank);
     std::vector<uint32_t> renamed(rank);
-    for (size_t j = 0; j < rank; ++j) renamed[static_cast<size_t>(perm[j])] = static_cast<uint32_t>(j);
+    for (uint32_t j = 0; j < rank; ++j) renamed[perm[j]] = j;
     return places(in.shape, in.layout, renamed) == places(out.shape, out.layout, own_names(rank));
   }
   return false;

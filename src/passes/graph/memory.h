@@ -25,6 +25,13 @@ bool is_reshape(const OpDef& op);
 // views.
 bool is_strided(const OpDef& op);
 
+// `perm` of a transpose, without negative entries; reversed where it is absent.
+std::vector<uint32_t> permutation_of(const Node& transpose, size_t rank);
+// Where the result of a transpose lies if it has the operand's memory; the layout orders axes and no more.
+Layout transposed_view(const Layout& operand, const std::vector<uint32_t>& perm);
+// The same for a reshape: nothing where axes that become one, or one that becomes several, do not lie side by side.
+std::optional<Layout> reshaped_view(const Shape& from, const Layout& operand, const Shape& to);
+
 // The node's output is its first input under another type: no code is needed.
 bool is_view(const Graph& g, const Node& n);
 

@@ -26,7 +26,8 @@ size_t Pbqp::add_node(std::vector<double> costs) {
 
 void Pbqp::add_edge(size_t a, size_t b, const std::vector<double>& costs) {
   const size_t rows = costs_[a].size(), columns = costs_[b].size();
-  check(a != b && costs.size() == rows * columns, "an edge joins two nodes and has a cost for each pair of choices");
+  check(a != b && costs.size() == rows * columns,
+        "an edge joins two nodes and has a cost for each pair of choices");
   std::vector<double>& forth = edges_[a].try_emplace(b, costs.size(), 0.0).first->second;
   std::vector<double>& back = edges_[b].try_emplace(a, costs.size(), 0.0).first->second;
   for (size_t i = 0; i < rows; ++i) {
@@ -96,12 +97,14 @@ class PbqpReduction {
   void fold_one(size_t x, size_t y, const std::vector<double>& edge) {
     for (size_t j = 0; j < choices(y); ++j) {
       double best = infinite;
-      for (size_t i = 0; i < choices(x); ++i) best = std::min(best, p_.costs_[x][i] + edge[i * choices(y) + j]);
+      for (size_t i = 0; i < choices(x); ++i)
+        best = std::min(best, p_.costs_[x][i] + edge[i * choices(y) + j]);
       p_.costs_[y][j] += best;
     }
   }
 
-  void fold_two(size_t x, const Pbqp::Edges::value_type& to_y, const Pbqp::Edges::value_type& to_z) {
+  void fold_two(size_t x, const Pbqp::Edges::value_type& to_y,
+                const Pbqp::Edges::value_type& to_z) {
     const auto& [y, y_costs] = to_y;
     const auto& [z, z_costs] = to_z;
     std::vector<double> joined(choices(y) * choices(z), infinite);
@@ -109,7 +112,8 @@ class PbqpReduction {
       for (size_t k = 0; k < choices(z); ++k) {
         double& best = joined[j * choices(z) + k];
         for (size_t i = 0; i < choices(x); ++i) {
-          best = std::min(best, p_.costs_[x][i] + y_costs[i * choices(y) + j] + z_costs[i * choices(z) + k]);
+          best = std::min(best, p_.costs_[x][i] + y_costs[i * choices(y) + j] +
+                                    z_costs[i * choices(z) + k]);
         }
       }
     }
@@ -122,7 +126,8 @@ class PbqpReduction {
     for (size_t i = 0; i < costs.size(); ++i) {
       for (const auto& [y, edge] : p_.edges_[x]) {
         double best = infinite;
-        for (size_t j = 0; j < choices(y); ++j) best = std::min(best, p_.costs_[y][j] + edge[i * choices(y) + j]);
+        for (size_t j = 0; j < choices(y); ++j)
+          best = std::min(best, p_.costs_[y][j] + edge[i * choices(y) + j]);
         costs[i] += best;
       }
     }
