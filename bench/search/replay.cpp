@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/temporary_folder.h"
 #include "bench/search/commands.h"
+#include "driver/found_schedules.h"
 #include "driver/model_tasks.h"
+#include "driver/options.h"
 #include "search/search.h"
 
 namespace burnish::search {
@@ -26,7 +28,8 @@ bool replay_database(const std::string& database, const std::string& model,
     ++options.trials;
   }
   require(options.trials > 0, "{} has no records of a search", database);
-  const ModelTasks m = model_tasks(model, {.shapes = shapes, .threads = threads});
+  const CompileOptions compiled{.shapes = shapes, .threads = threads};
+  const ModelTasks m = model_tasks(model, compiled, found_schedules(database, target_of(compiled)).avoided);
   const TemporaryFolder folder;
   Database again(folder.path / "again.db", Database::Mode::ReadWrite);
   std::unique_ptr<CostModel> learned;

@@ -51,7 +51,7 @@ struct TunedTask {
 };
 
 struct TuneProgress {
-  std::string phase;                ///< "search", "compare"
+  std::string phase;                ///< "alternatives", "search", "compare"
   const std::vector<TunedTask>* tasks = nullptr;
   std::size_t current = 0;          ///< the task of the last round
   std::int64_t trials = 0;
@@ -79,6 +79,9 @@ struct TuneResult {
   double seconds = 0, search_seconds = 0;        ///< in all; until the last comparison
   std::string stopped;              ///< why the search ended
   std::vector<std::string> notes;   ///< for people: no XGBoost, tasks left out
+  /// Nodes whose chain is cut otherwise, or that are computed by another algorithm, since that was faster inside the
+  /// model than what estimates had chosen; by how much.
+  std::vector<std::string> changed;
   /// The whole model, as measured in turns: medians of a run, and the half width of a 95% interval of their ratio.
   double default_seconds = 0, tuned_seconds = 0;
   double speedup = 1, speedup_noise = 0;

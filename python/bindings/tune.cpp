@@ -208,6 +208,8 @@ void bind_results(nb::module_& module) {
       .def_ro("search_seconds", &TuneResult::search_seconds, "Until the last comparison.")
       .def_ro("stopped", &TuneResult::stopped, "Why the search ended.")
       .def_ro("notes", &TuneResult::notes, "For people.")
+      .def_ro("changed", &TuneResult::changed,
+              "Nodes whose chain is cut otherwise, or that are computed by another algorithm, since that was faster.")
       .def_ro("default_seconds", &TuneResult::default_seconds,
               "Median of the whole model's runs, measured in turns.")
       .def_ro("tuned_seconds", &TuneResult::tuned_seconds)

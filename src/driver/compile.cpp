@@ -115,7 +115,7 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
     state->target = with_schedules(state->target, plain_schedules());
   } else if (!options.records.empty()) {
     found = found_schedules(options.records, state->target);
-    state->target = with_schedules(state->target, found->scheduler);
+    state->target = with_schedules(with_avoided(state->target, found->avoided), found->scheduler);
   }
   std::vector<PassTime> times;
   Context context;

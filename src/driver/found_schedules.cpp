@@ -14,8 +14,11 @@ FoundSchedules found_schedules(const std::filesystem::path& records, std::shared
   const search::Database db(records, search::Database::Mode::ReadOnly);
   FoundSchedules found;
   std::map<std::string, std::string> traces;
-  for (const search::Winner& w : db.winners(target->text())) traces[w.workload_hash] = w.trace;
-  if (traces.empty()) {
+  for (const search::Winner& w : db.winners(target->text())) {
+    if (w.avoids()) found.avoided.insert(w.workload_hash);
+    else traces[w.workload_hash] = w.trace;
+  }
+  if (traces.empty() && found.avoided.empty()) {
     std::set<std::string> others;
     for (const search::Winner& w : db.winners("")) others.insert(w.target);
     std::string there = others.empty() ? "none at all" : "those of " + join({others.begin(), others.end()}, "; ");

@@ -1,4 +1,4 @@
-// The schedules that a search found and that won inside a model, as a compilation uses them.
+// The schedules, cuts and algorithms that a search found and that won inside a model, as a compilation uses them.
 #pragma once
 
 #include <filesystem>
@@ -12,6 +12,7 @@ namespace burnish {
 
 struct FoundSchedules {
   Scheduler scheduler;              // of winners; the target's own for all other kernels
+  GroupHashes avoided;              // for with_avoided()
   // For people: no winners for this target, winners that no longer lower.
   std::shared_ptr<std::vector<std::string>> notes = std::make_shared<std::vector<std::string>>();
 };

@@ -20,8 +20,9 @@ struct ModelRace {
   std::string note;                    // why nothing is used although something was found
 };
 
-// `finalists` by task, fastest first. `seconds`: about how long the comparison may take, building not counted.
+// `finalists` by task, fastest first. `plain`: the model with the default cuts and algorithms, where `m` has others;
+// whole runs are compared with it. `seconds`: about how long the comparison may take, building not counted.
 ModelRace race_in_model(const ModelTasks& m, const std::vector<std::vector<search::Finalist>>& finalists,
-                        double seconds, const search::MeasureOptions& options);
+                        const ModelTasks* plain, double seconds, const search::MeasureOptions& options);
 
 }  // namespace burnish

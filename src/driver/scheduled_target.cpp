@@ -1,39 +1,63 @@
 #include "driver/scheduled_target.h"
 
+#include <limits>
 #include <utility>
+
+#include "driver/forwarding_target.h"
+#include "search/task.h"
 
 namespace burnish {
 
 namespace {
 
-class ScheduledTarget final : public Target {
+class ScheduledTarget final : public ForwardingTarget {
  public:
   ScheduledTarget(std::shared_ptr<const Target> target, Scheduler scheduler)
-      : target_(std::move(target)), scheduler_(std::move(scheduler)) {}
+      : ForwardingTarget(std::move(target)), scheduler_(std::move(scheduler)) {}
 
   Schedule default_schedule(const StageGroup& g) const override { return scheduler_(g); }
 
-  std::string text() const override { return target_->text(); }
-  const Machine& machine() const override { return target_->machine(); }
-  std::unique_ptr<Space> space(const StageGroup& g) const override { return target_->space(g); }
-  double estimate_us(const StageGroup& g) const override { return target_->estimate_us(g); }
-  bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
-  std::string emit(const Program& p, EmitKind kind) const override { return target_->emit(p, kind); }
-  std::string build(const Program& p, const std::string& metadata) const override {
-    return target_->build(p, metadata);
+ private:
+  Scheduler scheduler_;
+};
+
+class AvoidingTarget final : public ForwardingTarget {
+ public:
+  AvoidingTarget(std::shared_ptr<const Target> target, GroupHashes avoided, GroupHashes* offered)
+      : ForwardingTarget(std::move(target)), avoided_(std::move(avoided)), offered_(offered) {}
+
+  double estimate_us(const StageGroup& g) const override {
+    constexpr double never = std::numeric_limits<double>::infinity();
+    const double us = ForwardingTarget::estimate_us(g);
+    return us < never && avoids(g) ? never : us;
   }
-  MemoryNeeds memory(const Program& p) const override { return target_->memory(p); }
-  std::vector<std::string> required_features() const override { return target_->required_features(); }
+
+  bool prefers_one_nest(const StageGroup& g) const override {
+    return ForwardingTarget::prefers_one_nest(g) && !avoids(g);
+  }
 
  private:
-  std::shared_ptr<const Target> target_;
-  Scheduler scheduler_;
+  bool avoids(const StageGroup& g) const {
+    if (avoided_.empty() && offered_ == nullptr) return false;
+    std::string hash = search::hash_text(to_text(g));
+    const bool avoided = avoided_.contains(hash);
+    if (offered_ != nullptr) offered_->insert(std::move(hash));
+    return avoided;
+  }
+
+  GroupHashes avoided_;
+  GroupHashes* offered_;
 };
 
 }  // namespace
 
 std::shared_ptr<const Target> with_schedules(std::shared_ptr<const Target> target, Scheduler scheduler) {
   return std::make_shared<ScheduledTarget>(std::move(target), std::move(scheduler));
+}
+
+std::shared_ptr<const Target> with_avoided(std::shared_ptr<const Target> target, GroupHashes avoided,
+                                           GroupHashes* offered) {
+  return std::make_shared<AvoidingTarget>(std::move(target), std::move(avoided), offered);
 }
 
 Scheduler plain_schedules() {

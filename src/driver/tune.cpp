@@ -14,8 +14,11 @@
 
 #include "base/error.h"
 #include "base/version.h"
+#include "driver/alternatives.h"
+#include "driver/found_schedules.h"
 #include "driver/model_race.h"
 #include "driver/model_tasks.h"
+#include "driver/options.h"
 #include "driver/tune_report.h"
 #include "search/search.h"
 #include "search/tuner.h"
@@ -79,6 +82,8 @@ TunedTask tuned_task(const search::TaskState& s) {
           .stopped = s.stopped};
 }
 
+constexpr double alternatives_share = 0.12;  // of the time: after that no further round of alternatives begins
+
 class TuneJob {
  public:
   TuneJob(const std::filesystem::path& model, const TuneOptions& o)
@@ -86,13 +91,9 @@ class TuneJob {
     check_options();
     // Before the model is read, so that a mistake in the path costs no time.
     if (!o.records.empty()) db_.emplace(o.records, search::Database::Mode::ReadWrite);
-    model_ = model_tasks(model, o.model);
-    const std::vector<bool> chosen = selected(model_.tasks, o.tasks);
-    for (size_t i = 0; i < chosen.size(); ++i) {
-      if (!chosen[i]) continue;
-      number_.push_back(i);
-      tasks_.push_back(model_.tasks[i]);
-    }
+    if (db_) found_ = found_schedules(o.records, target_of(o.model));
+    model_ = model_tasks(model, o.model, found_.avoided);
+    select();
     measure_.cold_weights = model_.weights_bytes + model_.arena_bytes > model_.target->machine().l2_bytes;
   }
 
@@ -107,6 +108,7 @@ class TuneJob {
       if (xgboost) learned = std::move(*xgboost);
       else result.notes.push_back("no learned model, the draft alone orders candidates: " + xgboost.reason());
     }
+    choose_alternatives(result);
     const auto measurer = search::local_measurer(model_.target, measure_);
     const search::SearchResult found =
         search::search(tasks_, *model_.target, *measurer, learned.get(), db_ ? &*db_ : nullptr, search_options(),
@@ -114,7 +116,7 @@ class TuneJob {
     result.trials = found.trials;
     result.search_seconds = since(start_);
     result.stopped = found.stopped;
-    tell_phase("compare", found);
+    tell_phase("compare", found.tasks, found.trials);
     compare(found, result);
     result.seconds = since(start_);
     std::ranges::stable_sort(result.tasks, std::greater{},
@@ -133,6 +135,40 @@ class TuneJob {
     require(std::ranges::find(known, options_.tuner) != known.end(), "there is no tuner '{}'; the tuners are {}",
             options_.tuner, fmt::join(known, ", "));
     require(!options_.resume || !options_.records.empty(), "resuming needs the records of the search: give its database");
+  }
+
+  void select() {
+    number_.clear();
+    tasks_.clear();
+    const std::vector<bool> chosen = selected(model_.tasks, options_.tasks);
+    for (size_t i = 0; i < chosen.size(); ++i) {
+      if (!chosen[i]) continue;
+      number_.push_back(i);
+      tasks_.push_back(model_.tasks[i]);
+    }
+  }
+
+  // Other cuts and algorithms, before the search, whose time then goes to the kernels that stay. What wins is kept at
+  // once: a search that is killed and resumed goes on with the same tasks.
+  void choose_alternatives(TuneResult& result) {
+    if (!db_ || options_.resume || !options_.tasks.empty() || !has_alternatives(model_)) return;
+    std::vector<search::TaskState> states(tasks_.size());
+    for (size_t i = 0; i < tasks_.size(); ++i) states[i].task = &tasks_[i];
+    tell_phase("alternatives", states, 0);
+    const double limit = options_.seconds > 0 ? options_.seconds : 60;
+    Alternatives best = race_alternatives(model_, found_.scheduler, std::clamp(0.05 * limit, 2.0, 16.0),
+                                          alternatives_share * limit, measure_);
+    if (best.changes.empty()) return;
+    model_ = std::move(best.model);
+    for (const Change& c : best.changes) {
+      for (const std::string& hash : c.groups) {
+        if (model_.avoided.contains(hash)) keep(hash, std::string(search::avoid_trace), c.before, c.after);
+        else db_->remove_winner(hash, model_.target->text());
+      }
+      result.changed.push_back(
+          fmt::format("{}: cut or computed otherwise, {:.2f}x inside the model", fmt::join(c.sources, "+"), c.before / c.after));
+    }
+    select();
   }
 
   // The last comparison needs its share of the time: some libraries are built, then runs are counted.
@@ -166,11 +202,11 @@ class TuneJob {
                               .best_seconds = s.best_seconds});
   }
 
-  void tell_phase(const char* phase, const search::SearchResult& found) {
+  void tell_phase(const char* phase, const std::vector<search::TaskState>& states, int64_t trials) {
     if (!options_.progress) return;
     std::vector<TunedTask> tasks;
-    for (const search::TaskState& t : found.tasks) tasks.push_back(tuned_task(t));
-    options_.progress({.phase = phase, .tasks = &tasks, .trials = found.trials, .elapsed = since(start_),
+    for (const search::TaskState& t : states) tasks.push_back(tuned_task(t));
+    options_.progress({.phase = phase, .tasks = &tasks, .trials = trials, .elapsed = since(start_),
                        .limit = options_.seconds});
   }
 
@@ -179,12 +215,20 @@ class TuneJob {
     for (size_t i = 0; i < number_.size(); ++i) finalists[number_[i]] = found.finalists[i];
     // Who has ended the search early does not want to wait long.
     const double seconds = found.stopped == "stopped" ? 2 : comparison_seconds();
-    const ModelRace race = race_in_model(model_, finalists, seconds, measure_);
+    std::optional<ModelTasks> plain;
+    if (!model_.avoided.empty()) plain = avoiding(model_, {});
+    const ModelRace race = race_in_model(model_, finalists, plain ? &*plain : nullptr, seconds, measure_);
     result.default_seconds = race.default_seconds;
     result.tuned_seconds = race.tuned_seconds;
     result.speedup = race.speedup;
     result.speedup_noise = race.noise;
-    if (!race.note.empty()) result.notes.push_back(race.note);
+    if (!race.note.empty()) {
+      result.notes.push_back(race.note);
+      if (db_) {
+        for (const std::string& hash : model_.avoided) db_->remove_winner(hash, model_.target->text());
+      }
+      result.changed.clear();
+    }
     for (size_t i = 0; i < number_.size(); ++i) {
       const ModelRace::Entry& e = race.tasks[number_[i]];
       TunedTask t = tuned_task(found.tasks[i]);
@@ -195,22 +239,18 @@ class TuneJob {
       for (const search::TrialNote& n : found.notes[i]) {
         t.measured.push_back({n.round, n.predicted, n.learned, n.seconds, n.knobs, std::string(name_of(n.status))});
       }
-      keep(tasks_[i], e);
+      if (e.trace.empty() && db_) db_->remove_winner(tasks_[i].hash, model_.target->text());
+      else if (db_) keep(tasks_[i].hash, e.trace, e.default_seconds, e.tuned_seconds);
       result.tasks.push_back(std::move(t));
     }
   }
 
-  void keep(const search::Task& task, const ModelRace::Entry& e) {
-    if (!db_) return;
-    if (e.trace.empty()) {
-      db_->remove_winner(task.hash, model_.target->text());
-      return;
-    }
-    db_->add_winner({.workload_hash = task.hash,
+  void keep(const std::string& hash, const std::string& trace, double before, double after) {
+    db_->add_winner({.workload_hash = hash,
                      .target = model_.target->text(),
-                     .trace = e.trace,
-                     .default_seconds = e.default_seconds,
-                     .tuned_seconds = e.tuned_seconds,
+                     .trace = trace,
+                     .default_seconds = before,
+                     .tuned_seconds = after,
                      .model = model_name_,
                      .when = static_cast<int64_t>(std::time(nullptr))});
   }
@@ -219,6 +259,7 @@ class TuneJob {
   std::string model_name_;
   Clock::time_point start_;
   std::optional<search::Database> db_;
+  FoundSchedules found_;              // of earlier searches
   ModelTasks model_;
   std::vector<size_t> number_;        // in the model, of every task that is searched
   std::vector<search::Task> tasks_;

@@ -26,8 +26,10 @@ std::string head_section(const std::string& model, const TuneResult& r, const Ro
     out += "<p>The model was not compared as a whole. ";
   }
   out += fmt::format(
-      "{} of {} tasks use a schedule that was found; the others keep their default.</p><dl>", used,
+      "{} of {} tasks use a schedule that was found; the others keep their default.</p>", used,
       r.tasks.size());
+  for (const std::string& change : r.changed) out += fmt::format("<p>{}</p>", escaped(change));
+  out += "<dl>";
   out += entry("machine", r.machine) + entry("target", r.target) +
          entry("threads", fmt::format("{}", r.threads));
   std::string trials = fmt::format("{} in {:.1f} s", r.trials, r.search_seconds);

@@ -32,9 +32,15 @@ struct Record {
   std::string foreign;  // the other tool that measured it, "autotvm": listed, never used for code
 };
 
-// A schedule that won inside a whole model against the default one.
+// In the place of a winner's trace: the model is faster where passes choose something else than
+// this group, that is, another algorithm or a chain cut in two.
+constexpr std::string_view avoid_trace = "avoid";
+
+// A schedule that won inside a whole model against the default one, or a group that lost there
+// against what it can be replaced by.
 struct Winner {
   std::string workload_hash, target, trace;
+  bool avoids() const { return trace == avoid_trace; }
   double default_seconds = 0, tuned_seconds = 0;  // inside the model, medians of interleaved runs
   std::string model;                              // file name of the model, for people
   int64_t when = 0;
@@ -87,7 +93,8 @@ class Database {
   std::unique_ptr<State> state_;
 };
 
-// The target of a record whatever the number of threads: "llvm:cpu=znver4" of "llvm:cpu=znver4,threads=2".
+// The target of a record whatever the number of threads: "llvm:cpu=znver4" of
+// "llvm:cpu=znver4,threads=2".
 std::string without_threads(const std::string& target);
 
 // ---- JSON lines, one record a line: portable, for people and other tools.

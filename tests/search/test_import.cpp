@@ -290,6 +290,12 @@ TEST_F(Import, WinnersComeAlong) {
   newer.trace = "";
   EXPECT_EQ(import(to_json_line(older) + "\n" + to_json_line(newer) + "\n").winners, 1);
   EXPECT_EQ(db.winners("")[0].when, 101);
+  Winner avoided = w;
+  avoided.trace = avoid_trace;
+  avoided.when = 102;
+  EXPECT_EQ(import(to_json_line(avoided)).winners, 1);
+  EXPECT_TRUE(db.winners("")[0].avoids());
+  EXPECT_EQ(to_json_line(db.winners("")[0]), to_json_line(avoided));
   Winner bad = w;
   bad.tuned_seconds = -1;
   bad.when = 200;

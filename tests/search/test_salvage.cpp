@@ -79,6 +79,7 @@ TEST(Examine, WhatIsWrong) {
                        "UPDATE trials SET workload_hash = '0123456789abcdef' WHERE id = 6;"
                        "INSERT INTO workloads VALUES ('aaaaaaaaaaaaaaaa', 'changed');"
                        "INSERT INTO winners VALUES ('bbbbbbbbbbbbbbbb', 't', '', 2, 1, 'm', 5);"
+                       "INSERT INTO winners VALUES ('abababababababab', 't', 'avoid', 2, 1, 'm', 5);"
                        "INSERT INTO winners VALUES ('cccccccccccccccc', 't', '', 1, 2, 'm', 5);"
                        "INSERT INTO winners VALUES ('dddddddddddddddd', 't', '', -1, 2, 'm', 5);");
   const std::string problems = all_of(examine(folder / "a.db", ""), Finding::Kind::Problem);
@@ -88,6 +89,7 @@ TEST(Examine, WhatIsWrong) {
   EXPECT_TRUE(says(problems, "1 record whose workload has no text"));
   EXPECT_TRUE(says(problems, "aaaaaaaaaaaaaaaa has the text of another one"));
   EXPECT_TRUE(says(problems, "bbbbbbbbbbbbbbbb on t is an orphan"));
+  EXPECT_FALSE(says(problems, "abababababababab")) << "what is avoided has no trials";
   EXPECT_TRUE(says(problems, "cccccccccccccccc on t is slower"));
   EXPECT_TRUE(says(problems, "dddddddddddddddd on t is not used: default_seconds is -1"));
 }

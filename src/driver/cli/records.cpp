@@ -188,6 +188,7 @@ void best_command(const RecordsArgs& args) {
         winner = fmt::format("{} -> {} ({:+.1f}%)", time_text(s.winner->default_seconds),
                              time_text(s.winner->tuned_seconds),
                              100 * (s.winner->tuned_seconds / s.winner->default_seconds - 1));
+        if (s.winner->avoids()) winner = "avoided: " + winner;
         if (!s.winner->model.empty()) winner += " in " + printable(s.winner->model, 30);
       }
       if (s.best && !s.best->foreign.empty())

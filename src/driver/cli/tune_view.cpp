@@ -47,6 +47,7 @@ double total(const std::vector<TunedTask>& tasks) {
 
 std::string status_line(const TuneProgress& p) {
   const std::string left = p.limit > 0 ? fmt::format("{:.0f} s left", std::max(0.0, p.limit - p.elapsed)) : "no time limit";
+  if (p.phase == "alternatives") return fmt::format("{:5.0f} s  trying other cuts and algorithms, {}", p.elapsed, left);
   if (p.phase != "search") return fmt::format("{:5.0f} s  comparing inside the model, {}", p.elapsed, left);
   return fmt::format("{:5.0f} s  {} trials ({:.0f}/s), model about {} -> {} ({}), {}", p.elapsed, p.trials,
                      p.elapsed > 0 ? static_cast<double>(p.trials) / p.elapsed : 0, time_text(p.default_seconds),
@@ -117,10 +118,11 @@ std::string summary_text(const TuneResult& r, const std::string& records) {
   text += fmt::format("\n{} trials in {:.0f} s ({:.1f} a second), {} of {} tasks use what was found; {}\n", r.trials,
                       r.search_seconds, r.search_seconds > 0 ? static_cast<double>(r.trials) / r.search_seconds : 0, used,
                       r.tasks.size(), r.stopped);
+  for (const std::string& change : r.changed) text += change + "\n";
   for (const std::string& note : r.notes) text += note + "\n";
   text += fmt::format("model, measured in turns: default {} -> tuned {}: {:.3f}x +- {:.3f}\n", time_text(r.default_seconds),
                       time_text(r.tuned_seconds), r.speedup, r.speedup_noise);
-  if (used > 0) text += fmt::format("burnish compile MODEL --records {} -o model.so uses it\n", records);
+  if (used > 0 || !r.changed.empty()) text += fmt::format("burnish compile MODEL --records {} -o model.so uses it\n", records);
   return text;
 }
 

@@ -18,7 +18,7 @@ namespace {
 constexpr double worth_changing = 0.95;  // drafts are estimates
 
 // The formulas of a node alone, or of another algorithm in its place. Constants need no values.
-StageGroup stages_alone(const Graph& g, const Node& n, const Alternative* other) {
+StageGroup stages_of_either(const Graph& g, const Node& n, const Alternative* other) {
   Graph alone;
   std::vector<ValueId> inputs;
   for (size_t i = 0; i < n.inputs.size(); ++i) {
@@ -51,12 +51,12 @@ class Chooser {
   std::optional<Alternative> best(const Node& n) {
     std::vector<Alternative> all = alternatives_of(g_, n);
     if (all.empty()) return std::nullopt;
-    const StageGroup direct = stages_alone(g_, n, nullptr);
+    const StageGroup direct = stages_of_either(g_, n, nullptr);
     auto [known, is_new] = chosen_.try_emplace(to_text(direct), all.size());
     if (is_new) {
       double least = target_.estimate_us(direct) * worth_changing;
       for (size_t i = 0; i < all.size(); ++i) {
-        const double us = target_.estimate_us(stages_alone(g_, n, &all[i]));
+        const double us = target_.estimate_us(stages_of_either(g_, n, &all[i]));
         if (us < least) least = us, known->second = i;
       }
     }
@@ -79,6 +79,8 @@ struct Transformed {
 };
 
 }  // namespace
+
+StageGroup stages_alone(const Graph& g, const Node& n) { return stages_of_either(g, n, nullptr); }
 
 Graph choose_algorithms(const Graph& g, const Context& c) {
   if (c.target == nullptr) return g;

@@ -18,6 +18,10 @@ Graph choose_algorithms(const Graph& g, const Context& c);
 Graph fuse(const Graph& g, const Context& c);
 Graph fuse_chains(const Graph& g, const Context& c);
 
+// What choose_algorithms asks a target about: the formulas of a node without those it is grouped
+// with.
+StageGroup stages_alone(const Graph& g, const Node& n);
+
 // Every float in fp64: the reference of accuracy. Not part of the pipeline.
 Graph to_double(const Graph& g, const Context& c);
 

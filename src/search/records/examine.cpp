@@ -125,6 +125,7 @@ class Examiner {
         problem(fmt::format("{} is slower than the default schedule: {} s, not {} s", name,
                             w.tuned_seconds, w.default_seconds));
       }
+      if (w.avoids()) continue;  // measured within models only
       measured.bind(1, w.workload_hash).bind(2, w.target).bind(3, w.trace);
       if (!measured.step())
         problem(

@@ -244,7 +244,8 @@ Result<Winner> LineReader::winner(const Json& line) {
       throw BadField{"\"workload_hash\" is not 16 hexadecimal digits"};
     }
     w.target = target(f, -1);
-    w.trace = trace(f);
+    w.trace = f.text("trace", most_text);
+    if (!w.avoids()) w.trace = trace(f);
     w.default_seconds = f.number("default_seconds");
     w.tuned_seconds = f.number("tuned_seconds");
     w.model = f.text("model", most_name);
