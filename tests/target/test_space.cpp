@@ -449,5 +449,21 @@ TEST(Space, DraftPrefersFullTiles) {
   EXPECT_LT(full, with({{"rows", 14}, {"vectors", 1}, {"patch", 1}}));
 }
 
+// Sequences may have no elements: their groups take no time.
+TEST(Space, NothingToComputeTakesNoTime) {
+  for (const int64_t rows : {0, 3}) {
+    GroupBuilder b("empty");
+    const int64_t columns = rows == 0 ? 8 : 0;
+    const StageId x = b.input("X", DType::F32, {{"i", rows}, {"j", columns}});
+    b.output(b.compute("O", DType::F32, {{"i", rows}, {"j", columns}},
+                       [&](AxisVars a) { return max(b.at(x, {a[0], a[1]}), constant(0)); }));
+    for (const int threads : {1, 2}) {
+      EXPECT_EQ(make_target("native", threads)->estimate_us(b.group()), 0);
+      if (const auto space = make_space(b.group(), machine(threads)))
+        EXPECT_TRUE(std::isfinite(space->draft_us(space->default_point())));
+    }
+  }
+}
+
 }  // namespace
 }  // namespace burnish::llvm_target

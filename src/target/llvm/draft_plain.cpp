@@ -38,7 +38,7 @@ ElementwiseDraft::ElementwiseDraft(const Schedule& s, StageId out, const Machine
   for (size_t i = 0; i + 1 < order.size(); ++i) {
     if (stage.axes[order[i]].extent > 1) loops_.push_back(stage.axes[order[i]].extent);
   }
-  if (!order.empty()) inner_ = stage.axes[order.back()].extent;
+  if (!order.empty()) inner_ = std::max<int64_t>(1, stage.axes[order.back()].extent);
   points_ = points(stage.axes);
   work_ = static_cast<double>(cost(stage.body)) + 2;
   bytes_ = bytes_of(g);

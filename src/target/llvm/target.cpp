@@ -56,6 +56,9 @@ class LlvmTarget : public Target {
   }
   std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, machine_); }
   double estimate_us(const StageGroup& g) const override {
+    // Drafts divide by extents.
+    const auto empty = [](const Stage& s) { return s.is_compute() && points(s.axes) == 0; };
+    if (std::ranges::any_of(g.stages, empty)) return 0;
     const auto space = make_space(g, machine_);
     return space ? space->draft_us(space->default_point()) : std::numeric_limits<double>::infinity();
   }
