@@ -8,6 +8,7 @@
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/Target/TargetOptions.h>
 #include <lld/Common/Driver.h>
+#include <signal.h>
 
 #include <mutex>
 #include <shared_mutex>
@@ -87,8 +88,23 @@ std::string emit_module(llvm::Module& m, llvm::TargetMachine& tm, EmitKind kind)
   return std::string(bytes.begin(), bytes.end());
 }
 
+namespace {
+
+// The first link of a process leaves its thread with a signal stack of LLVM's, which outlives the thread and which
+// sanitizers take for theirs.
+struct KeepSignalStack {
+  KeepSignalStack() { ::sigaltstack(nullptr, &before); }
+  ~KeepSignalStack() { ::sigaltstack(&before, nullptr); }
+  KeepSignalStack(const KeepSignalStack&) = delete;
+  KeepSignalStack& operator=(const KeepSignalStack&) = delete;
+  stack_t before{};
+};
+
+}  // namespace
+
 std::string link_library(const std::vector<std::string>& objects, const Isa& isa) {
   const HoldSignals held;
+  const KeepSignalStack kept;
   const TemporaryFolder folder;
   const auto file = [&](std::string_view name) { return (folder.path / name).string(); };
   std::string output = file("model.so");
