@@ -49,6 +49,15 @@ std::vector<Tensor> random_inputs(const Graph& g, uint64_t seed) {
   return out;
 }
 
+ValueId random_weights(Graph& g, Shape shape, uint64_t& seed) {
+  Tensor t(DType::F32, std::move(shape));
+  for (int64_t i = 0; i < t.size(); ++i) {
+    seed = seed * 6364136223846793005u + 1442695040888963407u;
+    t.data<float>()[i] = static_cast<float>(static_cast<int64_t>(seed >> 40)) / (1 << 23) - 1;
+  }
+  return g.add_constant("w", std::make_shared<Tensor>(std::move(t)));
+}
+
 std::vector<Tensor> interpret_program(const Program& p, const Graph& g,
                                       const std::vector<Tensor>& inputs) {
   std::vector<Tensor> outputs;

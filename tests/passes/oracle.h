@@ -14,6 +14,9 @@ namespace burnish::test {
 std::vector<Tensor> evaluate_graph(const Graph& g, const std::vector<Tensor>& inputs);
 std::vector<Tensor> random_inputs(const Graph& g, uint64_t seed);
 
+// A constant "w" of floats between -1 and 1; `seed` goes on.
+ValueId random_weights(Graph& g, Shape shape, uint64_t& seed);
+
 // Runs a program in the interpreter.
 std::vector<Tensor> interpret_program(const Program& p, const Graph& g,
                                       const std::vector<Tensor>& inputs);

@@ -28,14 +28,7 @@ Graph weighted() {
   Graph g;
   const ValueId x = g.add_input("x", {DType::F32, {1, 3, 9, 8}, {}});
   uint64_t seed = 1;
-  const auto weights = [&](Shape shape) {
-    Tensor t(DType::F32, std::move(shape));
-    for (int64_t i = 0; i < t.size(); ++i) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      t.data<float>()[i] = static_cast<float>(static_cast<int64_t>(seed >> 40)) / (1 << 23) - 1;
-    }
-    return g.add_constant("w", std::make_shared<Tensor>(std::move(t)));
-  };
+  const auto weights = [&](Shape shape) { return test::random_weights(g, std::move(shape), seed); };
   const auto conv = [&](ValueId from, std::vector<ValueId> constants, const char* name,
                         int64_t value, std::vector<int64_t> list) {
     Attrs attrs;

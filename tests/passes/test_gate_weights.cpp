@@ -19,14 +19,7 @@ struct Variant {
 Graph gated(const Variant& v) {
   Graph g;
   uint64_t seed = 7;
-  const auto weights = [&](Shape shape) {
-    Tensor t(DType::F32, std::move(shape));
-    for (int64_t i = 0; i < t.size(); ++i) {
-      seed = seed * 6364136223846793005u + 1442695040888963407u;
-      t.data<float>()[i] = static_cast<float>(static_cast<int64_t>(seed >> 40)) / (1 << 23) - 1;
-    }
-    return g.add_constant("w", std::make_shared<Tensor>(std::move(t)));
-  };
+  const auto weights = [&](Shape shape) { return test::random_weights(g, std::move(shape), seed); };
   const ValueId x = g.add_input("x", {DType::F32, {v.images, 6, 9, 8}, {}});
   ValueId gate = v.per_point ? x : g.add(op_named("global_average_pool"), {x}, {}, "pool");
   gate = g.add(op_named("sigmoid"), {gate}, {}, "sigmoid");

@@ -129,19 +129,32 @@ pid_t worker() {
   return 0;
 }
 
+// The CPUs of this thread, the first of them alone, and its number; -1 when they are not known. At the end the thread has
+// them back, also where an assertion ends the test.
+struct Cpus {
+  cpu_set_t all, one;
+  int first = -1;
+
+  Cpus() {
+    CPU_ZERO(&one);
+    if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+    first = 0;
+    while (!CPU_ISSET(first, &all)) ++first;
+    CPU_SET(first, &one);
+  }
+  ~Cpus() {
+    if (first >= 0) sched_setaffinity(0, sizeof all, &all);
+  }
+  Cpus(const Cpus&) = delete;
+  Cpus& operator=(const Cpus&) = delete;
+};
+
 TEST(Pool, WorkerLeavesTheCallersCpu) {
-  cpu_set_t before, one, now;
-  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  const Cpus cpus;
+  ASSERT_GE(cpus.first, 0);
+  const auto& [before, one, cpu] = cpus;
   if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two CPUs";
-  int cpu = 0;
-  while (!CPU_ISSET(cpu, &before)) ++cpu;
-  CPU_ZERO(&one);
-  CPU_SET(cpu, &one);
-  struct Restore {  // also where an assertion ends the test
-    const cpu_set_t& mask;
-    ~Restore() { sched_setaffinity(0, sizeof mask, &mask); }
-  };
-  const Restore restore{before};
+  cpu_set_t now;
   const ModelHandle model = load(rounds());
   for (const bool pin : {false, true}) {
     // The last session's leaves /proc only after it was joined.
@@ -165,18 +178,11 @@ TEST(Pool, WorkerLeavesTheCallersCpu) {
 }
 
 TEST(Pool, AWorkerStaysWhereOthersConfineIt) {
-  cpu_set_t before, one, now;
-  ASSERT_EQ(sched_getaffinity(0, sizeof before, &before), 0);
+  const Cpus cpus;
+  ASSERT_GE(cpus.first, 0);
+  const auto& [before, one, cpu] = cpus;
   if (CPU_COUNT(&before) < 2) GTEST_SKIP() << "needs two CPUs";
-  int cpu = 0;
-  while (!CPU_ISSET(cpu, &before)) ++cpu;
-  CPU_ZERO(&one);
-  CPU_SET(cpu, &one);
-  struct Restore {
-    const cpu_set_t& mask;
-    ~Restore() { sched_setaffinity(0, sizeof mask, &mask); }
-  };
-  const Restore restore{before};
+  cpu_set_t now;
   const ModelHandle model = load(rounds());
   while (worker() != 0) std::this_thread::yield();
   const SessionHandle session = new_session(model, 2);

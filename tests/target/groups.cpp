@@ -137,4 +137,18 @@ void expect_computes(const Schedule& s, const StageGroup& g) {
   }
 }
 
+void expect_points_compute(const StageGroup& g, const Space* space, std::mt19937_64& random, bool may_refuse) {
+  ASSERT_NE(space, nullptr);
+  int tried = 0;
+  for (int i = 0; i < 300 && tried < 4; ++i) {
+    const Point p = point_at(*space, static_cast<int64_t>(random() % static_cast<uint64_t>(size_of(*space))));
+    auto s = space->schedule(p);
+    if (!s || (may_refuse && (s->failure() || !lower(*s)))) continue;
+    SCOPED_TRACE(text_of(*space, p));
+    expect_computes(*s, g);
+    ++tried;
+  }
+  EXPECT_GT(tried, 0);
+}
+
 }  // namespace burnish::target_test

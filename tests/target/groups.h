@@ -1,6 +1,8 @@
 // Groups to schedule, and what a schedule of them has to compute.
 #pragma once
 
+#include <random>
+
 #include "schedule/schedule.h"
 #include "target/target.h"
 #include "te/builder.h"
@@ -29,5 +31,7 @@ StageGroup chain(int height, int width, int stride, int channels = 24, int expan
 
 // Interprets the schedule's loops on random numbers and compares with the group's formula.
 void expect_computes(const Schedule& s, const StageGroup& g);
+// The same for four random points of its space; `may_refuse`: lowering may, then another one is taken.
+void expect_points_compute(const StageGroup& g, const Space* space, std::mt19937_64& random, bool may_refuse);
 
 }  // namespace burnish::target_test

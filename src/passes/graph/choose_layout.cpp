@@ -106,7 +106,7 @@ class LayoutChooser {
       t.layout = t.shape.size() == choice.result.size() ? choice.result : Layout{};
       if (n.op->layout == LayoutRule::Any && is_row_major_memory(t)) t.layout = name_of_operands(n, t.shape);
     }
-    restore(n);
+    restore();
   }
 
   // Where that makes no difference in memory, a result is named as its operands are.
@@ -128,7 +128,7 @@ class LayoutChooser {
     redirected_.emplace_back(old, now);
     rewriter_.set(old, better);
   }
-  void restore(const Node&) {
+  void restore() {
     for (size_t i = redirected_.size(); i-- > 0;) rewriter_.set(redirected_[i].first, redirected_[i].second);
     redirected_.clear();
   }

@@ -56,11 +56,8 @@ class ChoiceFinder {
   }
   static bool follows(const Node& n) { return n.op->layout != LayoutRule::RowMajor && !enters(n); }
 
-  bool add(std::vector<Layouts>& of, ValueId v, const Layout& layout) const {
-    const bool known = std::ranges::any_of(
-        of[v], [&](const Layout& l) { return same_memory(shape(v), l, layout); });
-    if (!known && of[v].size() < most_layouts) of[v].push_back(layout);
-    return !known;
+  void add(std::vector<Layouts>& of, ValueId v, const Layout& layout) const {
+    if (!among(of[v], v, layout) && of[v].size() < most_layouts) of[v].push_back(layout);
   }
   bool among(const Layouts& layouts, ValueId v, const Layout& layout) const {
     return std::ranges::any_of(layouts,
