@@ -10,20 +10,6 @@
 
 namespace burnish::llvm_target {
 
-int64_t points(const std::vector<Axis>& axes) {
-  int64_t n = 1;
-  for (const Axis& a : axes) n *= a.extent;
-  return n;
-}
-
-std::vector<std::string> names(const std::vector<Axis>& axes, const std::vector<uint32_t>& which) {
-  std::vector<std::string> out;
-  for (uint32_t a : which) out.push_back(axes[a].name);
-  return out;
-}
-
-bool lowers(const Schedule& s) { return !s.failure() && lower(s).ok(); }
-
 namespace {
 
 // A group whose cheap stages are inlined.

@@ -7,21 +7,10 @@
 #include <vector>
 
 #include "schedule/schedule.h"
+#include "target/roles.h"
 #include "target/target.h"
 
 namespace burnish::llvm_target {
-
-// How the axes of a stage take part in a register tile.
-struct Roles {
-  StageId out = 0;                // the stage that is stored
-  StageId acc = 0;                // the reduction that it reads pointwise (out itself before cache_write)
-  uint32_t vector = 0;            // axis of the lanes: contiguous in the stage's layout
-  std::optional<uint32_t> tile{}; // axis whose points share a load of weights: the rows of the tile
-  std::vector<uint32_t> outer{};  // the other axes with more than one point, outermost first
-  std::vector<uint32_t> unit{};   // axes with one point
-  bool broadcast = false;         // an operand does not move with the lanes (conv, matmul); else depthwise, pooling
-  int64_t grouped = 0;            // it is another one every so many elements of the vector axis: grouped convolutions
-};
 
 // Which loop the threads share.
 enum Share : int64_t { kShareRows, kSharePanels, kShareBoth, kShareNothing };
@@ -51,24 +40,6 @@ struct TileLoops {
   std::vector<std::string> outer;  // inside the blocks; the last one steps over patches
   std::string tiles, in_patch, in_tile, vectors, lanes;
 };
-
-// ---- roles.cpp
-// Axes of a stage as its layout orders them, outermost first, each once.
-std::vector<uint32_t> physical_order(const Stage& s);
-std::optional<Roles> roles_of(const Schedule& s, StageId out);
-// Every load of `from` in `s` is at the point of `s` itself.
-bool reads_pointwise(const Stage& s, StageId from, const Stage& producer);
-
-// Does the index depend on the variable? (What is loaded counts as depending on everything.)
-bool moves(const Index& i, VarId v);
-// The same inside a vector along `v`, which crosses none of the steps of a quotient of `v` alone (Roles::grouped).
-bool moves_in_vector(const Index& i, VarId v);
-
-// ---- inline_stages.cpp
-// Work of one element: a transcendental function counts like twenty additions.
-int64_t cost(const Expr& e);
-// Inlines every stage that costs less to compute again than to store and load.
-void inline_cheap(Schedule& s);
 
 // ---- tile.cpp
 // Reduce loops by name, outermost first.
@@ -148,9 +119,6 @@ std::unique_ptr<Space> make_space(const StageGroup& g, const Machine& m);
 // A schedule that lowers, for any group: the default point of its space, or a plain nest.
 Schedule default_schedule(const StageGroup& g, const Machine& m);
 
-bool lowers(const Schedule& s);
 inline int64_t lanes_of(const Machine& m, DType t) { return std::max(1, m.vector_bytes / std::max(1, size_of(t))); }
-int64_t points(const std::vector<Axis>& axes);
-std::vector<std::string> names(const std::vector<Axis>& axes, const std::vector<uint32_t>& which);
 
 }  // namespace burnish::llvm_target

@@ -1,5 +1,5 @@
 // Which stages are computed again where they are read, instead of being stored.
-#include "target/llvm/space.h"
+#include "target/roles.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 
-namespace burnish::llvm_target {
+namespace burnish {
 
 // Work of one element: a transcendental function counts like twenty additions.
 int64_t cost(const Expr& e) {
@@ -100,4 +100,4 @@ void inline_cheap(Schedule& s) {
   }
 }
 
-}  // namespace burnish::llvm_target
+}  // namespace burnish

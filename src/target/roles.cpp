@@ -2,9 +2,9 @@
 #include <algorithm>
 #include <numeric>
 
-#include "target/llvm/space.h"
+#include "target/roles.h"
 
-namespace burnish::llvm_target {
+namespace burnish {
 
 namespace {
 
@@ -111,4 +111,18 @@ std::optional<Roles> roles_of(const Schedule& s, StageId out) {
   return r;
 }
 
-}  // namespace burnish::llvm_target
+int64_t points(const std::vector<Axis>& axes) {
+  int64_t n = 1;
+  for (const Axis& a : axes) n *= a.extent;
+  return n;
+}
+
+std::vector<std::string> names(const std::vector<Axis>& axes, const std::vector<uint32_t>& which) {
+  std::vector<std::string> out;
+  for (uint32_t a : which) out.push_back(axes[a].name);
+  return out;
+}
+
+bool lowers(const Schedule& s) { return !s.failure() && lower(s).ok(); }
+
+}  // namespace burnish
