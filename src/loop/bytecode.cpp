@@ -311,6 +311,7 @@ class Compiler {
       check(s->loop.var < out_.function->vars.size(), "function {}: loop variable {} of {}",
             out_.function->name, s->loop.var, out_.function->vars.size());
       out_.has_parallel |= s->loop.kind == LoopKind::Parallel;
+      out_.has_threads |= s->loop.kind == LoopKind::Thread;
       break;
     case StmtKind::Let:
       begin({}, &s->index);

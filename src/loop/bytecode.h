@@ -110,7 +110,7 @@ struct Code {
   std::vector<Cell> constants;  // copied to the registers from constant_base on
   uint32_t root = 0;
   int32_t constant_base = 0, registers = 0;
-  bool has_parallel = false;
+  bool has_parallel = false, has_threads = false;
 };
 
 // `callees`: the functions that Call statements may name. InternalError for what cannot be

@@ -127,6 +127,15 @@ int64_t Machine::value(uint32_t aff) const {
   return wrap(sum);
 }
 
+uint32_t Machine::epoch(const View& v) const {
+  switch (v.of) {
+  case View::Of::Run: return world_.epoch;
+  case View::Of::Block: return world_.block_epoch;
+  case View::Of::Thread: return v.mark;
+  }
+  return 0;
+}
+
 Cell Machine::read(BufferId b, int64_t at) {
   View& v = views_[b];
   if (bits(at) >= bits(v.size)) bad_access(b, at, "reads");
@@ -141,9 +150,9 @@ Cell Machine::read(BufferId b, int64_t at) {
   if (v.touches) {
     for (int64_t u = 0; u < v.unit; ++u) {
       Touch& t = v.touches[at + u];
-      if (t.epoch != world_.epoch) t = {world_.epoch, 0, 0};
-      if (t.writer && t.writer != agent_) race(b, at / v.unit, "reads");
-      t.reader = t.reader == 0 || t.reader == agent_ ? agent_ : several;
+      if (t.epoch != epoch(v)) t = {epoch(v), 0, 0};
+      if (t.writer && t.writer != agent(v)) race(b, at / v.unit, "reads");
+      t.reader = t.reader == 0 || t.reader == agent(v) ? agent(v) : several;
     }
   }
   return v.cells[at];
@@ -158,11 +167,11 @@ void Machine::write(BufferId b, int64_t at, Cell value) {
     if (v.marks) v.marks[at + u] = v.mark;
     if (!v.touches) continue;
     Touch& t = v.touches[at + u];
-    if (t.epoch != world_.epoch) t = {world_.epoch, 0, 0};
-    if ((t.writer && t.writer != agent_) || (t.reader && t.reader != agent_)) {
+    if (t.epoch != epoch(v)) t = {epoch(v), 0, 0};
+    if ((t.writer && t.writer != agent(v)) || (t.reader && t.reader != agent(v))) {
       race(b, at / v.unit, "stores to");
     }
-    t.writer = agent_;
+    t.writer = agent(v);
   }
   v.cells[at] = value;
 }
@@ -283,8 +292,9 @@ void Machine::exec(uint32_t index) {
     }
     break;
   case StmtKind::Barrier:
-    if (in_parallel_) fail("a barrier inside a parallel loop");
-    ++world_.epoch;
+    if (in_parallel_ && !code_.has_threads) fail("a barrier inside a parallel loop");
+    if (in_thread_) fail("a barrier inside a thread loop");
+    ++(in_parallel_ ? world_.block_epoch : world_.epoch);
     break;
   case StmtKind::Call: exec_call(n); break;
   }
@@ -309,6 +319,7 @@ void Machine::exec_for(const Node& n) {
     break;
   case LoopKind::Vectorize: exec_vector(n, lo, hi); break;
   case LoopKind::Parallel: exec_parallel(n, lo, hi); break;
+  case LoopKind::Thread: exec_thread(n, lo, hi); break;
   }
   bound_[v] = false;
 }
@@ -325,10 +336,28 @@ void Machine::exec_parallel(const Node& n, int64_t lo, int64_t hi) {
   for (int64_t i = lo; i < hi; ++i) {
     vars_[v] = i;
     agent_ = agents->second + static_cast<uint32_t>(i - lo) + 1;
+    ++world_.block_epoch;
     exec(n.children[0]);
   }
   agent_ = 1;
   in_parallel_ = false;
+}
+
+// One thread after the other up to the end of the loop. That this is no different from all at once is what touches
+// show: of the block's memory since the last barrier, of registers always.
+void Machine::exec_thread(const Node& n, int64_t lo, int64_t hi) {
+  if (!in_parallel_) fail("a thread loop outside parallel loops");
+  const VarId v = n.source->loop.var;
+  const uint32_t outer = thread_;
+  const bool inside = in_thread_;
+  bound_[v] = in_thread_ = true;
+  for (int64_t i = lo; i < hi; ++i) {
+    vars_[v] = i;
+    thread_ = outer * static_cast<uint32_t>(n.source->loop.extent) + static_cast<uint32_t>(i);
+    exec(n.children[0]);
+  }
+  thread_ = outer;
+  in_thread_ = inside;
 }
 
 void Machine::exec_alloc(const Node& n) {
@@ -336,10 +365,12 @@ void Machine::exec_alloc(const Node& n) {
   const Buffer& buffer = f_.buffers[b];
   if (buffer.scope == Scope::Param) fail(fmt::format("allocates {}, a parameter", buffer.name));
   if (views_[b].cells) fail(fmt::format("allocates {} again inside its own life", buffer.name));
-  bool shared = !in_parallel_ && code_.has_parallel && world_.options.check_races;
+  const bool of_block = in_parallel_ && code_.has_threads && !in_thread_;
+  bool shared = (of_block || (!in_parallel_ && code_.has_parallel)) && world_.options.check_races;
   memory_[b].resize(buffer.size, shared);
   views_[b] = memory_[b].view(world_.next_mark++);
   if (shared) views_[b].touches = memory_[b].touches.data();
+  if (of_block) views_[b].of = buffer.scope == Scope::Register ? View::Of::Thread : View::Of::Block;
   exec(n.children[0]);
   views_[b] = {};
 }
@@ -369,6 +400,8 @@ void Machine::exec_call(const Node& n) {
   Machine inner(callee, callees_, world_, std::move(params), depth_ + 1);
   inner.agent_ = agent_;
   inner.in_parallel_ = in_parallel_;
+  inner.thread_ = thread_;
+  inner.in_thread_ = in_thread_;
   inner.run();
 }
 

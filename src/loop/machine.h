@@ -28,6 +28,7 @@ struct View {
   uint32_t* marks = nullptr;  // null: all is written
   uint32_t mark = 0;          // an element is written when its marks are this
   Touch* touches = nullptr;   // null: private
+  enum class Of : uint8_t { Run, Block, Thread } of = Of::Run;  // between whom touches count: registers, of threads, for ever
   int64_t size = 0;
   int64_t unit = 1;
   bool writable = true;
@@ -38,6 +39,7 @@ struct World {
   InterpretOptions options;
   uint32_t next_mark = 1;
   uint32_t epoch = 1;                           // counts barriers
+  uint32_t block_epoch = 1;                     // those inside blocks, and blocks
   uint32_t agents = 1;                          // handed out so far; 1: top-level statements
   std::map<int64_t, uint32_t> shared_out = {};  // by extent: before the agent of iteration 0
   int64_t steps = 0;
@@ -61,6 +63,7 @@ class Machine {
   void exec(uint32_t node);
   void exec_for(const Node& n);
   void exec_parallel(const Node& n, int64_t lo, int64_t hi);
+  void exec_thread(const Node& n, int64_t lo, int64_t hi);
   void exec_alloc(const Node& n);
   void exec_store(const Node& n);
   void exec_call(const Node& n);
@@ -96,8 +99,11 @@ class Machine {
   std::vector<Cell> registers_;
   std::vector<uint64_t> done_;  // by deferred row: the evaluation that it ran for
   uint64_t evaluation_ = 0;
+  uint32_t epoch(const View& v) const;
+  uint32_t agent(const View& v) const { return v.of == View::Of::Run ? agent_ : thread_ + 1; }
   uint32_t agent_ = 1;
-  bool in_parallel_ = false;
+  uint32_t thread_ = 0;  // number of the running thread within its block
+  bool in_parallel_ = false, in_thread_ = false;
   const StmtNode* at_ = nullptr;
 };
 

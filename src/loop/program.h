@@ -13,9 +13,9 @@
 namespace burnish {
 
 // param: an argument. thread: memory of the running thread (rings, strips), also used for
-// single-threaded parts. shared: memory seen by all threads of a run, allocated outside parallel
-// loops. register: fully unrolled, becomes SSA values. stack: small fixed memory of the running
-// thread.
+// single-threaded parts; on a GPU, of the block. shared: memory seen by all threads of a run, allocated
+// outside parallel loops. register: fully unrolled, becomes SSA values; in thread loops each thread has
+// the elements that its numbers select. stack: small fixed memory of the running thread.
 enum class Scope : uint8_t { Param, Shared, Thread, Stack, Register };
 std::string_view name_of(Scope s);
 

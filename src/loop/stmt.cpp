@@ -12,6 +12,7 @@ std::string_view name_of(LoopKind k) {
   case LoopKind::Unroll: return "unroll";
   case LoopKind::Vectorize: return "vectorize";
   case LoopKind::Parallel: return "parallel";
+  case LoopKind::Thread: return "thread";
   }
   return "?";
 }

@@ -20,8 +20,11 @@ enum class StmtKind : uint8_t { For, Let, Alloc, Store, Seq, If, While, Barrier,
 // serial: in order. unroll: expanded by code generation (constant bounds where registers are
 // indexed by it). vectorize: iterations at once, in lanes; constant bounds; every access has stride
 // 0 or 1 in the variable, or is gathered. parallel: iterations are independent; thread t of T runs
-// the t-th of T nearly equal contiguous shares.
-enum class LoopKind : uint8_t { Serial, Unroll, Vectorize, Parallel };
+// the t-th of T nearly equal contiguous shares; on a GPU each is a block. thread: inside a parallel
+// loop; iterations at once, by the threads of a GPU's block. Where such loops are nested, their
+// variables are the digits of the thread's number, the innermost the fastest; those that follow one
+// another are run by the same threads. What stands beside them is run by the block's first thread.
+enum class LoopKind : uint8_t { Serial, Unroll, Vectorize, Parallel, Thread };
 std::string_view name_of(LoopKind k);
 
 // ceil(a / div)
@@ -79,7 +82,8 @@ Stmt make_store(BufferId b, Index at, Expr value);
 Stmt make_seq(std::vector<Stmt> stmts);  // flattens; the only statement itself where there is one
 Stmt make_if(Expr condition, Stmt then, Stmt otherwise = {});
 Stmt make_while(Expr condition, Stmt body);
-Stmt make_barrier();  // all threads of the run; only outside parallel loops
+// All threads of the run; inside a parallel loop, outside its thread loops, those of the block.
+Stmt make_barrier();
 Stmt make_call(std::string callee, std::vector<Expr> args);
 
 bool equal(const Stmt& a, const Stmt& b);

@@ -136,7 +136,7 @@ void Machine::lanes_store(const Node& n, const Lanes& active) {
 }
 
 void Machine::lanes_for(const Node& n, const Lanes& active) {
-  if (n.source->loop.kind == LoopKind::Parallel || n.source->loop.kind == LoopKind::Vectorize) {
+  if (n.source->loop.kind != LoopKind::Serial && n.source->loop.kind != LoopKind::Unroll) {
     fail(fmt::format("a {} loop inside a vectorized loop", name_of(n.source->loop.kind)));
   }
   size_t count = active.active.back() + size_t{1};

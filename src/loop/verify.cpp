@@ -114,8 +114,10 @@ class Verifier {
       statement(s.children()[0]);
       break;
     case StmtKind::Barrier:
-      require_that(!parallel_, "a barrier inside parallel loop {}",
+      require_that(!parallel_ || parallel_->has_threads, "a barrier inside parallel loop {}",
                    parallel_ ? var_name(parallel_->var) : "");
+      require_that(threads_.empty(), "a barrier inside thread loop {}",
+                   threads_.empty() ? "" : var_name(threads_.back()->var));
       break;
     case StmtKind::Call:
       for (const Expr& e : s->args) argument(e);
@@ -161,30 +163,42 @@ class Verifier {
     require_that(!parallel_ || loop.kind != LoopKind::Parallel,
                  "parallel loop {} inside parallel loop {}", var_name(loop.var),
                  parallel_ ? var_name(parallel_->var) : "");
+    require_that(parallel_ || loop.kind != LoopKind::Thread, "thread loop {} outside parallel loops",
+                 var_name(loop.var));
     bool dead = dead_;
     dead_ |= lo >= hi;
-    Parallel here{loop.var, {}, {}, {}};
-    if (loop.kind == LoopKind::Parallel) {
+    Parallel here{loop.var, {}, {}, {}, false, loop.kind == LoopKind::Thread};
+    if (loop.kind == LoopKind::Parallel || loop.kind == LoopKind::Thread) {
       for (VarId v = 0; v < bound_.size(); ++v) {
         if (bound_[v]) here.outer.insert(v);
       }
       for (const auto& known : prover_.atoms()) here.outer.insert(known.id);
       here.live = live_;
-      parallel_ = &here;
+      if (loop.kind == LoopKind::Thread) {
+        threads_.push_back(&here);
+      } else {
+        visit(s, [&](const Stmt& x) {
+          here.has_threads |= x.kind() == StmtKind::For && x->loop.kind == LoopKind::Thread;
+        });
+        parallel_ = &here;
+      }
     }
     bind(loop.var, lo, hi - 1);
     for (const Bound& b : loop.lower) prover_.assume(Aff::of(loop.var, b.div) - b.a);
     for (const Bound& b : loop.upper) prover_.assume(less_than(loop.var, b.a, b.div));
     fixed_[loop.var] =
-        loop.kind == LoopKind::Unroll || (constant && loop.kind == LoopKind::Vectorize);
+        loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Thread || (constant && loop.kind == LoopKind::Vectorize);
     in_vector_ = loop.kind == LoopKind::Vectorize;
     statement(s.children()[0]);
     in_vector_ = false;
     fixed_[loop.var] = bound_[loop.var] = false;
     dead_ = dead;
-    if (loop.kind != LoopKind::Parallel) return;
-    parallel_ = nullptr;
-    if (all_)
+    if (loop.kind != LoopKind::Parallel && loop.kind != LoopKind::Thread) return;
+    if (loop.kind == LoopKind::Thread)
+      threads_.pop_back();
+    else
+      parallel_ = nullptr;
+    if (all_ && loop.kind == LoopKind::Parallel)
       accesses_ = std::move(here.accesses);
     else if (loop.extent > 1)
       disjoint(here);
@@ -339,7 +353,10 @@ class Verifier {
                    write ? "stores to" : "reads", buffer.name, buffer.run, buffer.pitch);
     }
     if (outside && (all_ || write || buffer.scope == Scope::Shared || buffer.written))
-      note(b, at, write);
+      note(*parallel_, b, at, write);
+    for (Parallel* loop : threads_)
+      if (loop->live[b] && (write || own || buffer.scope == Scope::Shared || buffer.written))
+        note(*loop, b, at, write);
   }
 
   // `at` less a multiple of `pitch`: what is left of it within a run.
@@ -359,23 +376,24 @@ class Verifier {
     std::vector<bool> live;  // buffers that live outside
     std::set<Prover::Id> outer;
     std::vector<SharedAccess> accesses;
+    bool has_threads, is_thread;
   };
 
-  void note(BufferId b, const Aff& at, bool write) {
+  void note(Parallel& loop, BufferId b, const Aff& at, bool write) {
     SharedAccess x{b, write, at_, at, prover_.facts(), {}, {}};
     auto ids = [&](const Aff& a) {
       for (const Term& t : a.terms) x.ranges[t.var] = prover_.range_of(t.var);
     };
     ids(at);
     for (const Aff& fact : x.facts) ids(fact);
-    ids(Aff::of(parallel_->var));
+    ids(Aff::of(loop.var));
     for (const auto& known : prover_.atoms()) {
       const Atom& q = known.atom;
       bool moves = std::any_of(q.a.terms.begin(), q.a.terms.end(),
-                               [&](const Term& t) { return !parallel_->outer.contains(t.var); });
+                               [&](const Term& t) { return !loop.outer.contains(t.var); });
       if (!q.value && !q.mod && q.div > 1 && moves) x.quotients.push_back(known);
     }
-    parallel_->accesses.push_back(std::move(x));
+    loop.accesses.push_back(std::move(x));
   }
 
   void disjoint(const Parallel& loop) {
@@ -385,8 +403,8 @@ class Verifier {
         at_ = a.stmt;
         require_that(
             never_meet(a, loop.var, b, loop.var, loop.outer),
-            "iterations of parallel loop {} are not proved to touch different places of {}{}",
-            var_name(loop.var), buffer_name(a.buffer),
+            "iterations of {} loop {} are not proved to touch different places of {}{}",
+            loop.is_thread ? "thread" : "parallel", var_name(loop.var), buffer_name(a.buffer),
             a.stmt == b.stmt ? "" : ", here and in " + line_text(f_, *b.stmt));
       }
     }
@@ -399,6 +417,7 @@ class Verifier {
   Parallel* parallel_ = nullptr;
   bool all_ = false;
   std::vector<SharedAccess> accesses_;
+  std::vector<Parallel*> threads_;  // open thread loops
   bool in_vector_ = false, dead_ = false;
   const StmtNode* at_ = nullptr;
 };

@@ -34,6 +34,7 @@ Function Lowering::run() {
   std::vector<StageId> allocated;
   attach_point(root, infer(root, nullptr), allocated, out);
   fn_.body = wrap_allocs(allocated, std::move(out));
+  if (has_threads_) fn_.body = with_block_barriers(fn_);
   return std::move(fn_);
 }
 

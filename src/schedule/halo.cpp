@@ -31,15 +31,21 @@ void Lowering::emit_halo(StageId s, const Box& box, const std::vector<Domain>& f
       }
       if (std::any_of(part.begin(), part.end(), [](const Domain& d) { return d.extent <= 0; }))
         continue;
-      if (fills.size() > 1)
-        refuse_schedule("{} is read with {} different fills, but its memory can hold only one: "
-                        "cache_read one side",
-                        t.name, fills.size());
-      if (fills[0].kind() != ExprKind::Const)
-        refuse_schedule("{} is read with a fill that is no constant: cache_read it", t.name);
-      fill_box(s, box, std::move(part), fills[0], out);
+      fill_box(s, box, std::move(part), the_fill(s), out);
     }
   }
+}
+
+// What readers of stage s expect outside its domain.
+const Expr& Lowering::the_fill(StageId s) const {
+  const auto& fills = info_[s].fills;
+  if (fills.size() > 1)
+    refuse_schedule("{} is read with {} different fills, but its memory can hold only one: "
+                    "cache_read one side",
+                    stage(s).name, fills.size());
+  if (fills[0].kind() != ExprKind::Const)
+    refuse_schedule("{} is read with a fill that is no constant: cache_read it", stage(s).name);
+  return fills[0];
 }
 
 // A nest in the order of memory. Where the innermost dimension is whole blocks or a constant range,

@@ -50,7 +50,8 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
   if (owner_box) {
     r.full[p.stage] = r.need[p.stage] = r.fresh[p.stage] = *owner_box;
     r.known[p.stage] = true;
-    inner_full[p.stage] = inner_fresh[p.stage] = in_domain(p.stage, *owner_box, nullptr);
+    inner_full[p.stage] = inner_fresh[p.stage] =
+        schedule_.nest(p.stage).guard_halo ? *owner_box : in_domain(p.stage, *owner_box, nullptr);
   }
   for (StageId s = static_cast<StageId>(n); s-- > 0;) {
     const Info& i = info_[s];
@@ -84,7 +85,12 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         const Storage& at = storage_[s];
         if (spans[a]->whole && at.alive && i.store != p && !i.output)
           spans[a] = Span(at.lo[a], at.ext[a]);
-        if (schedule_.nest(s).scope == Scope::Register) compute_whole(*spans[a], t.axes[a].extent);
+        if (schedule_.nest(s).guard_halo) {
+          spans[a]->clo.clear();
+          spans[a]->chi.clear();
+        } else if (schedule_.nest(s).scope == Scope::Register) {
+          compute_whole(*spans[a], t.axes[a].extent);
+        }
         to.push_back(std::move(*spans[a]));
       }
       if (t.scan) scan_extent(s, to[*t.scan]);
@@ -93,8 +99,9 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
     through(r.full, inner_full, r.full[s]);
     through(r.fresh, inner_fresh, r.need[s]);
     r.fresh[s] = p.stage != kRoot && i.compute == p ? roll(s, r.full[s], r.need[s]) : r.need[s];
-    inner_full[s] = in_domain(s, r.full[s], nullptr);
-    inner_fresh[s] = in_domain(s, r.fresh[s], nullptr);
+    const bool whole = schedule_.nest(s).guard_halo;
+    inner_full[s] = whole ? r.full[s] : in_domain(s, r.full[s], nullptr);
+    inner_fresh[s] = whole ? r.fresh[s] : in_domain(s, r.fresh[s], nullptr);
   }
   return r;
 }

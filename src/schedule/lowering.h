@@ -13,6 +13,7 @@
 //   halo.cpp       fills outside the domain
 //   statement.cpp  the innermost stores and their expressions
 //   storage.cpp    buffers and addresses
+//   block_barriers.cpp  barriers among the threads of a block
 #pragma once
 
 #include <functional>
@@ -58,6 +59,7 @@ struct Storage {
   std::vector<Dim> dims;
   int64_t size = 0;
   size_t level = 0;  // open loops where it was allocated
+  std::optional<std::vector<std::pair<int64_t, int64_t>>> digits;  // registers of threads: whose element is whose
 };
 
 // A stage on its way through the loops. Loops are entered and left; the arrays are by LoopId.
@@ -74,6 +76,10 @@ struct Walk {
 
   Walk(StageId id, const Stage& stage, const Nest& nest, Box box);
 };
+
+// The body of a function with thread loops, with barriers inside blocks where a phase (a thread loop, or what
+// the first thread does alone) touches what another has touched since the last one.
+Stmt with_block_barriers(const Function& f);
 
 enum class Part : uint8_t { Main, Init, Update, Finish };
 
@@ -192,10 +198,12 @@ class Lowering {
   Index address(StageId s, const std::vector<Index>& position);
   Index divide(const Aff& a, int64_t div, int64_t mod) const;
   Index divide_lanes(const Aff& a, int64_t div, int64_t mod) const;
-  void check_access(StageId s, const Index& flat) const;
+  void check_access(StageId s, const Index& flat);
+  std::vector<std::pair<int64_t, int64_t>> thread_digits(const Aff& a) const;
 
   // statement.cpp
   Stmt statement(Walk& w, Part part);
+  const Expr& the_fill(StageId s) const;
   Expr translate(const Expr& e);
   Expr translate_load(const Expr& e);
   Expr translate_select(const Expr& e);
@@ -204,6 +212,7 @@ class Lowering {
   Aff value_of(const Aff& a) const;
   Index position(const Index& i);
   bool has_lane(const Index& i) const;
+  bool without_lane(Index& c) const;
 
   const StageGroup& group_;
   const Schedule& schedule_;
@@ -223,6 +232,8 @@ class Lowering {
   std::string lane_name_;
   std::vector<const Aff*> env_;  // axis variables of the statement being translated
   Expr acc_;
+  bool whole_ = false;  // the statement's stage is computed over its whole region (guard_halo)
+  bool has_threads_ = false;  // some loop is bound to threads of a block
   int guards_ = 0;  // undecided guards around the expression being translated
   std::unordered_map<const ExprNode*, Expr> done_;
 };

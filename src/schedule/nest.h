@@ -46,6 +46,7 @@ struct Nest {
   int64_t pad = 0;             // storage_align
   int64_t prefetch = 0;        // bytes ahead of each load; 0: none
   bool guard_init = false;
+  bool guard_halo = false;
 
   std::optional<LoopId> leaf(std::string_view name) const;
   size_t position(LoopId leaf) const;    // in order; order.size() when it is none

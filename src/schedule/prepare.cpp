@@ -14,6 +14,8 @@ Lowering::Lowering(const Schedule& s)
       buffers_(group_.stages.size()), env_(group_.vars.size()) {
   for (StageId o : group_.outputs) info_[o].output = true;
   find_live();
+  for (StageId s = 0; s < group_.stages.size(); ++s)
+    for (const Loop& l : schedule_.nest(s).loops) has_threads_ |= info_[s].live && l.kind == LoopKind::Thread;
   find_readers();
   resolve_places();
   check_places();

@@ -130,6 +130,9 @@ void Schedule::vectorize(std::string_view stage, std::string_view loop) {
 void Schedule::parallel(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Parallel{str(stage), str(loop)});
 }
+void Schedule::bind(std::string_view stage, std::string_view loop) {
+  record(*this, failure_, step::Bind{str(stage), str(loop)});
+}
 void Schedule::compute_at(std::string_view stage, std::string_view at_stage,
                           std::string_view at_loop) {
   record(*this, failure_, step::ComputeAt{str(stage), str(at_stage), str(at_loop)});
@@ -180,6 +183,9 @@ void Schedule::partition(std::string_view stage, std::string_view loop, std::vec
 }
 void Schedule::guard_init(std::string_view stage) {
   record(*this, failure_, step::GuardInit{str(stage)});
+}
+void Schedule::guard_halo(std::string_view stage) {
+  record(*this, failure_, step::GuardHalo{str(stage)});
 }
 
 Result<Schedule> replayed(const StageGroup& g, std::string_view trace) {

@@ -47,6 +47,9 @@ struct Vectorize {
 struct Parallel {
   std::string stage, loop;
 };
+struct Bind {  // the loop's iterations are the threads of a block
+  std::string stage, loop;
+};
 struct ComputeAt {
   std::string stage, at_stage, at_loop;
 };
@@ -100,14 +103,17 @@ struct Partition {
 struct GuardInit {
   std::string stage;
 };
+struct GuardHalo {  // computed over its whole region: inputs read as zeros, and points as their fill, outside their domain
+  std::string stage;
+};
 }  // namespace step
 
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
-                 step::Vectorize, step::Parallel, step::ComputeAt, step::StoreAt, step::StoreRoot,
+                 step::Vectorize, step::Parallel, step::Bind, step::ComputeAt, step::StoreAt, step::StoreRoot,
                  step::Inline, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
-                 step::Prefetch, step::Partition, step::GuardInit>;
+                 step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
 std::string to_text(const ScheduleStep& s);      // split(O, y.i, 2, guard)
 ScheduleStep parse_step(std::string_view line);  // UserError
@@ -138,6 +144,7 @@ class Schedule {
   void unroll(std::string_view stage, std::string_view loop);
   void vectorize(std::string_view stage, std::string_view loop);
   void parallel(std::string_view stage, std::string_view loop);
+  void bind(std::string_view stage, std::string_view loop);
   void compute_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
@@ -154,6 +161,7 @@ class Schedule {
   void prefetch(std::string_view stage, int64_t bytes);
   void partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts);
   void guard_init(std::string_view stage);
+  void guard_halo(std::string_view stage);
   const std::optional<Reason>& failure() const { return failure_; }
 
   const StageGroup& group() const { return group_; }

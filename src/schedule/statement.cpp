@@ -1,6 +1,7 @@
 // The innermost statements: axes become affine forms of loop variables, loads become buffer
 // addresses, guards that intervals decide vanish.
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "schedule/lowering.h"
@@ -36,7 +37,17 @@ Stmt Lowering::statement(Walk& w, Part part) {
     return translate(t.finish);
   };
   Expr value;
-  if (!t.is_reduction()) {
+  whole_ = w.nest.guard_halo;
+  if (whole_ && !info_[w.id].fills.empty()) {
+    if (t.is_reduction()) refuse_schedule("{} is a reduction that is read outside its domain: cache_write it", t.name);
+    std::vector<Index> inside;
+    for (size_t a = 0; a < t.axes.size(); ++a) {
+      inside.push_back(Index(values[a]));
+      inside.push_back(Index(Aff(t.axes[a].extent - 1) - values[a]));
+    }
+    value = guarded(
+        std::move(inside), [&] { return finished(translate(t.body)); }, [&] { return the_fill(w.id); });
+  } else if (!t.is_reduction()) {
     value = finished(translate(t.body));
   } else if (part == Part::Init) {
     value = initial();
@@ -156,7 +167,8 @@ Expr Lowering::translate_load(const Expr& e) {
   std::vector<Index> place;
   for (const Index& i : e.indices()) place.push_back(position(i));
   auto read = [&] { return load(e.dtype(), storage_[s].buffer, {address(s, place)}); };
-  if (!e.fill() || (t.is_compute() && !info_[s].output)) return read();
+  if (t.is_compute() && !info_[s].output) return read();
+  if (!e.fill() && !whole_) return read();
   std::vector<Index> inside;
   for (size_t a = 0; a < place.size(); ++a) {
     const Index& i = place[a];
@@ -166,7 +178,7 @@ Expr Lowering::translate_load(const Expr& e) {
     inside.push_back(i);
     inside.push_back(std::move(rest));
   }
-  return guarded(std::move(inside), read, [&] { return translate(e.fill()); });
+  return guarded(std::move(inside), read, [&] { return e.fill() ? translate(e.fill()) : constant(0, e.dtype()); });
 }
 
 Expr Lowering::translate_select(const Expr& e) {
@@ -183,6 +195,21 @@ Expr Lowering::translate_select(const Expr& e) {
   return select(std::move(condition), std::move(then), std::move(otherwise));
 }
 
+// Drops the lane from the condition c >= 0 where all lanes agree: the rest of c moves in steps that hold all lanes.
+bool Lowering::without_lane(Index& c) const {
+  const int64_t slope = c.a.slope(*lane_), last = ranges_.of(*lane_).hi;
+  if (!c.is_affine() || (slope != 1 && slope != -1)) return false;
+  int64_t unit = 0;
+  for (const Term& t : c.a.terms)
+    if (t.var != *lane_) unit = std::gcd(unit, t.k);
+  if (unit <= last) return false;
+  const int64_t within = floor_mod(c.a.c, unit);
+  if (slope > 0 ? within + last >= unit : within < last) return false;
+  c.a.add(*lane_, -slope);
+  c.a.c -= within;  // says the same, and what it says of every lane is plain
+  return true;
+}
+
 // all conditions >= 0 ? then : otherwise, without what intervals decide.
 Expr Lowering::guarded(std::vector<Index> conditions, const std::function<Expr()>& then,
                        const std::function<Expr()>& otherwise) {
@@ -191,7 +218,7 @@ Expr Lowering::guarded(std::vector<Index> conditions, const std::function<Expr()
     Interval range = ranges_.bounds(c);
     if (range.hi < 0) return otherwise();
     if (range.lo >= 0) continue;
-    if (has_lane(c)) refuse_schedule("a guard varies across vector lanes of {}", lane_name_);
+    if (has_lane(c) && !without_lane(c)) refuse_schedule("a guard varies across vector lanes of {}", lane_name_);
     left.push_back(std::move(c));
   }
   if (left.empty()) return then();

@@ -40,6 +40,7 @@ std::string text(const step::Vectorize& x) {
 std::string text(const step::Parallel& x) {
   return fmt::format("parallel({}, {})", x.stage, x.loop);
 }
+std::string text(const step::Bind& x) { return fmt::format("bind({}, {})", x.stage, x.loop); }
 std::string text(const step::ComputeAt& x) {
   return fmt::format("compute_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
@@ -79,6 +80,7 @@ std::string text(const step::Partition& x) {
   return s + ")";
 }
 std::string text(const step::GuardInit& x) { return fmt::format("guard_init({})", x.stage); }
+std::string text(const step::GuardHalo& x) { return fmt::format("guard_halo({})", x.stage); }
 
 // The arguments of one step, taken from the front.
 class Arguments {
@@ -189,6 +191,7 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "unroll") return loop_step(step::Unroll{});
     if (name == "vectorize") return loop_step(step::Vectorize{});
     if (name == "parallel") return loop_step(step::Parallel{});
+    if (name == "bind") return loop_step(step::Bind{});
     if (name == "compute_at" || name == "store_at") {
       std::string at = a.name(), loop = a.name();
       if (name == "compute_at") return step::ComputeAt{stage, at, loop};
@@ -228,6 +231,7 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "guard_init") return stage_step(step::GuardInit{});
+    if (name == "guard_halo") return stage_step(step::GuardHalo{});
     fail_user("there is no step {}", name);
   }();
   a.end();

@@ -19,6 +19,7 @@ Result<> apply(Stages s, const step::Reorder& x);
 Result<> apply(Stages s, const step::Unroll& x);
 Result<> apply(Stages s, const step::Vectorize& x);
 Result<> apply(Stages s, const step::Parallel& x);
+Result<> apply(Stages s, const step::Bind& x);
 Result<> apply(Stages s, const step::Partition& x);
 // steps_place.cpp: place and storage
 Result<> apply(Stages s, const step::ComputeAt& x);
@@ -30,6 +31,7 @@ Result<> apply(Stages s, const step::FoldStorage& x);
 Result<> apply(Stages s, const step::StorageAlign& x);
 Result<> apply(Stages s, const step::Prefetch& x);
 Result<> apply(Stages s, const step::GuardInit& x);
+Result<> apply(Stages s, const step::GuardHalo& x);
 // steps_graph.cpp: formulas
 Result<> apply(Stages s, const step::Inline& x);
 Result<> apply(Stages s, const step::CacheRead& x);

@@ -140,4 +140,14 @@ Result<> apply(Stages s, const step::GuardInit& x) {
   return Done{};
 }
 
+Result<> apply(Stages s, const step::GuardHalo& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  if (is_output(s.group, *id))
+    return refuse("{} is an output and has no points outside its domain", x.stage);
+  if (s.group[*id].scan) return refuse("{} reads its own previous values: it has no halo to guard", x.stage);
+  s.nests[*id].guard_halo = true;
+  return Done{};
+}
+
 }  // namespace burnish::schedule

@@ -12,6 +12,7 @@ void Lowering::allocate(StageId s, const Box& need) {
   const Stage& t = stage(s);
   Storage& at = storage_[s];
   at.alive = true;
+  at.digits.reset();
   at.level = open_.size();
   at.lo.clear();
   at.ext.clear();
@@ -181,7 +182,7 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
 
 // Vectors are contiguous or one element for all lanes; registers are indexed by what code
 // generation expands.
-void Lowering::check_access(StageId s, const Index& flat) const {
+void Lowering::check_access(StageId s, const Index& flat) {
   if (lane_) {
     int64_t slope = flat.a.slope(*lane_);
     for (const Atom& atom : flat.atoms) {
@@ -212,7 +213,8 @@ void Lowering::check_access(StageId s, const Index& flat) const {
     return;
   for (const Term& t : flat.a.terms) {
     LoopKind kind = vars_[t.var].kind;
-    if (vars_[t.var].let || (kind != LoopKind::Unroll && kind != LoopKind::Vectorize))
+    const bool expanded = kind == LoopKind::Unroll || kind == LoopKind::Vectorize || kind == LoopKind::Thread;
+    if (vars_[t.var].let || !expanded)
       refuse_schedule("{} is in registers but is indexed by {}: unroll those loops", stage(s).name,
                       fn_.vars[t.var]);
   }
@@ -220,6 +222,31 @@ void Lowering::check_access(StageId s, const Index& flat) const {
     refuse_schedule(
         "{} is in registers but is indexed by a quotient or remainder: unroll those loops",
         stage(s).name);
+  if (!has_threads_) return;
+  auto digits = thread_digits(flat.a);
+  auto& owner = storage_[s].digits;
+  if (!owner) owner = digits;
+  if (*owner != digits)
+    refuse_schedule("{} is in registers of threads that other loops number otherwise: bind them alike, "
+                    "or keep it in the block's memory",
+                    stage(s).name);
+}
+
+// How a place depends on the number of the running thread: extents and strides of the number's digits,
+// outermost first; neighbours that are one digit are joined, those of no effect at the front left out.
+std::vector<std::pair<int64_t, int64_t>> Lowering::thread_digits(const Aff& a) const {
+  std::vector<std::pair<int64_t, int64_t>> out;
+  for (const Open& o : open_) {
+    if (o.kind != LoopKind::Thread) continue;
+    const int64_t extent = ranges_.of(o.var).hi + 1, stride = a.slope(o.var);
+    if (out.empty() && stride == 0) continue;
+    if (!out.empty() && out.back().second == stride * extent)
+      out.back() = {out.back().first * extent, stride};
+    else
+      out.emplace_back(extent, stride);
+  }
+  if (!out.empty()) out.front().first = 0;  // how many threads there are says nothing about whose is what
+  return out;
 }
 
 }  // namespace burnish::lowering

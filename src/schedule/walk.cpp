@@ -48,8 +48,10 @@ void Lowering::emit_stage(StageId s, const Box& box, Stmts& out) {
     for (const Aff& c : b.chi) d.upper.push_back({c - b.lo, 1});
     full.push_back(prune(d));
     if (full.back().extent <= 0) return;
-    d.lower.push_back({-b.lo, 1});
-    d.upper.push_back({Aff(extent) - b.lo, 1});
+    if (!w.nest.guard_halo || a >= t.axes.size()) {
+      d.lower.push_back({-b.lo, 1});
+      d.upper.push_back({Aff(extent) - b.lo, 1});
+    }
     d = prune(std::move(d));
     // A constant lower clip moves the origin, else tiles would vary.
     if (!d.lower.empty() && std::all_of(d.lower.begin(), d.lower.end(),
@@ -67,7 +69,7 @@ void Lowering::emit_stage(StageId s, const Box& box, Stmts& out) {
   }
   const Warm* warm = nullptr;
   std::swap(warm, warm_);  // what is computed here runs completely, also in a warm-up
-  emit_halo(s, box, full, out);
+  if (!w.nest.guard_halo) emit_halo(s, box, full, out);
   out.push_back(Stmt());
   walk(w, 0, Part::Main, out);
   std::swap(warm, warm_);
@@ -161,7 +163,8 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   const Loop& loop = w.nest.loops[w.nest.order[i]];
   const std::string name = w.stage.name + "." + loop.name;
   bool constant = e.lower->empty() && e.upper->empty();
-  if (constant && e.count == 1) {
+  const bool block = loop.kind == LoopKind::Parallel && has_threads_;
+  if (constant && e.count == 1 && !block) {
     e.bind(Aff(0));
     at_loop(w, i, part, out);
     return;
@@ -169,6 +172,10 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   LoopKind kind = loop.kind;
   switch (kind) {
   case LoopKind::Serial: break;
+  case LoopKind::Thread:
+    if (std::none_of(open_.begin(), open_.end(), [](const Open& o) { return o.kind == LoopKind::Parallel; }))
+      refuse_schedule("{} is bound to threads outside a parallel loop, whose iterations are blocks", name);
+    break;
   case LoopKind::Vectorize:
     if (!constant) refuse_schedule("{} is vectorized but its extent varies", name);
     if (e.count > kMaxLanes)

@@ -54,6 +54,8 @@ TEST(Refused, Steps) {
   refused("merge_epilogue(A)", "no reduction");
   refused("merge_epilogue(S)", "does not have the form");
   refused("guard_init(A)", "no reduction");
+  refused("guard_halo(B)", "is an output");
+  refused("bind(S, j)", "rfactor it first");
   refused("pack(A, 0/4, 1, 0%2)", "overlap or leave a gap");
   refused("prefetch(A, 64)", "is computed here");
   refused("pack(A, 0)", "holds 0 of the 8");

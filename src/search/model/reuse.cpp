@@ -97,7 +97,8 @@ bool in_tile(LoopKind k) {
   case LoopKind::Unroll:
   case LoopKind::Vectorize: return true;
   case LoopKind::Serial:
-  case LoopKind::Parallel: return false;
+  case LoopKind::Parallel:
+  case LoopKind::Thread: return false;
   }
   return false;
 }
