@@ -1,0 +1,91 @@
+// How a function falls into kernels.
+#include "target/c_like/kernel.h"
+
+#include <fmt/core.h>
+
+#include "base/error.h"
+#include "target/c_like/printer.h"
+
+namespace burnish::c_like {
+
+namespace {
+
+class Splitter {
+ public:
+  Splitter(const Function& f, const Dialect& d) : f_(f), d_(d) {}
+
+  std::vector<Kernel> run() {
+    if (f_.body) walk(f_.body);
+    finish();
+    return std::move(kernels_);
+  }
+
+ private:
+  // Between barriers, parallel loops and lone statements are independent: parts of one kernel.
+  void walk(const Stmt& s) {
+    switch (s.kind()) {
+    case StmtKind::Seq:
+      for (const Stmt& c : s.children()) walk(c);
+      return;
+    case StmtKind::Alloc:
+      if (f_.buffers[s->buffer].scope != Scope::Shared) break;
+      walk(s.children()[0]);
+      return;
+    case StmtKind::Barrier: finish(); return;
+    case StmtKind::For:
+    case StmtKind::Let:
+    case StmtKind::Store:
+    case StmtKind::If:
+    case StmtKind::While:
+    case StmtKind::Call: break;
+    }
+    parts_.push_back(s);
+  }
+
+  void finish() {
+    if (parts_.empty()) return;
+    Printer p(f_, d_);
+    Kernel k;
+    k.name = fmt::format("{}_{}", sanitized(f_.name), kernels_.size());
+    k.blocks = 0;
+    for (const Stmt& s : parts_) {
+      const bool parallel = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel;
+      const int64_t n = parallel ? s->loop.extent : 1;
+      if (parts_.size() > 1) p.open(fmt::format("if ({0} >= {1} && {0} < {2}) {{", d_.block, k.blocks, k.blocks + n));
+      const std::string block = k.blocks ? fmt::format("{} - {}", d_.block, k.blocks) : std::string(d_.block);
+      if (parallel)
+        p.block_loop(s, block);
+      else
+        p.lone(s);
+      if (parts_.size() > 1) p.close();
+      k.blocks += n;
+    }
+    require(k.blocks < (int64_t{1} << 31), "{} would have {} blocks", k.name, k.blocks);
+    k.args = p.args();
+    k.threads = p.threads();
+    k.block_bytes = p.block_bytes();
+    std::string parameters;
+    for (BufferId b : k.args) {
+      const Buffer& buffer = f_.buffers[b];
+      const bool written = buffer.scope != Scope::Param || buffer.written;
+      parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
+                                type_name(buffer.dtype), d_.restrict, p.buffer_name(b));
+    }
+    k.source = fmt::format(fmt::runtime(d_.kernel_head), k.name, k.threads) + "(" + parameters + ") {\n";
+    if (k.block_bytes) k.source += fmt::format("  {}\n", d_.block_memory);
+    k.source += p.take() + "}\n";
+    kernels_.push_back(std::move(k));
+    parts_.clear();
+  }
+
+  const Function& f_;
+  const Dialect& d_;
+  std::vector<Stmt> parts_;
+  std::vector<Kernel> kernels_;
+};
+
+}  // namespace
+
+std::vector<Kernel> kernels_of(const Function& f, const Dialect& d) { return Splitter(f, d).run(); }
+
+}  // namespace burnish::c_like

@@ -1,0 +1,40 @@
+// Loops as kernels in a language like C: one printer, with what differs between CUDA C++, OpenCL C and Metal in a
+// Dialect. A function's top-level parallel loops become kernels, their iterations blocks, thread loops the threads of a
+// block; memory of scope `thread` is the block's, registers are arrays with constant indices.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "loop/program.h"
+
+namespace burnish::c_like {
+
+// How a language writes what has no form common to all.
+struct Dialect {
+  std::string_view prelude;         // helper functions that printed code calls, once a source
+  std::string_view kernel_head;     // format: name, most threads a block; before the parameters
+  std::string_view block, thread;   // expressions: numbers of the running block and thread
+  std::string_view barrier;         // a statement: threads of the block meet
+  std::string_view block_memory;    // a declaration: bytes of the block's memory, named `memory`
+  std::string_view global, restrict;  // qualifiers of pointers to parameters
+};
+
+std::string type_name(DType t);
+
+struct Kernel {
+  std::string name;
+  std::string source;          // its definition, without the prelude
+  int64_t blocks = 1;
+  int threads = 1;             // a block
+  int64_t block_bytes = 0;     // of memory that a block's threads share
+  std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
+};
+
+// Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.
+// Unsupported names statements that have no form on a GPU.
+std::vector<Kernel> kernels_of(const Function& f, const Dialect& d);
+
+}  // namespace burnish::c_like

@@ -1,0 +1,84 @@
+// Private to c_like: one kernel's text. statements.cpp prints loops, values.cpp expressions.
+#pragma once
+
+#include <map>
+#include <set>
+#include <unordered_map>
+
+#include "expr/interval.h"
+#include "target/c_like/kernel.h"
+
+namespace burnish::c_like {
+
+std::string sanitized(std::string_view name);
+
+// What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
+using Lanes = std::vector<std::string>;
+
+class Printer {
+ public:
+  Printer(const Function& f, const Dialect& d);
+
+  // A parallel loop whose iterations are blocks, with `block` as the number of the iteration.
+  void block_loop(const Stmt& loop, const std::string& block);
+  // Statements of no parallel loop: one thread's.
+  void lone(const Stmt& s);
+  int threads() const { return threads_; }
+  int64_t block_bytes() const { return block_bytes_; }
+  std::vector<BufferId> args() const;
+  std::string buffer_name(BufferId b) const { return buffers_.at(b); }
+  std::string take() { return std::move(out_); }
+
+  void line(std::string_view text);
+  void open(std::string_view text);  // a line that ends in "{"
+  void close(std::string_view text = "}");
+
+ private:
+  // statements.cpp
+  void statement(const Stmt& s);
+  void loop(const Stmt& s);
+  void thread_loop(const Stmt& s);
+  void vector_loop(const Stmt& s);
+  void plain_loop(const Stmt& s);
+  void alloc(const Stmt& s);
+  void store(const Stmt& s);
+  void alone(const Stmt& s);  // by the block's first thread
+  std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
+  void enter(const ForStmt& loop);
+
+  // values.cpp
+  Lanes value(const Expr& e);
+  Lanes computed(const Expr& e);
+  Lanes loaded(const Expr& e);
+  Lanes selected(const Expr& e);
+  Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
+  std::string temporary(DType t, const std::string& init);
+  std::string aff(const Aff& a) const;
+  Lanes index(const Index& i);  // by lane
+  std::string place(BufferId b, const std::string& index) const;
+  bool vector_access(BufferId b, const Index& i) const;
+  Index own_part(BufferId b, const Index& i);  // of registers: without what selects the thread
+  void count_uses(const Expr& root);
+  [[noreturn]] void unsupported(std::string_view what) const;
+
+  const Function& f_;
+  const Dialect& d_;
+  std::vector<std::string> vars_, buffers_;
+  Ranges ranges_;
+  std::vector<bool> is_thread_;             // variables of thread loops
+  std::set<BufferId> touched_;
+  std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
+  std::vector<int64_t> block_offset_;       // in the block's memory; -1: not there
+  std::string out_;
+  int indent_ = 1, temporaries_ = 0;
+  int threads_ = 1;
+  int64_t block_bytes_ = 0;
+  bool has_threads_ = false, in_threads_ = false;
+  std::string number_;                      // the thread's number, within the thread loops around
+  std::optional<VarId> lane_;
+  int lanes_ = 1;
+  std::unordered_map<const ExprNode*, int> uses_;
+  std::vector<std::unordered_map<const ExprNode*, Lanes>> done_;  // by nesting of conditions
+};
+
+}  // namespace burnish::c_like

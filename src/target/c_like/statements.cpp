@@ -1,0 +1,264 @@
+// Loops, memory and stores.
+#include <algorithm>
+
+#include "base/error.h"
+#include "target/c_like/printer.h"
+
+namespace burnish::c_like {
+
+namespace {
+
+bool has(const Stmt& s, LoopKind kind) {
+  bool found = false;
+  visit(s, [&](const Stmt& x) { found |= x.kind() == StmtKind::For && x->loop.kind == kind; });
+  return found;
+}
+
+// Threads that the thread loops inside `s` number.
+int64_t threads_inside(const Stmt& s) {
+  int64_t most = 1;
+  if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Thread)
+    return s->loop.extent * threads_inside(s.children()[0]);
+  for (const Stmt& c : s.children()) most = std::max(most, threads_inside(c));
+  return most;
+}
+
+}  // namespace
+
+std::string sanitized(std::string_view name) {
+  std::string out;
+  for (char c : name) out += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  if (out.empty() || std::isdigit(static_cast<unsigned char>(out[0]))) out.insert(0, "n");
+  return out;
+}
+
+Printer::Printer(const Function& f, const Dialect& d)
+    : f_(f), d_(d), is_thread_(f.vars.size()), register_size_(f.buffers.size()), block_offset_(f.buffers.size(), -1) {
+  // Names of the language and of other things are avoided by a number at the end.
+  for (size_t v = 0; v < f.vars.size(); ++v) vars_.push_back(fmt::format("{}_{}", sanitized(f.vars[v]), v));
+  for (size_t b = 0; b < f.buffers.size(); ++b) buffers_.push_back(fmt::format("{}_b{}", sanitized(f.buffers[b].name), b));
+}
+
+void Printer::unsupported(std::string_view what) const { throw Unsupported(fmt::format("{}: {} on a GPU", f_.name, what)); }
+
+void Printer::line(std::string_view text) { out_ += std::string(static_cast<size_t>(2 * indent_), ' ') + std::string(text) + "\n"; }
+void Printer::open(std::string_view text) {
+  line(text);
+  ++indent_;
+}
+void Printer::close(std::string_view text) {
+  --indent_;
+  line(text);
+}
+
+std::vector<BufferId> Printer::args() const {
+  std::vector<BufferId> out;
+  for (BufferId b : f_.params)
+    if (touched_.contains(b)) out.push_back(b);
+  for (BufferId b : touched_)
+    if (f_.buffers[b].scope == Scope::Shared) out.push_back(b);
+  return out;
+}
+
+void Printer::enter(const ForStmt& loop) {
+  ranges_.set(loop.var, 0, std::max<int64_t>(0, loop.extent - 1));
+  is_thread_[loop.var] = loop.kind == LoopKind::Thread;
+}
+
+void Printer::block_loop(const Stmt& s, const std::string& block) {
+  const ForStmt& l = s->loop;
+  enter(l);
+  has_threads_ = has(s, LoopKind::Thread);
+  threads_ = static_cast<int>(std::max<int64_t>(threads_, threads_inside(s.children()[0])));
+  open("{");
+  line(fmt::format("const int {} = {};", vars_[l.var], block));
+  for (const Bound& b : l.lower) line(fmt::format("if ({} < {}) return;", vars_[l.var], limit("", 0, {b})));
+  for (const Bound& b : l.upper) line(fmt::format("if ({} >= {}) return;", vars_[l.var], limit("", 0, {b})));
+  statement(s.children()[0]);
+  close();
+}
+
+void Printer::lone(const Stmt& s) {
+  has_threads_ = false;
+  statement(s);
+}
+
+void Printer::alone(const Stmt& s) {
+  open(fmt::format("if ({} == 0) {{", d_.thread));
+  in_threads_ = true;
+  statement(s);
+  in_threads_ = false;
+  close();
+}
+
+void Printer::statement(const Stmt& s) {
+  // Outside thread loops: what holds none is the first thread's, the rest is common to all.
+  if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier && s.kind() != StmtKind::Alloc &&
+      !has(s, LoopKind::Thread))
+    return alone(s);
+  switch (s.kind()) {
+  case StmtKind::For: return loop(s);
+  case StmtKind::Let: {
+    done_.assign(1, {});
+    uses_.clear();
+    open("{");
+    const std::string x = index(s->index)[0];
+    line(fmt::format("const int {} = {};", vars_[s->var], x));
+    const Interval range = ranges_.bounds(s->index);
+    ranges_.set(s->var, range.lo, range.hi);
+    statement(s.children()[0]);
+    return close();
+  }
+  case StmtKind::Alloc: return alloc(s);
+  case StmtKind::Store: return store(s);
+  case StmtKind::Seq:
+    for (const Stmt& c : s.children()) statement(c);
+    return;
+  case StmtKind::If:
+  case StmtKind::While: {
+    open("{");
+    done_.assign(1, {});
+    count_uses(s->value);
+    if (s.kind() == StmtKind::While) {
+      open("for (;;) {");
+      line(fmt::format("if (!({})) break;", value(s->value)[0]));
+    } else {
+      const std::string condition = value(s->value)[0];
+      open(fmt::format("if ({}) {{", condition));
+    }
+    statement(s.children()[0]);
+    if (s.kind() == StmtKind::If && s.children().size() > 1) {
+      --indent_;
+      open("} else {");
+      statement(s.children()[1]);
+    }
+    close();
+    return close();
+  }
+  case StmtKind::Barrier: return line(d_.barrier);
+  case StmtKind::Call: unsupported("calls between kernels are not written");
+  }
+}
+
+std::string Printer::limit(const char* function, int64_t constant, const std::vector<Bound>& bounds) {
+  std::string out = std::to_string(constant);
+  for (const Bound& b : bounds) {
+    const std::string a = b.div == 1 ? aff(b.a) : fmt::format("ceil_div({}, {})", aff(b.a), b.div);
+    out = *function ? fmt::format("{}({}, {})", function, out, a) : a;
+  }
+  return out;
+}
+
+void Printer::loop(const Stmt& s) {
+  enter(s->loop);
+  switch (s->loop.kind) {
+  case LoopKind::Thread: return thread_loop(s);
+  case LoopKind::Vectorize: return vector_loop(s);
+  case LoopKind::Serial:
+  case LoopKind::Unroll: return plain_loop(s);
+  case LoopKind::Parallel: unsupported("a parallel loop inside another is not written");
+  }
+}
+
+void Printer::thread_loop(const Stmt& s) {
+  const ForStmt& l = s->loop;
+  const int64_t inside = threads_inside(s.children()[0]);
+  const bool first = !in_threads_;
+  if (first) number_ = std::string(d_.thread);
+  const std::string outer = number_, v = vars_[l.var];
+  open("{");
+  line(fmt::format("const int {} = {};", v, inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
+  number_ = inside > 1 ? fmt::format("({}) % {}", outer, inside) : "0";
+  std::string condition;
+  if (first && l.extent * inside < threads_) condition = fmt::format("{} < {}", v, l.extent);
+  for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+  for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+  if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
+  in_threads_ = true;
+  statement(s.children()[0]);
+  in_threads_ = !first;
+  number_ = outer;
+  if (!condition.empty()) close();
+  close();
+}
+
+void Printer::plain_loop(const Stmt& s) {
+  const ForStmt& l = s->loop;
+  const std::string& v = vars_[l.var];
+  if (l.kind == LoopKind::Unroll) {
+    out_ += "#pragma unroll\n";
+    open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", v, l.extent));
+    std::string condition;
+    for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+    for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+    if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
+    statement(s.children()[0]);
+    if (!condition.empty()) close();
+    return close();
+  }
+  open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v, limit("larger", 0, l.lower),
+                   limit("smaller", l.extent, l.upper)));
+  statement(s.children()[0]);
+  close();
+}
+
+// The statements inside one after the other, each by all lanes.
+void Printer::vector_loop(const Stmt& s) {
+  lane_ = s->loop.var;
+  lanes_ = static_cast<int>(s->loop.extent);
+  statement(s.children()[0]);
+  lane_.reset();
+  lanes_ = 1;
+}
+
+void Printer::alloc(const Stmt& s) {
+  const BufferId b = s->buffer;
+  const Buffer& buffer = f_.buffers[b];
+  if (buffer.scope == Scope::Shared) unsupported("memory of all blocks that is allocated inside a loop is not written");
+  const bool in_registers = buffer.scope == Scope::Register || in_threads_ || !has_threads_;
+  if (!in_registers) {
+    constexpr int64_t align = 16;
+    block_offset_[b] = block_bytes_;
+    block_bytes_ += ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
+    open("{");
+    line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b], block_offset_[b]));
+    statement(s.children()[0]);
+    return close();
+  }
+  std::string before;
+  std::swap(before, out_);
+  register_size_[b] = 1;
+  ++indent_;
+  statement(s.children()[0]);
+  --indent_;
+  std::swap(before, out_);
+  open("{");
+  line(fmt::format("{} {}[{}];", type_name(buffer.dtype), buffers_[b], register_size_[b]));
+  out_ += before;
+  close();
+}
+
+void Printer::store(const Stmt& s) {
+  open("{");
+  done_.assign(1, {});
+  count_uses(s->value);
+  const Buffer& buffer = f_.buffers[s->buffer];
+  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(s->buffer);
+  const Lanes x = value(s->value);
+  const Index at = own_part(s->buffer, s->index);
+  if (lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 && vector_access(s->buffer, at)) {
+    std::string parts;
+    for (int i = 0; i < lanes_; ++i) parts += (i ? ", " : "") + x[x.size() == 1 ? 0 : static_cast<size_t>(i)];
+    Index base = at;
+    base.a.add(*lane_, -base.a.slope(*lane_));
+    line(fmt::format("store{}({}, {});", lanes_, "&" + place(s->buffer, index(base)[0]), parts));
+  } else {
+    const Lanes i = index(at);
+    const size_t n = std::max(i.size(), x.size());
+    for (size_t k = 0; k < n; ++k)
+      line(fmt::format("{} = {};", place(s->buffer, i[i.size() == 1 ? 0 : k]), x[x.size() == 1 ? 0 : k]));
+  }
+  close();
+}
+
+}  // namespace burnish::c_like

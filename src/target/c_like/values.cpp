@@ -1,0 +1,299 @@
+// Expressions. What is used twice gets a name; the arms of a select are evaluated where they are taken.
+#include <algorithm>
+#include <cmath>
+
+#include "base/error.h"
+#include "target/c_like/printer.h"
+
+namespace burnish::c_like {
+
+std::string type_name(DType t) {
+  switch (t) {
+  case DType::Bool: return "bool";
+  case DType::I8: return "signed char";
+  case DType::U8: return "unsigned char";
+  case DType::I16: return "short";
+  case DType::U16: return "unsigned short";
+  case DType::I32: return "int";
+  case DType::U32: return "unsigned";
+  case DType::I64: return "long long";
+  case DType::U64: return "unsigned long long";
+  case DType::F16: return "half";
+  case DType::BF16: return "bfloat16";
+  case DType::F32: return "float";
+  case DType::F64: return "double";
+  }
+  return "?";
+}
+
+namespace {
+
+std::string number(const Expr& e) {
+  switch (e.dtype()) {
+  case DType::Bool: return e.integer() ? "true" : "false";
+  case DType::F32:
+  case DType::F64: {
+    const double x = e.number();
+    const bool f32 = e.dtype() == DType::F32;
+    if (std::isnan(x)) return f32 ? "not_a_number()" : "(double)not_a_number()";
+    if (std::isinf(x)) return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
+    std::string s = f32 ? fmt::format("{}", static_cast<float>(x)) : fmt::format("{}", x);
+    if (s.find_first_of(".e") == s.npos) s += ".0";
+    if (f32) s += "f";
+    return x < 0 || std::signbit(x) ? "(" + s + ")" : s;
+  }
+  case DType::I64: return fmt::format("{}ll", e.integer());
+  case DType::U64: return fmt::format("{}ull", static_cast<uint64_t>(e.integer()));
+  case DType::I8:
+  case DType::U8:
+  case DType::I16:
+  case DType::U16:
+  case DType::I32: return fmt::format("({}){}", type_name(e.dtype()), e.integer());
+  case DType::U32: return fmt::format("{}u", static_cast<uint32_t>(e.integer()));
+  case DType::F16:
+  case DType::BF16: return fmt::format("({}){}f", type_name(e.dtype()), e.number());
+  }
+  return "?";
+}
+
+std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b) {
+  auto infix = [&](const char* o) {
+    // Narrow integers are computed as int and wrap afterwards.
+    const bool narrow = is_int(t) && size_of(t) < 4 && !is_comparison(op);
+    return narrow ? fmt::format("(({})({} {} {}))", type_name(t), a, o, b) : fmt::format("({} {} {})", a, o, b);
+  };
+  auto call = [&](const char* f) { return fmt::format("{}({}, {})", f, a, b); };
+  switch (op) {
+  case BinaryOp::Add: return infix("+");
+  case BinaryOp::Sub: return infix("-");
+  case BinaryOp::Mul: return infix("*");
+  case BinaryOp::Div: return is_float(t) ? infix("/") : call("quotient");
+  case BinaryOp::Mod: return is_float(t) ? call("fmod_of") : call("remainder_of");
+  case BinaryOp::FloorDiv: return call("floor_quotient");
+  case BinaryOp::FloorMod: return call("floor_remainder");
+  case BinaryOp::Min: return call(is_float(t) ? "min_nan" : "smaller");
+  case BinaryOp::Max: return call(is_float(t) ? "max_nan" : "larger");
+  case BinaryOp::Pow: return call("power");
+  case BinaryOp::Eq: return infix("==");
+  case BinaryOp::Ne: return infix("!=");
+  case BinaryOp::Lt: return infix("<");
+  case BinaryOp::Le: return infix("<=");
+  case BinaryOp::Gt: return infix(">");
+  case BinaryOp::Ge: return infix(">=");
+  case BinaryOp::And: return infix(t == DType::Bool ? "&&" : "&");
+  case BinaryOp::Or: return infix(t == DType::Bool ? "||" : "|");
+  case BinaryOp::Xor: return infix(t == DType::Bool ? "!=" : "^");
+  case BinaryOp::Shl: return call("shift_left");
+  case BinaryOp::Shr: return call("shift_right");
+  }
+  return "?";
+}
+
+std::string unary_text(UnaryOp op, DType t, const std::string& a) {
+  if (op == UnaryOp::Neg) return fmt::format("(-{})", a);
+  if (op == UnaryOp::Not) return fmt::format("({}{})", t == DType::Bool ? "!" : "~", a);
+  return fmt::format("{}_of({})", name_of(op), a);
+}
+
+// Cheap, and without effect where it is not wanted: may stand in both arms of `?:`.
+bool simple(const Expr& e) {
+  return e.kind() == ExprKind::Const || e.kind() == ExprKind::Affine || e.kind() == ExprKind::Acc;
+}
+
+}  // namespace
+
+std::string Printer::aff(const Aff& a) const {
+  std::string out;
+  for (const Term& t : a.terms) {
+    const std::string v = vars_[t.var];
+    if (!out.empty()) out += t.k < 0 ? " - " : " + ";
+    const int64_t k = out.empty() ? t.k : std::abs(t.k);
+    out += k == 1 ? v : fmt::format("{} * {}", k, v);
+  }
+  if (out.empty()) return std::to_string(a.c);
+  if (a.c) out += fmt::format(" {} {}", a.c < 0 ? "-" : "+", std::abs(a.c));
+  return a.terms.size() == 1 && !a.c && a.terms[0].k == 1 ? out : "(" + out + ")";
+}
+
+// Registers belong to a thread: what selects the thread is no part of their place. Notes how many there are.
+Index Printer::own_part(BufferId b, const Index& i) {
+  if (f_.buffers[b].scope != Scope::Register) return i;
+  Index own(Aff(i.a.c));
+  own.atoms = i.atoms;
+  for (const Term& t : i.a.terms)
+    if (!is_thread_[t.var]) own.a.add(t.var, t.k);
+  register_size_[b] = std::max(register_size_[b], ranges_.bounds(own).hi + 1);
+  return own;
+}
+
+// The index by lane; one text where lanes do not differ.
+Lanes Printer::index(const Index& i) {
+  const bool moves = lane_ && i.a.slope(*lane_) != 0;
+  Lanes atoms(1);
+  for (const Atom& x : i.atoms) {
+    Lanes inner = index(Index(x.a));
+    bool positive = ranges_.bounds(x.a).lo >= 0;
+    if (x.value) {
+      inner = each(inner, value(x.value), [](const std::string& a, const std::string& b) { return fmt::format("({} + (int){})", a, b); });
+      positive = false;
+    }
+    for (std::string& t : inner) {
+      if (x.div != 1) t = positive ? fmt::format("({} / {})", t, x.div) : fmt::format("floor_quotient({}, {})", t, x.div);
+      if (x.mod) t = positive ? fmt::format("({} % {})", t, x.mod) : fmt::format("floor_remainder({}, {})", t, x.mod);
+      if (x.scale != 1) t = fmt::format("{} * {}", t, x.scale);
+    }
+    atoms = each(atoms, inner, [](const std::string& a, const std::string& b) { return a + " + " + b; });
+  }
+  Lanes out;
+  for (int k = 0; k < (moves ? lanes_ : 1); ++k) {
+    Aff a = i.a;
+    if (moves) {
+      const int64_t slope = a.slope(*lane_);
+      a.add(*lane_, -slope);
+      a.c += slope * k;
+    }
+    out.push_back(aff(a));
+  }
+  if (i.atoms.empty()) return out;
+  return each(out, atoms, [](const std::string& a, const std::string& b) { return "(" + a + b + ")"; });
+}
+
+std::string Printer::place(BufferId b, const std::string& index) const { return fmt::format("{}[{}]", buffers_[b], index); }
+
+// Whether the lanes' elements are one aligned vector in memory.
+bool Printer::vector_access(BufferId b, const Index& i) const {
+  const Buffer& buffer = f_.buffers[b];
+  if (buffer.scope == Scope::Register || buffer.dtype != DType::F32 || (lanes_ != 2 && lanes_ != 4)) return false;
+  if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared) return false;
+  if (i.a.slope(*lane_) != 1 || i.a.c % lanes_ || buffer.align % (lanes_ * size_of(buffer.dtype))) return false;
+  for (const Term& t : i.a.terms)
+    if (t.var != *lane_ && t.k % lanes_) return false;
+  for (const Atom& x : i.atoms)
+    if (x.scale % lanes_ || x.a.slope(*lane_)) return false;
+  return true;
+}
+
+void Printer::count_uses(const Expr& root) {
+  uses_.clear();
+  visit(root, [&](const Expr& e) {
+    for (const Expr& c : e.children()) ++uses_[c.get()];
+  });
+}
+
+Lanes Printer::each(const Lanes& a, const Lanes& b,
+                    const std::function<std::string(const std::string&, const std::string&)>& f) {
+  Lanes out;
+  const size_t n = std::max(a.size(), b.size());
+  for (size_t i = 0; i < n; ++i) out.push_back(f(a[a.size() == 1 ? 0 : i], b[b.size() == 1 ? 0 : i]));
+  return out;
+}
+
+std::string Printer::temporary(DType t, const std::string& init) {
+  const std::string name = fmt::format("t{}", temporaries_++);
+  line(init.empty() ? fmt::format("{} {};", type_name(t), name) : fmt::format("const {} {} = {};", type_name(t), name, init));
+  return name;
+}
+
+Lanes Printer::value(const Expr& e) {
+  for (const auto& level : done_)
+    if (auto at = level.find(e.get()); at != level.end()) return at->second;
+  Lanes x = computed(e);
+  if (simple(e) || uses_[e.get()] < 2) return x;
+  for (std::string& s : x) s = temporary(e.dtype(), s);
+  done_.back()[e.get()] = x;
+  return x;
+}
+
+Lanes Printer::computed(const Expr& e) {
+  if ((e.dtype() == DType::F16 || e.dtype() == DType::BF16)) unsupported("16-bit floats are not written");
+  switch (e.kind()) {
+  case ExprKind::Const: return {number(e)};
+  case ExprKind::Affine: {
+    Lanes x = index(e.index());
+    for (std::string& s : x) s = "(long long)" + s;
+    return x;
+  }
+  case ExprKind::Load: return loaded(e);
+  case ExprKind::Select: return selected(e);
+  case ExprKind::Binary: {
+    // Comparisons of indices are those of their int forms.
+    const DType t = e.children()[0].dtype();
+    return each(value(e.children()[0]), value(e.children()[1]),
+                [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); });
+  }
+  case ExprKind::Unary: {
+    Lanes x = value(e.children()[0]);
+    for (std::string& s : x) s = unary_text(e.unary(), e.children()[0].dtype(), s);
+    return x;
+  }
+  case ExprKind::Cast: {
+    Lanes x = value(e.children()[0]);
+    const DType from = e.children()[0].dtype(), to = e.dtype();
+    const bool saturates = is_float(from) && is_int(to);
+    for (std::string& s : x)
+      s = to == DType::Bool ? fmt::format("({} != 0)", s)
+          : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
+                            : fmt::format("(({}){})", type_name(to), s);
+    return x;
+  }
+  case ExprKind::Call: {
+    if (e.callee() != "fma") unsupported(fmt::format("intrinsic {} is not written", e.callee()));
+    Lanes ab = each(value(e.children()[0]), value(e.children()[1]),
+                    [](const std::string& a, const std::string& b) { return a + ", " + b; });
+    return each(ab, value(e.children()[2]), [](const std::string& a, const std::string& b) { return fmt::format("fma_of({}, {})", a, b); });
+  }
+  case ExprKind::Acc: break;
+  }
+  check(false, "{}: an accumulator outside a stage", f_.name);
+  return {};
+}
+
+Lanes Printer::loaded(const Expr& e) {
+  const BufferId b = e.from();
+  const Buffer& buffer = f_.buffers[b];
+  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
+  const Index at = own_part(b, e.indices()[0]);
+  if (lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 && vector_access(b, at)) {
+    Index base = at;
+    base.a.add(*lane_, -1);
+    const std::string v = fmt::format("t{}", temporaries_++);
+    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, index(base)[0])));
+    Lanes out;
+    for (int i = 0; i < lanes_; ++i) out.push_back(v + "." + "xyzw"[i]);
+    return out;
+  }
+  Lanes x = index(at);
+  for (std::string& s : x) s = place(b, s);
+  return x;
+}
+
+Lanes Printer::selected(const Expr& e) {
+  const Expr &c = e.children()[0], &a = e.children()[1], &b = e.children()[2];
+  const Lanes condition = value(c);
+  if (simple(a) && simple(b)) {
+    const Lanes x = value(a), y = value(b);
+    return each(condition, each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
+                [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
+  }
+  const size_t lanes = static_cast<size_t>(lanes_);
+  Lanes out;
+  for (size_t i = 0; i < lanes; ++i) out.push_back(temporary(e.dtype(), ""));
+  auto arm = [&](const Expr& x, size_t from, size_t to) {
+    done_.emplace_back();
+    const Lanes v = value(x);
+    done_.pop_back();
+    for (size_t i = from; i < to; ++i) line(fmt::format("{} = {};", out[i], v[v.size() == 1 ? 0 : i]));
+  };
+  for (size_t i = 0; i < condition.size(); ++i) {
+    const size_t to = condition.size() == 1 ? lanes : i + 1;
+    open(fmt::format("if ({}) {{", condition[i]));
+    arm(a, i, to);
+    --indent_;
+    open("} else {");
+    arm(b, i, to);
+    close();
+  }
+  return out;
+}
+
+}  // namespace burnish::c_like

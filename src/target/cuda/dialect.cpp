@@ -1,0 +1,83 @@
+#include "target/cuda/dialect.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+// What expr.h defines of scalar operations, for devices. Also compiles as plain C++ with tests/cuda/emulation.h in
+// front.
+constexpr std::string_view prelude = R"(
+#define HELPER static __device__ __forceinline__
+HELPER float infinite() { return __int_as_float(0x7f800000); }
+HELPER float not_a_number() { return __int_as_float(0x7fc00000); }
+template <class T> HELPER T larger(T a, T b) { return a > b ? a : b; }
+template <class T> HELPER T smaller(T a, T b) { return a < b ? a : b; }
+template <class T> HELPER T min_nan(T a, T b) { return a < b || a != a ? a : b; }
+template <class T> HELPER T max_nan(T a, T b) { return a > b || a != a ? a : b; }
+template <class T> HELPER T floor_quotient(T a, T b) { if (b == 0) return 0; T q = a / b; return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q; }
+template <class T> HELPER T floor_remainder(T a, T b) { if (b == 0) return 0; T r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r; }
+HELPER int ceil_div(int a, int b) { return -floor_quotient(-a, b); }
+template <class T> HELPER T quotient(T a, T b) { return b == 0 ? 0 : b == T(-1) ? T(0) - a : a / b; }
+template <class T> HELPER T remainder_of(T a, T b) { return b == 0 || b == T(-1) ? 0 : a % b; }
+template <class T> HELPER T shift_left(T a, T b) { return b < 0 || b >= T(8 * sizeof(T)) ? 0 : T(a << b); }
+template <class T> HELPER T shift_right(T a, T b) { return b < 0 || b >= T(8 * sizeof(T)) ? (a < 0 ? T(-1) : T(0)) : T(a >> b); }
+template <class T> HELPER T abs_of(T a) { return a < 0 ? T(0) - a : a; }
+template <class T> HELPER T sign_of(T a) { return a != a ? a : T(T(a > 0) - T(a < 0)); }
+HELPER float abs_of(float a) { return fabsf(a); }
+HELPER double abs_of(double a) { return fabs(a); }
+#define FLOAT_AND_DOUBLE(name, f, d) HELPER float name(float a) { return f(a); } HELPER double name(double a) { return d(a); }
+FLOAT_AND_DOUBLE(exp_of, expf, exp) FLOAT_AND_DOUBLE(log_of, logf, log) FLOAT_AND_DOUBLE(sqrt_of, sqrtf, sqrt)
+FLOAT_AND_DOUBLE(rsqrt_of, rsqrtf, rsqrt) FLOAT_AND_DOUBLE(tanh_of, tanhf, tanh) FLOAT_AND_DOUBLE(erf_of, erff, erf)
+FLOAT_AND_DOUBLE(sin_of, sinf, sin) FLOAT_AND_DOUBLE(cos_of, cosf, cos) FLOAT_AND_DOUBLE(tan_of, tanf, tan)
+FLOAT_AND_DOUBLE(asin_of, asinf, asin) FLOAT_AND_DOUBLE(acos_of, acosf, acos) FLOAT_AND_DOUBLE(atan_of, atanf, atan)
+FLOAT_AND_DOUBLE(sinh_of, sinhf, sinh) FLOAT_AND_DOUBLE(cosh_of, coshf, cosh) FLOAT_AND_DOUBLE(asinh_of, asinhf, asinh)
+FLOAT_AND_DOUBLE(acosh_of, acoshf, acosh) FLOAT_AND_DOUBLE(atanh_of, atanhf, atanh) FLOAT_AND_DOUBLE(floor_of, floorf, floor)
+FLOAT_AND_DOUBLE(ceil_of, ceilf, ceil) FLOAT_AND_DOUBLE(round_of, rintf, rint) FLOAT_AND_DOUBLE(trunc_of, truncf, trunc)
+HELPER float sigmoid_of(float a) { return 1.0f / (1.0f + expf(-a)); }
+HELPER double sigmoid_of(double a) { return 1.0 / (1.0 + exp(-a)); }
+template <class T> HELPER bool isnan_of(T a) { return a != a; }
+HELPER bool isinf_of(float a) { return fabsf(a) == infinite(); }
+HELPER bool isinf_of(double a) { return fabs(a) == (double)infinite(); }
+HELPER float fmod_of(float a, float b) { return fmodf(a, b); }
+HELPER double fmod_of(double a, double b) { return fmod(a, b); }
+HELPER float power(float a, float b) { return powf(a, b); }
+HELPER double power(double a, double b) { return pow(a, b); }
+HELPER float fma_of(float a, float b, float c) { return fmaf(a, b, c); }
+HELPER double fma_of(double a, double b, double c) { return fma(a, b, c); }
+template <class T, class F> HELPER T saturated(F x) {
+  const double lowest = T(-1) < T(0) ? -(double)(1ull << (8 * sizeof(T) - 1)) : 0;
+  const double above = T(-1) < T(0) ? (double)(1ull << (8 * sizeof(T) - 1)) : 2.0 * (double)(1ull << (8 * sizeof(T) - 1));
+  if (x != x) return 0;
+  if ((double)x < lowest) return T(T(-1) < T(0) ? T(1) << (8 * sizeof(T) - 1) : T(0));
+  if ((double)x >= above) return T(~(T(-1) < T(0) ? T(1) << (8 * sizeof(T) - 1) : T(0)));
+  return (T)x;
+}
+HELPER float2 load2(const float* p) { return *(const float2*)p; }
+HELPER float4 load4(const float* p) { return *(const float4*)p; }
+HELPER void store2(float* p, float a, float b) { *(float2*)p = make_float2(a, b); }
+HELPER void store4(float* p, float a, float b, float c, float d) { *(float4*)p = make_float4(a, b, c, d); }
+)";
+
+}  // namespace
+
+const c_like::Dialect& dialect() {
+  static constexpr c_like::Dialect cuda{
+      .prelude = prelude,
+      .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}) {0}",
+      .block = "(int)blockIdx.x",
+      .thread = "(int)threadIdx.x",
+      .barrier = "__syncthreads();",
+      .block_memory = "extern __shared__ __align__(16) char memory[];",
+      .global = "",
+      .restrict = "__restrict__",
+  };
+  return cuda;
+}
+
+std::string source_of(std::span<const c_like::Kernel> kernels) {
+  std::string out(dialect().prelude);
+  for (const c_like::Kernel& k : kernels) out += "\n" + k.source;
+  return out;
+}
+
+}  // namespace burnish::cuda_target

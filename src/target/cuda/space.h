@@ -1,0 +1,19 @@
+// Schedules of the CUDA target.
+#pragma once
+
+#include "schedule/schedule.h"
+
+namespace burnish::cuda_target {
+
+// What schedules have to know of a GPU.
+struct Device {
+  int sm = 90;                       // compute capability, 90 for 9.0
+  int multiprocessors = 132;
+  int64_t block_bytes = 227 << 10;   // most memory of a block
+  int warp = 32, block_threads = 1024;
+};
+
+// Lowers for any group.
+Schedule default_schedule(const StageGroup& g, const Device& d);
+
+}  // namespace burnish::cuda_target
