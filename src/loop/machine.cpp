@@ -311,6 +311,7 @@ void Machine::exec_for(const Node& n) {
   switch (n.source->loop.kind) {
   case LoopKind::Serial:
   case LoopKind::Unroll:
+  case LoopKind::Tensor:
     bound_[v] = true;
     for (int64_t i = lo; i < hi; ++i) {
       vars_[v] = i;

@@ -178,7 +178,7 @@ class FunctionReader {
     exprs_.forget();
     exprs_.definitions();
     if (in_.accept("for")) return loop(LoopKind::Serial);
-    for (LoopKind k : {LoopKind::Parallel, LoopKind::Thread, LoopKind::Unroll, LoopKind::Vectorize}) {
+    for (LoopKind k : {LoopKind::Parallel, LoopKind::Thread, LoopKind::Tensor, LoopKind::Unroll, LoopKind::Vectorize}) {
       if (!in_.accept(name_of(k))) continue;
       in_.expect("for");
       return loop(k);

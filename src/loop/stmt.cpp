@@ -13,6 +13,7 @@ std::string_view name_of(LoopKind k) {
   case LoopKind::Vectorize: return "vectorize";
   case LoopKind::Parallel: return "parallel";
   case LoopKind::Thread: return "thread";
+  case LoopKind::Tensor: return "tensor";
   }
   return "?";
 }

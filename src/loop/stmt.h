@@ -24,7 +24,8 @@ enum class StmtKind : uint8_t { For, Let, Alloc, Store, Seq, If, While, Barrier,
 // loop; iterations at once, by the threads of a GPU's block. Where such loops are nested, their
 // variables are the digits of the thread's number, the innermost the fastest; those that follow one
 // another are run by the same threads. What stands beside them is run by the block's first thread.
-enum class LoopKind : uint8_t { Serial, Unroll, Vectorize, Parallel, Thread };
+// tensor: in order, a sum of products that the threads of a warp compute by matrix instructions (loop/matrix_sum.h).
+enum class LoopKind : uint8_t { Serial, Unroll, Vectorize, Parallel, Thread, Tensor };
 std::string_view name_of(LoopKind k);
 
 // ceil(a / div)

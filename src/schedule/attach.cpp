@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "loop/matrix_sum.h"
 #include "schedule/lowering.h"
 
 namespace burnish::lowering {
@@ -34,7 +35,10 @@ Function Lowering::run() {
   std::vector<StageId> allocated;
   attach_point(root, infer(root, nullptr), allocated, out);
   fn_.body = wrap_allocs(allocated, std::move(out));
-  if (has_threads_) fn_.body = with_block_barriers(fn_);
+  if (has_threads_) {
+    fn_.body = with_block_barriers(fn_);
+    if (const auto fits = check_matrix_sums(fn_); !fits) refuse_schedule("{}", fits.reason());
+  }
   return std::move(fn_);
 }
 

@@ -133,6 +133,9 @@ void Schedule::parallel(std::string_view stage, std::string_view loop) {
 void Schedule::bind(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Bind{str(stage), str(loop)});
 }
+void Schedule::tensorize(std::string_view stage, std::string_view loop) {
+  record(*this, failure_, step::Tensorize{str(stage), str(loop)});
+}
 void Schedule::compute_at(std::string_view stage, std::string_view at_stage,
                           std::string_view at_loop) {
   record(*this, failure_, step::ComputeAt{str(stage), str(at_stage), str(at_loop)});

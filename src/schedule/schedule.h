@@ -50,6 +50,9 @@ struct Parallel {
 struct Bind {  // the loop's iterations are the threads of a block
   std::string stage, loop;
 };
+struct Tensorize {  // the reduction loop and those inside are matrix instructions (loop/matrix_sum.h)
+  std::string stage, loop;
+};
 struct ComputeAt {
   std::string stage, at_stage, at_loop;
 };
@@ -110,7 +113,7 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
-                 step::Vectorize, step::Parallel, step::Bind, step::ComputeAt, step::StoreAt, step::StoreRoot,
+                 step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
                  step::Inline, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
                  step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
@@ -145,6 +148,7 @@ class Schedule {
   void vectorize(std::string_view stage, std::string_view loop);
   void parallel(std::string_view stage, std::string_view loop);
   void bind(std::string_view stage, std::string_view loop);
+  void tensorize(std::string_view stage, std::string_view loop);
   void compute_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);

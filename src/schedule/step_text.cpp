@@ -41,6 +41,7 @@ std::string text(const step::Parallel& x) {
   return fmt::format("parallel({}, {})", x.stage, x.loop);
 }
 std::string text(const step::Bind& x) { return fmt::format("bind({}, {})", x.stage, x.loop); }
+std::string text(const step::Tensorize& x) { return fmt::format("tensorize({}, {})", x.stage, x.loop); }
 std::string text(const step::ComputeAt& x) {
   return fmt::format("compute_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
@@ -192,6 +193,7 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "vectorize") return loop_step(step::Vectorize{});
     if (name == "parallel") return loop_step(step::Parallel{});
     if (name == "bind") return loop_step(step::Bind{});
+    if (name == "tensorize") return loop_step(step::Tensorize{});
     if (name == "compute_at" || name == "store_at") {
       std::string at = a.name(), loop = a.name();
       if (name == "compute_at") return step::ComputeAt{stage, at, loop};

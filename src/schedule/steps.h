@@ -20,6 +20,7 @@ Result<> apply(Stages s, const step::Unroll& x);
 Result<> apply(Stages s, const step::Vectorize& x);
 Result<> apply(Stages s, const step::Parallel& x);
 Result<> apply(Stages s, const step::Bind& x);
+Result<> apply(Stages s, const step::Tensorize& x);
 Result<> apply(Stages s, const step::Partition& x);
 // steps_place.cpp: place and storage
 Result<> apply(Stages s, const step::ComputeAt& x);

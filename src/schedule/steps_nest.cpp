@@ -184,6 +184,13 @@ Result<> apply(Stages s, const step::Parallel& x) {
 Result<> apply(Stages s, const step::Bind& x) {
   return set_kind(s, x.stage, x.loop, LoopKind::Thread);
 }
+Result<> apply(Stages s, const step::Tensorize& x) {
+  auto at = find_leaf(s, x.stage, x.loop);
+  if (!at) return Reason{at.reason()};
+  if (!at->loop().reduce) return refuse("{}.{} is no reduction loop: there is nothing to sum", x.stage, x.loop);
+  at->loop().kind = LoopKind::Tensor;
+  return Done{};
+}
 
 Result<> apply(Stages s, const step::Partition& x) {
   auto at = find_leaf(s, x.stage, x.loop);

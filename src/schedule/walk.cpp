@@ -172,6 +172,10 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   LoopKind kind = loop.kind;
   switch (kind) {
   case LoopKind::Serial: break;
+  case LoopKind::Tensor:
+    if (!has_threads_) refuse_schedule("{} is a tensor loop outside thread loops", name);
+    if (!constant) refuse_schedule("{} is a tensor loop but its extent varies", name);
+    break;
   case LoopKind::Thread:
     if (std::none_of(open_.begin(), open_.end(), [](const Open& o) { return o.kind == LoopKind::Parallel; }))
       refuse_schedule("{} is bound to threads outside a parallel loop, whose iterations are blocks", name);

@@ -18,6 +18,7 @@
 #define __launch_bounds__(n)
 #define __shared__
 #define __align__(n) __attribute__((aligned(n)))
+#define EMULATED
 
 struct Dim {
   unsigned x = 0;
@@ -38,6 +39,13 @@ inline float __int_as_float(int x) {
   return f;
 }
 
+inline unsigned __float_as_uint(float x) {
+  unsigned u;
+  memcpy(&u, &x, 4);
+  return u;
+}
+inline float __uint_as_float(unsigned x) { return __int_as_float((int)x); }
+
 inline thread_local Dim blockIdx, threadIdx;
 inline __attribute__((aligned(16))) char memory[228 << 10];
 
@@ -51,13 +59,27 @@ struct Coroutine {
 inline ucontext_t main_context;
 inline std::vector<Coroutine> coroutines;
 inline const std::function<void()>* body;
-inline unsigned running;
+inline unsigned running, alive;
 
 inline void entry() {
   (*body)();
   coroutines[running].done = true;
   swapcontext(&coroutines[running].context, &main_context);
 }
+
+struct Barrier {
+  unsigned arrived = 0, generation = 0;
+  void release() {
+    arrived = 0;
+    ++generation;
+  }
+  void wait(unsigned threads) {
+    const unsigned here = generation;
+    if (++arrived == threads) return release();
+    while (generation == here) swapcontext(&coroutines[running].context, &main_context);
+  }
+};
+inline Barrier of_block, of_warp[32];
 
 // `reversed`: threads take their turns from the last to the first, so that what is missing a barrier differs.
 inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::function<void()>& kernel) {
@@ -76,21 +98,47 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
       c.done = false;
       makecontext(&c.context, entry, 0);
     }
-    for (bool left = true; left;) {
-      left = false;
+    of_block = {};
+    for (Barrier& w : of_warp) w = {};
+    for (alive = threads; alive > 0;) {
       for (unsigned t = 0; t < threads; ++t) {
         running = reversed ? threads - 1 - t : t;
         if (coroutines[running].done) continue;
         threadIdx.x = running;
         swapcontext(&main_context, &coroutines[running].context);
-        left |= !coroutines[running].done;
+        if (!coroutines[running].done) continue;
+        --alive;
+        if (alive > 0 && of_block.arrived == alive) of_block.release();
       }
     }
   }
 }
 
+// Operands of a warp's matrix instruction, by lane.
+struct Operands {
+  float a[4], b[2];
+};
+inline Operands operands[32][32];
+
+inline float tf32(unsigned x) { return __uint_as_float(x & 0xffffe000u); }
+
 }  // namespace emulation
 
-inline void __syncthreads() {
-  swapcontext(&emulation::coroutines[emulation::running].context, &emulation::main_context);
+inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
+
+inline void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  using namespace emulation;
+  const unsigned warp = running / 32, lane = running % 32;
+  operands[warp][lane] = {{tf32(a0), tf32(a1), tf32(a2), tf32(a3)}, {tf32(b0), tf32(b1)}};
+  of_warp[warp].wait(32);
+  // a: rows g and g + 8 at depth t, then at t + 4; b: column g at depths t and t + 4; c: columns 2t, 2t + 1 of rows g, g + 8.
+  const unsigned g = lane / 4, t = lane % 4;
+  const auto sum = [&](float c, unsigned half, unsigned column) {
+    double s = c;
+    for (unsigned k = 0; k < 8; ++k)
+      s += (double)operands[warp][4 * g + k % 4].a[half + 2 * (k / 4)] * operands[warp][4 * column + k % 4].b[k / 4];
+    return (float)s;
+  };
+  c0 = sum(c0, 0, 2 * t), c1 = sum(c1, 0, 2 * t + 1), c2 = sum(c2, 1, 2 * t), c3 = sum(c3, 1, 2 * t + 1);
+  of_warp[warp].wait(32);
 }

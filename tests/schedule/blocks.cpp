@@ -65,6 +65,49 @@ Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
   return c;
 }
 
+Case tensor_matmul(int64_t M, int64_t N, int64_t K, int64_t depth) {
+  GroupBuilder b("matmul");
+  StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
+  StageId bias = b.constant("b", F, {{"n", N}});
+  const StageId acc = b.reduce("C.acc", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
+                               [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); });
+  b.output(b.compute("C", F, {{"m", M}, {"n", N}},
+                     [&](AxisVars x) { return max(b.at(acc, {x[0], x[1]}) + b.at(bias, {x[1]}), constant(0)); }));
+  Case c(b.group());
+  Schedule& s = c.schedule;
+  // Two warps a block, each of 32 rows by 16 columns: two tiles each way, four rows by four columns a thread.
+  std::string block;
+  for (const char* stage : {"C", "C.acc"}) {
+    const bool out = std::string(stage) == "C";
+    auto [mo, mi] = out ? s.split(stage, "m", 64) : std::pair<std::string, std::string>{"", "m"};
+    auto [no, ni] = out ? s.split(stage, "n", 16) : std::pair<std::string, std::string>{"", "n"};
+    auto [warp, mw] = s.split(stage, mi, 32);
+    auto [g, m4] = s.split(stage, mw, 4);
+    auto [tile, i] = s.split(stage, m4, 2);
+    auto [t, n4] = s.split(stage, ni, 4);
+    auto [nt, j] = s.split(stage, n4, 2);
+    std::vector<std::string> order;
+    if (out) order = {mo, no};
+    order.insert(order.end(), {warp, g, t});
+    if (!out) {
+      auto [ko, ki] = s.split(stage, "k", depth);
+      order.insert(order.end(), {ko, ki});
+      s.tensorize(stage, ki);
+    }
+    order.insert(order.end(), {tile, nt, i, j});
+    s.reorder(stage, order);
+    for (const std::string& l : {warp, g, t}) s.bind(stage, l);
+    for (const std::string& l : {tile, nt, i, j}) s.unroll(stage, l);
+    if (!out) continue;
+    block = s.fuse(stage, mo, no);
+    s.parallel(stage, block);
+    s.compute_at("C.acc", stage, block);
+  }
+  s.set_scope("C.acc", Scope::Register);
+  s.guard_halo("C.acc");
+  return c;
+}
+
 Case block_chain(int64_t H, int64_t W, int64_t C, int64_t E, int64_t stride) {
   GroupBuilder b("chain");
   const int64_t rows = (H - 1) / stride + 1, columns = (W - 1) / stride + 1;

@@ -11,6 +11,11 @@ TEST(Blocks, MatrixProducts) {
   expect_same(block_matmul(3, 8, 5), "less than a tile");
 }
 
+TEST(Blocks, MatrixInstructions) {
+  expect_same(tensor_matmul(64, 16, 16, 8), "whole tiles");
+  expect_same(tensor_matmul(67, 21, 32, 16), "tails");
+}
+
 TEST(Blocks, ChainsInMemoryOfTheBlock) {
   expect_same(block_chain(8, 16, 8, 16, 1), "whole tiles");
   expect_same(block_chain(11, 13, 8, 24, 1), "tails");

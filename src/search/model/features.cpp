@@ -306,6 +306,7 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
     if (!n.constant) ++conditional;
     switch (n.kind) {
     case LoopKind::Thread:
+    case LoopKind::Tensor:
     case LoopKind::Serial:
       serial *= trip;
       if (serial_seen == 0) footprint[0] = a->reuse.iteration_bytes(l);

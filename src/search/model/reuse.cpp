@@ -98,7 +98,8 @@ bool in_tile(LoopKind k) {
   case LoopKind::Vectorize: return true;
   case LoopKind::Serial:
   case LoopKind::Parallel:
-  case LoopKind::Thread: return false;
+  case LoopKind::Thread:
+  case LoopKind::Tensor: return false;
   }
   return false;
 }

@@ -20,6 +20,9 @@ struct Dialect {
   std::string_view barrier;         // a statement: threads of the block meet
   std::string_view block_memory;    // a declaration: bytes of the block's memory, named `memory`
   std::string_view global, restrict;  // qualifiers of pointers to parameters
+  // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
+  // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
+  std::string_view matrix_sum;
 };
 
 std::string type_name(DType t);

@@ -40,6 +40,7 @@ class Printer {
   void thread_loop(const Stmt& s);
   void vector_loop(const Stmt& s);
   void plain_loop(const Stmt& s);
+  void tensor_loop(const Stmt& s);  // matrix.cpp
   void alloc(const Stmt& s);
   void store(const Stmt& s);
   void alone(const Stmt& s);  // by the block's first thread
@@ -75,6 +76,7 @@ class Printer {
   int64_t block_bytes_ = 0;
   bool has_threads_ = false, in_threads_ = false;
   std::string number_;                      // the thread's number, within the thread loops around
+  std::vector<ForStmt> thread_loops_;       // around
   std::optional<VarId> lane_;
   int lanes_ = 1;
   std::unordered_map<const ExprNode*, int> uses_;

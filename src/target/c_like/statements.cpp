@@ -154,6 +154,7 @@ void Printer::loop(const Stmt& s) {
   switch (s->loop.kind) {
   case LoopKind::Thread: return thread_loop(s);
   case LoopKind::Vectorize: return vector_loop(s);
+  case LoopKind::Tensor: return tensor_loop(s);
   case LoopKind::Serial:
   case LoopKind::Unroll: return plain_loop(s);
   case LoopKind::Parallel: unsupported("a parallel loop inside another is not written");
@@ -175,7 +176,9 @@ void Printer::thread_loop(const Stmt& s) {
   for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
   in_threads_ = true;
+  thread_loops_.push_back(l);
   statement(s.children()[0]);
+  thread_loops_.pop_back();
   in_threads_ = !first;
   number_ = outer;
   if (!condition.empty()) close();

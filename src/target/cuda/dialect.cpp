@@ -56,12 +56,31 @@ HELPER float2 load2(const float* p) { return *(const float2*)p; }
 HELPER float4 load4(const float* p) { return *(const float4*)p; }
 HELPER void store2(float* p, float a, float b) { *(float2*)p = make_float2(a, b); }
 HELPER void store4(float* p, float a, float b, float c, float d) { *(float4*)p = make_float4(a, b, c, d); }
+#ifndef EMULATED
+HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+#endif
+// The nearest number of 10 bits; bits below them, which the instruction does not look at, are left.
+HELPER unsigned nearest_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
+HELPER void sum_tf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
+  mma_16x8x8_tf32(c0, c1, c2, c3, nearest_tf32(a0), nearest_tf32(a1), nearest_tf32(a2), nearest_tf32(a3), nearest_tf32(b0), nearest_tf32(b1));
+}
+// A float as the sum of two such numbers; the product of the small ones is below its rounding.
+HELPER float large_part(float x) { return __uint_as_float(nearest_tf32(x) & 0xffffe000u); }
+HELPER void sum_3xtf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
+  const float A0 = large_part(a0), A1 = large_part(a1), A2 = large_part(a2), A3 = large_part(a3), B0 = large_part(b0), B1 = large_part(b1);
+  sum_tf32(c0, c1, c2, c3, a0 - A0, a1 - A1, a2 - A2, a3 - A3, B0, B1);
+  sum_tf32(c0, c1, c2, c3, A0, A1, A2, A3, b0 - B0, b1 - B1);
+  sum_tf32(c0, c1, c2, c3, A0, A1, A2, A3, B0, B1);
+}
 )";
 
 }  // namespace
 
-const c_like::Dialect& dialect() {
-  static constexpr c_like::Dialect cuda{
+const c_like::Dialect& dialect(Precision precision) {
+  static constexpr auto with = [](std::string_view matrix_sum) { return c_like::Dialect{
       .prelude = prelude,
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}) {0}",
       .block = "(int)blockIdx.x",
@@ -70,12 +89,14 @@ const c_like::Dialect& dialect() {
       .block_memory = "extern __shared__ __align__(16) char memory[];",
       .global = "",
       .restrict = "__restrict__",
-  };
-  return cuda;
+      .matrix_sum = matrix_sum,
+  }; };
+  static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32");
+  return precision == Precision::Strict ? strict : tf32;
 }
 
 std::string source_of(std::span<const c_like::Kernel> kernels) {
-  std::string out(dialect().prelude);
+  std::string out(prelude);
   for (const c_like::Kernel& k : kernels) out += "\n" + k.source;
   return out;
 }

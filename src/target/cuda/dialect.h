@@ -8,7 +8,11 @@
 
 namespace burnish::cuda_target {
 
-const c_like::Dialect& dialect();
+// How products are summed. strict: with the error of f32, on tensor cores from three products of 10 bits each. tf32: factors
+// rounded to 10 bits. fp16: tensors of 16 bits, sums of 32.
+enum class Precision : uint8_t { Strict, Tf32, Fp16 };
+
+const c_like::Dialect& dialect(Precision precision = Precision::Strict);
 
 // One source of these kernels, without includes: the prelude, then each.
 std::string source_of(std::span<const c_like::Kernel> kernels);

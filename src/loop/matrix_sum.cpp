@@ -1,0 +1,92 @@
+#include "loop/matrix_sum.h"
+
+#include <algorithm>
+#include <functional>
+
+namespace burnish {
+
+namespace {
+
+bool moves(const Index& i, VarId v);
+
+bool moves(const Expr& e, VarId v) {
+  bool found = false;
+  visit(e, [&](const Expr& x) {
+    if (x.kind() == ExprKind::Affine) found |= moves(x.index(), v);
+    if (x.kind() == ExprKind::Load) found |= moves(x.indices()[0], v);
+  });
+  return found;
+}
+
+bool moves(const Index& i, VarId v) {
+  return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) {
+           return x.a.slope(v) != 0 || (x.value && moves(x.value, v));
+         });
+}
+
+bool whole(const ForStmt& l, int64_t extent) { return l.extent == extent && l.lower.empty() && l.upper.empty(); }
+
+}  // namespace
+
+Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const ForStmt> threads) {
+  MatrixSum m;
+  m.depth = s->loop;
+  const std::string& name = f.vars[m.depth.var];
+  const size_t n = threads.size();
+  if (n < 2 || !whole(threads[n - 2], kMatrixGroups) || !whole(threads[n - 1], kMatrixLanes))
+    return refuse("tensor loop {} is not inside thread loops of {} and {} iterations", name, kMatrixGroups, kMatrixLanes);
+  m.group = threads[n - 2].var;
+  m.lane = threads[n - 1].var;
+  if (!whole(m.depth, m.depth.extent) || m.depth.extent % kMatrixDepth || m.depth.extent > 2 * kMatrixDepth)
+    return refuse("tensor loop {} has {} iterations, not {} or {}", name, m.depth.extent, kMatrixDepth, 2 * kMatrixDepth);
+  Stmt body = s->children[0];
+  for (; body.kind() == StmtKind::For && body->loop.kind == LoopKind::Unroll; body = body->children[0]) {
+    if (!whole(body->loop, body->loop.extent)) return refuse("loop {} inside tensor loop {} varies", f.vars[body->loop.var], name);
+    m.tiles.push_back(body->loop);
+  }
+  const size_t inner = m.tiles.size();
+  if (body.kind() != StmtKind::Store || inner < 2 || !whole(m.tiles[inner - 2], kMatrixPairs) || !whole(m.tiles[inner - 1], kMatrixPairs))
+    return refuse("tensor loop {} has no sum inside two unrolled loops of {} iterations", name, kMatrixPairs);
+  m.row = m.tiles[inner - 2].var;
+  m.column = m.tiles[inner - 1].var;
+  m.tiles.resize(inner - 2);
+  m.sums = body->buffer;
+  m.place = body->index;
+  const Expr& value = body->value;
+  const auto is = [](const Expr& e, BinaryOp op) { return e.kind() == ExprKind::Binary && e.binary() == op; };
+  if (f.buffers[m.sums].scope != Scope::Register || value.dtype() != DType::F32 || !is(value, BinaryOp::Add) ||
+      !is(value.children()[1], BinaryOp::Mul))
+    return refuse("tensor loop {} does not add products of f32 in registers", name);
+  const Expr& before = value.children()[0];
+  if (before.kind() != ExprKind::Load || before.from() != m.sums || !equal(before.indices()[0], m.place))
+    return refuse("tensor loop {} does not add to what it stores", name);
+  m.a = value.children()[1].children()[0];
+  m.b = value.children()[1].children()[1];
+  const auto of_rows = [&](const Expr& e) { return moves(e, m.group) || moves(e, m.row); };
+  const auto of_columns = [&](const Expr& e) { return moves(e, m.lane) || moves(e, m.column); };
+  if (of_rows(m.b)) std::swap(m.a, m.b);
+  if (of_rows(m.b) || of_columns(m.a)) return refuse("operands of tensor loop {} change along rows and columns", name);
+  return m;
+}
+
+Result<> check_matrix_sums(const Function& f) {
+  std::optional<Reason> failure;
+  std::vector<ForStmt> threads;
+  const std::function<void(const Stmt&)> walk = [&](const Stmt& s) {
+    if (failure) return;
+    const bool loop = s.kind() == StmtKind::For;
+    if (loop && s->loop.kind == LoopKind::Tensor) {
+      if (auto m = matrix_sum(f, s, threads); !m) failure = Reason{m.reason()};
+      return;
+    }
+    const bool thread = loop && s->loop.kind == LoopKind::Thread;
+    if (thread) threads.push_back(s->loop);
+    for (const Stmt& c : s.children()) walk(c);
+    if (thread) threads.pop_back();
+  };
+  if (f.body) walk(f.body);
+  if (failure) return *failure;
+  return Done{};
+}
+
+}  // namespace burnish

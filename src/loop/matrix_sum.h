@@ -1,0 +1,39 @@
+// What a tensor loop computes: a sum of products of a 16 x depth and a depth x 8 matrix, by one warp. Its threads are those
+// of the two innermost thread loops around, of 8 and 4 iterations: thread (g, t) holds the sums of rows i = 0, 1 of
+// eight pairs and of columns j = 0, 1 of four, whatever axes those loops stand for.
+//
+//   thread for g in 0..8
+//     thread for t in 0..4
+//       tensor for k in 0..8 * n
+//         unroll ...                    // tiles, which share operands
+//           unroll for i in 0..2
+//             unroll for j in 0..2
+//               C[...] = C[...] + A(g, i, k) * B(t, j, k)
+#pragma once
+
+#include <span>
+#include <vector>
+
+#include "base/error.h"
+#include "loop/program.h"
+
+namespace burnish {
+
+inline constexpr int64_t kMatrixGroups = 8, kMatrixLanes = 4, kMatrixPairs = 2, kMatrixDepth = 8;
+
+struct MatrixSum {
+  std::vector<ForStmt> tiles;                     // unrolled loops between the tensor loop and i, outermost first
+  VarId group = 0, lane = 0, row = 0, column = 0; // g, t, i, j
+  ForStmt depth;
+  BufferId sums = 0;
+  Index place;
+  Expr a, b;
+};
+
+// `threads`: the thread loops around, outermost first. Says what does not fit.
+Result<MatrixSum> matrix_sum(const Function& f, const Stmt& tensor_loop, std::span<const ForStmt> threads);
+
+// Of all tensor loops of the function the first that does not fit.
+Result<> check_matrix_sums(const Function& f);
+
+}  // namespace burnish
