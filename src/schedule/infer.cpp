@@ -88,6 +88,8 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
         if (schedule_.nest(s).guard_halo) {
           spans[a]->clo.clear();
           spans[a]->chi.clear();
+          const Loop& l = schedule_.nest(s).loops[a];
+          if (l.is_split() && l.tail == Tail::Whole) spans[a]->ext = ceil_div(spans[a]->ext, l.factor) * l.factor;
         } else if (schedule_.nest(s).scope == Scope::Register) {
           compute_whole(*spans[a], t.axes[a].extent);
         }

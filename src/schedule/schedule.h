@@ -19,7 +19,7 @@
 
 namespace burnish {
 
-enum class Tail : uint8_t { Guard, Exact, Tail, Balanced, Overlap };
+enum class Tail : uint8_t { Guard, Exact, Tail, Balanced, Overlap, Whole };
 
 namespace step {
 struct Split {

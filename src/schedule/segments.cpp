@@ -30,6 +30,7 @@ void add_segments(std::vector<Segment>& out, const Loop& l, const std::string& n
     else
       out.push_back({ceil_div(n, f), base, f, f, n % f ? n : 0});
     return;
+  case Tail::Whole: out.push_back({ceil_div(n, f), base, f, f, n % f ? n : 0}); return;
   case Tail::Tail:
     if (n / f) out.push_back({n / f, base, f, f});
     if (n % f) out.push_back({1, base + n / f * f, f, n % f});
@@ -106,10 +107,12 @@ void Lowering::set_domain(Walk& w, LoopId l, Domain d) {
     std::vector<Segment>& segments = w.segments[l];
     segments.clear();
     if (d.varies()) {
-      if (loop.tail != Tail::Guard || !loop.cuts.empty())
+      const bool whole = loop.tail == Tail::Whole;
+      if ((loop.tail != Tail::Guard && !whole) || !loop.cuts.empty())
         refuse_schedule("{} has a varying extent: only guarded tails fit it", name);
-      Segment s{ceil_div(d.extent, loop.factor), 0, loop.factor, std::min(loop.factor, d.extent),
-                d.extent > loop.factor && d.extent % loop.factor ? d.extent : 0};
+      Segment s{ceil_div(d.extent, loop.factor), 0, loop.factor,
+                whole ? loop.factor : std::min(loop.factor, d.extent),
+                (whole || d.extent > loop.factor) && d.extent % loop.factor ? d.extent : 0};
       for (const Bound& b : d.upper)
         if (b.div == 1 && ceil_div(ranges_.bounds(b.a).lo, loop.factor) < s.count)
           s.upper.push_back({b.a, loop.factor});
@@ -187,7 +190,12 @@ void Lowering::each_entry(Walk& w, LoopId l, const EachEntry& f) {
              if (b.div == 1 && !(s.inner == s.stride && divides(s.stride, b.a)))
                inner.upper.push_back({b.a - v * s.stride, 1});
            if (s.end) inner.upper.push_back({Aff(s.end) - v * s.stride, 1});
-           set_domain(w, w.nest.loops[parent].inner, prune(std::move(inner)));
+           inner = prune(std::move(inner));
+           if (w.nest.loops[parent].tail == Tail::Whole && inner.extent < s.stride) {
+             inner.upper.push_back({Aff(inner.extent), 1});
+             inner.extent = s.stride;
+           }
+           set_domain(w, w.nest.loops[parent].inner, std::move(inner));
          }});
     return;
   }

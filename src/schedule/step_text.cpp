@@ -16,7 +16,8 @@ constexpr TailName kTails[] = {{Tail::Guard, "guard"},
                                {Tail::Exact, "exact"},
                                {Tail::Tail, "tail"},
                                {Tail::Balanced, "balanced"},
-                               {Tail::Overlap, "overlap"}};
+                               {Tail::Overlap, "overlap"},
+                               {Tail::Whole, "whole"}};
 
 std::string text(const step::Split& x) {
   const char* tail = "guard";

@@ -11,6 +11,8 @@
 #include "loop/interpreter.h"
 #include "schedule/blocks.h"
 #include "target/cuda/dialect.h"
+#include "target/cuda/space.h"
+#include "target/groups.h"
 
 namespace burnish::cuda_test {
 namespace {
@@ -102,6 +104,19 @@ TEST(Emulated, MatrixInstructions) {
   for (const Precision p : {Precision::Strict, Precision::Tf32}) {
     expect_emulated(schedule_test::tensor_matmul(64, 16, 16, 8), "whole tiles", p);
     expect_emulated(schedule_test::tensor_matmul(67, 21, 32, 16), "tails", p);
+  }
+}
+
+TEST(Emulated, DefaultSchedules) {
+  const auto conv = [](const target_test::Conv& c) {
+    GroupBuilder b("conv");
+    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
+    return b.group();
+  };
+  for (const auto& c : {target_test::Conv{.height = 9, .width = 11, .in = 24, .out = 40},
+                        target_test::Conv{.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3, .stride = 2}}) {
+    const StageGroup g = conv(c);
+    expect_emulated(Case(g, cuda_target::default_schedule(g, {})), fmt::format("{} x {} convolution", c.kernel, c.kernel));
   }
 }
 

@@ -1,6 +1,6 @@
 // Default schedules of the CUDA target: the interpreter runs them on random input, with races and registers watched.
 #include "schedule/support.h"
-#include "target/cuda/space.h"
+#include "target/cuda/tiles.h"
 #include "target/groups.h"
 
 namespace burnish::cuda_test {
@@ -10,9 +10,9 @@ using schedule_test::Case;
 using schedule_test::expect_same;
 using target_test::Conv;
 
-void expect_scheduled(const StageGroup& g, const std::string& what, bool tiled = false) {
-  const Schedule s = cuda_target::default_schedule(g, {});
-  EXPECT_EQ(s.to_text().find("cache_read") != std::string::npos, tiled) << what << "\n" << s.to_text();
+void expect_scheduled(const StageGroup& g, const std::string& what, const std::string& step = "", int sm = 90) {
+  const Schedule s = cuda_target::default_schedule(g, {.sm = sm});
+  EXPECT_NE(s.to_text().find(step), std::string::npos) << what << "\n" << s.to_text();
   expect_same(Case(g, s), what);
 }
 
@@ -28,14 +28,43 @@ StageGroup one_conv(const Conv& c, bool residual = false) {
 }
 
 TEST(Schedules, Convolutions) {
-  expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 40}), "1x1", true);
-  expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 24}, true), "1x1 with residual", true);
-  expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3}), "3x3", true);
-  expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3, .stride = 2}), "3x3, stride 2", true);
+  for (const int sm : {75, 90}) {
+    const std::string step = sm < 80 ? "cache_read" : "tensorize";
+    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 40}), "1x1", step, sm);
+    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 24}, true), "1x1 with residual", step, sm);
+    expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3}), "3x3", step, sm);
+    expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3, .stride = 2}), "3x3, stride 2", step, sm);
+    expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 10}), "few channels", "cache_read", sm);
+  }
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 3, .out = 24, .kernel = 3, .stride = 2}), "of 3 channels");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 24, .out = 24, .kernel = 3, .depthwise = true}), "depthwise");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 7, .out = 7, .kernel = 3, .stride = 2, .depthwise = true}), "depthwise of 7");
-  expect_scheduled(one_conv({.height = 6, .width = 5, .in = 13, .out = 7}), "odd channels", true);
+  expect_scheduled(one_conv({.height = 6, .width = 5, .in = 13, .out = 7}), "odd channels", "cache_read");
+}
+
+StageGroup product(int64_t m, int64_t n, int64_t k) {
+  GroupBuilder b("product");
+  const StageId x = b.input("X", DType::F32, {{"m", m}, {"k", k}}), w = b.constant("W", DType::F32, {{"k", k}, {"n", n}});
+  b.output(b.reduce("O", DType::F32, {{"m", m}, {"n", n}}, {{"k", k}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]}); }));
+  return b.group();
+}
+
+TEST(Schedules, TilesOfMatrixInstructions) {
+  for (const auto& g : {one_conv({.height = 21, .width = 18, .in = 16, .out = 40, .kernel = 3}), product(45, 24, 40)}) {
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    const auto tiles = cuda_target::matrix_tiles(s, *roles, {});
+    EXPECT_GT(tiles.size(), 15u);
+    for (size_t i = 0; i < tiles.size(); i += 7) {
+      Schedule t = s;
+      const auto& x = tiles[i];
+      EXPECT_TRUE(cuda_target::by_matrix(t, *roles, x, {}));
+      expect_same(Case(g, t), fmt::format("{} x {} tiles, {} x {} warps", x.rows, x.columns, x.warps_m, x.warps_n));
+    }
+  }
 }
 
 TEST(Schedules, Others) {

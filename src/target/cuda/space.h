@@ -11,6 +11,7 @@ struct Device {
   int multiprocessors = 132;
   int64_t block_bytes = 227 << 10;   // most memory of a block
   int warp = 32, block_threads = 1024;
+  double products = 3;               // matrix instructions for one product of f32
 };
 
 // Lowers for any group.

@@ -1,0 +1,227 @@
+// Products of matrices and convolutions by matrix instructions. A warp has `rows` x 8 points and 8 * `columns` channels, whose
+// sums its threads hold in registers; both operands come from memory as vectors along the reduction, weights in the order in
+// which warps ask for them. Nothing is shared but by caches: no barriers.
+#include <algorithm>
+#include <cmath>
+
+#include "loop/matrix_sum.h"
+#include "target/cuda/tiles.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+// What a sum of products reads.
+struct Operands {
+  std::optional<StageId> weights;  // a constant that moves with the channels
+  uint32_t channels = 0, depth = 0;  // its axes
+  size_t reduce = 0;               // of acc.raxes: the axis that instructions sum along
+};
+
+std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r) {
+  const StageGroup& g = s.group();
+  if (acc.op != Combine::Sum || acc.dtype != DType::F32 || acc.init || acc.raxes.empty()) return std::nullopt;
+  const Expr& body = acc.body;
+  if (body.kind() != ExprKind::Binary || body.binary() != BinaryOp::Mul) return std::nullopt;
+  Operands found;
+  // The reduction's longest axis that both operands read neighbours along.
+  const VarId lanes = acc.axes[r.vector].var;
+  std::vector<int64_t> fit(acc.raxes.size(), 0);
+  int with_channels = 0;
+  for (const Expr& e : body.children()) {
+    if (e.kind() != ExprKind::Load || e.dtype() != DType::F32) return std::nullopt;
+    bool channels = false;
+    for (const Index& i : e.indices()) {
+      if (!i.is_affine()) return std::nullopt;
+      channels |= moves(i, lanes);
+    }
+    with_channels += channels;
+    for (size_t k = 0; k < acc.raxes.size(); ++k) {
+      int along = 0;
+      for (const Index& i : e.indices()) along += i.a.slope(acc.raxes[k].var) == 1 ? 1 : moves(i, acc.raxes[k].var) ? 2 : 0;
+      fit[k] += along == 1;
+    }
+    if (!channels || g[e.from()].kind != StageKind::Constant) continue;
+    found.weights = e.from();
+  }
+  if (with_channels != 1) return std::nullopt;
+  int64_t longest = 0;
+  for (size_t k = 0; k < acc.raxes.size(); ++k) {
+    if (fit[k] != 2 || acc.raxes[k].extent % kMatrixDepth || acc.raxes[k].extent <= longest) continue;
+    longest = acc.raxes[k].extent;
+    found.reduce = k;
+  }
+  if (longest == 0) return std::nullopt;
+  if (found.weights) {
+    for (const Expr& e : body.children()) {
+      if (e.from() != *found.weights) continue;
+      for (uint32_t i = 0; i < e.indices().size(); ++i) {
+        if (moves(e.indices()[i], lanes)) found.channels = i;
+        if (moves(e.indices()[i], acc.raxes[found.reduce].var)) found.depth = i;
+      }
+    }
+    if (found.channels == found.depth) found.weights.reset();
+  }
+  return found;
+}
+
+// Weights as warps ask for them: of a warp's channels, all of the reduction; of that, `depth` at a time; then by
+// instruction, and in one by thread.
+Layout in_fragments(const Stage& weights, const Operands& o, int64_t columns, int64_t depth) {
+  const int64_t warp = 8 * columns, pair = kMatrixPairs;
+  Layout l = {{o.channels, warp, 0}};
+  for (uint32_t a = 0; a < weights.axes.size(); ++a)
+    if (a != o.channels && a != o.depth) l.push_back({a});
+  l.push_back({o.depth, depth, 0});
+  if (columns > 1) l.push_back({o.channels, pair, columns});
+  l.push_back({o.channels, pair * columns, kMatrixLanes});
+  l.push_back({o.channels, 1, pair});
+  l.push_back({o.depth, 1, depth});
+  return l;
+}
+
+}  // namespace
+
+std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
+  std::vector<MatrixTile> tiles;
+  const Stage& o = s.group()[r.out];
+  if (d.sm < 80 || !r.tile || r.grouped || !operands_of(s, s.group()[r.acc], r)) return tiles;
+  const int64_t n = o.axes[r.vector].extent;
+  for (const int64_t rows : {1, 2, 4}) {
+    for (int64_t columns = 1; columns <= 10; ++columns) {
+      for (const int64_t warps_n : {1, 2, 4}) {
+        if (n % (8 * columns * warps_n)) continue;
+        for (const int64_t warps_m : {1, 2, 4, 8}) {
+          if (warps_m * warps_n <= 8 && warps_m * warps_n >= 2) tiles.push_back({rows, columns, warps_m, warps_n});
+        }
+      }
+    }
+  }
+  return tiles;
+}
+
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
+  const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
+  double blocks = 1, steps = 1;
+  for (const uint32_t a : r.outer) blocks *= static_cast<double>(o.axes[a].extent);
+  const int64_t x = o.axes[*r.tile].extent;
+  const int64_t high = 2 * t.rows * t.warps_m;
+  if (r.outer.empty()) {
+    blocks *= static_cast<double>(ceil_div(x, 8 * high));
+  } else {
+    const int64_t y = o.axes[r.outer.back()].extent;
+    blocks = blocks / static_cast<double>(y) * static_cast<double>(ceil_div(y, high) * ceil_div(x, int64_t{8}));
+  }
+  blocks *= static_cast<double>(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
+  for (const Axis& k : acc.raxes) steps *= static_cast<double>(k.extent);
+  steps /= kMatrixDepth;
+  // A step of a warp: instructions, the memory that they wait for; those of a multiprocessor's quarter run one after the other.
+  const double warps = static_cast<double>(t.warps_m * t.warps_n);
+  const double tiles = static_cast<double>(t.rows * t.columns);
+  const double sums = tiles * 6.2 * d.products, loads = static_cast<double>(16 * t.rows + 8 * t.columns);
+  const double resident = std::min(8.0, std::floor(48.0 / (warps * (1 + tiles / 16))));  // blocks of a multiprocessor
+  const double slots = std::max(1.0, resident) * d.multiprocessors;
+  const double waves = std::ceil(blocks / slots);
+  const double busy = std::min(blocks, slots) / d.multiprocessors * warps / 4;  // warps of a quarter
+  const double step = std::max(std::max(1.0, busy) * std::max(sums, loads), 40 + sums);  // latency of a step where few warps hide it
+  const double start = 1500;
+  return start + waves * (400 + steps * step);
+}
+
+bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
+  Schedule t = s;
+  const std::string out = t.group()[r.out].name;
+  std::string acc = t.group()[r.acc].name;
+  const bool separate = r.acc != r.out;
+  if (!separate) acc = t.cache_write(out);
+  if (t.failure()) return false;
+  const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
+  const auto operands = operands_of(t, a, r);
+  if (d.sm < 80 || !r.tile || r.grouped || !operands) return false;
+  const Axis k = a.raxes[operands->reduce];
+  const int64_t depth = k.extent % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth;
+  if (operands->weights) {
+    const Stage w = t.group()[*operands->weights];
+    t.pack(w.name, in_fragments(w, *operands, tile.columns, depth));
+  }
+  if (!o.layout.empty()) t.pack(acc, o.layout);
+
+  const bool image = !r.outer.empty();
+  const int64_t high = 2 * tile.rows;
+  std::string block;
+  for (const std::string& stage : {out, acc}) {
+    const bool is_out = stage == out;
+    const Stage& x = is_out ? o : a;
+    const auto axis = [&](uint32_t i) { return x.axes[i].name; };
+    const auto in_block = [&](std::string& outer, const std::string& loop, int64_t size) {
+      auto halves = t.split(stage, loop, size, Tail::Whole);
+      outer = halves.first;
+      return halves.second;
+    };
+    std::string rows_out, points_out, channels_out;
+    std::vector<std::string> blocks = names(x.axes, r.unit), threads, registers;
+    for (size_t i = 0; i + 1 < r.outer.size(); ++i) blocks.push_back(axis(r.outer[i]));
+    std::string group, rows;
+    if (image) {
+      const std::string y = in_block(rows_out, axis(r.outer.back()), high * tile.warps_m);
+      group = in_block(points_out, axis(*r.tile), kMatrixGroups);
+      std::string warp;
+      std::tie(warp, rows) = t.split(stage, y, high, Tail::Whole);
+      threads.push_back(warp);
+    } else {
+      const std::string y = in_block(points_out, axis(*r.tile), kMatrixGroups * high * tile.warps_m);
+      auto [warp, within] = t.split(stage, y, kMatrixGroups * high, Tail::Whole);
+      std::tie(group, rows) = t.split(stage, within, high, Tail::Whole);
+      threads.push_back(warp);
+    }
+    const std::string channels = in_block(channels_out, axis(r.vector), 8 * tile.columns * tile.warps_n);
+    auto [warp, within] = t.split(stage, channels, 8 * tile.columns, Tail::Whole);
+    auto [lane, own] = t.split(stage, within, kMatrixPairs * tile.columns, Tail::Whole);
+    threads.insert(threads.end(), {warp, group, lane});
+    std::string vector;
+    if (is_out) {
+      registers.push_back(rows);
+      const int64_t width = tile.columns % 2 ? 2 : 4;
+      if (x.axes[r.vector].extent % width == 0 && x.dtype == DType::F32) {
+        std::string more;
+        std::tie(more, vector) = t.split(stage, own, width, Tail::Whole);
+        registers.push_back(more);
+      } else {
+        registers.push_back(own);
+      }
+    } else {
+      auto [tiles_down, pair_down] = t.split(stage, rows, kMatrixPairs, Tail::Whole);
+      auto [tiles_across, pair_across] = t.split(stage, own, kMatrixPairs, Tail::Whole);
+      registers = {tiles_down, tiles_across, pair_down, pair_across};
+    }
+    if (image) blocks.push_back(rows_out);
+    blocks.push_back(points_out);
+    blocks.push_back(channels_out);
+    std::vector<std::string> order = blocks;
+    order.insert(order.end(), threads.begin(), threads.end());
+    if (!is_out) {
+      for (const Axis& other : a.raxes)
+        if (other.name != k.name) order.push_back(other.name);
+      auto [outer, inner] = t.split(stage, k.name, depth);
+      order.insert(order.end(), {outer, inner});
+      t.tensorize(stage, inner);
+    }
+    order.insert(order.end(), registers.begin(), registers.end());
+    if (!vector.empty()) order.push_back(vector);
+    t.reorder(stage, order);
+    for (const std::string& l : threads) t.bind(stage, l);
+    for (const std::string& l : registers) t.unroll(stage, l);
+    if (!vector.empty()) t.vectorize(stage, vector);
+    if (!is_out) continue;
+    block = fused(t, out, blocks);
+    t.parallel(out, block);
+    t.compute_at(acc, out, block);
+    t.set_scope(acc, Scope::Register);
+    t.guard_halo(acc);
+  }
+  if (!lowers(t)) return false;
+  s = t;
+  return true;
+}
+
+}  // namespace burnish::cuda_target

@@ -1,0 +1,34 @@
+// The ways in which the CUDA target lays a group's stages out to blocks and threads. Each takes a schedule to one that
+// lowers, or leaves it as it is and returns false.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "target/cuda/space.h"
+#include "target/roles.h"
+
+namespace burnish::cuda_target {
+
+// Fuses loops that follow one another; the name of all.
+std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
+
+// points.cpp. Points of the stage one after the other in memory to threads, `vector` neighbours each.
+bool by_points(Schedule& s, const std::string& stage, int64_t vector);
+// The same for a reduction and the stage that finishes it; the sum is in registers of its thread.
+bool finished_by_points(Schedule& s, const Roles& r, int64_t vector);
+
+// tile.cpp. A convolution or product by multiply-adds: a thread has a tile of points and channels.
+bool by_tile(Schedule& s, const Roles& r);
+
+// matrix.cpp. The same by matrix instructions.
+struct MatrixTile {
+  int64_t rows, columns;      // of a warp: instructions of 16 points and of 8 channels
+  int64_t warps_m, warps_n;   // of a block
+};
+std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
+// An estimate of a run; only the order matters.
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
+bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
+
+}  // namespace burnish::cuda_target
