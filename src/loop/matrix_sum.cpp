@@ -9,6 +9,8 @@ namespace {
 
 bool moves(const Index& i, VarId v);
 
+}  // namespace
+
 bool moves(const Expr& e, VarId v) {
   bool found = false;
   visit(e, [&](const Expr& x) {
@@ -17,6 +19,8 @@ bool moves(const Expr& e, VarId v) {
   });
   return found;
 }
+
+namespace {
 
 bool moves(const Index& i, VarId v) {
   return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) {

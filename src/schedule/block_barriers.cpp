@@ -1,6 +1,7 @@
 // Barriers inside the blocks of a GPU. A block is a sequence of phases: thread loops, and what stands beside them, which
 // its first thread does alone. Where a phase touches what an earlier one has touched since the last barrier, and
-// one of the two writes, a barrier stands between them; around a loop, its end stands before its beginning.
+// one of the two writes, a barrier stands between them; around a loop, its end stands before its beginning. What every
+// iteration of a loop has for itself (rows of an image that it fills) needs none there.
 #include <map>
 #include <set>
 
@@ -95,7 +96,23 @@ class BlockBarriers {
       return;
     }
     const bool loop = s.kind() == StmtKind::For || s.kind() == StmtKind::While;
+    // What a loop has to wait for it waits for once.
+    if (loop && pending_.meets(touched(s))) {
+      before_.insert(&*s);
+      pending_ = {};
+    }
+    const Touched before_loop = pending_;
+    Touched apart;  // what only iterations of this loop have touched, each its own part
     for (int i = 0; i < (loop ? 2 : 1); ++i) {
+      if (i == 1 && s.kind() == StmtKind::For) {
+        for (auto touches : {&Touched::read, &Touched::written}) {
+          std::erase_if(pending_.*touches, [&](BufferId b) {
+            const bool own = !before_loop.read.contains(b) && !before_loop.written.contains(b) && separates(s, b);
+            if (own) (apart.*touches).insert(b);
+            return own;
+          });
+        }
+      }
       if (s.kind() == StmtKind::If) {  // either arm may have been taken
         const Touched before = pending_;
         Touched after;
@@ -110,6 +127,48 @@ class BlockBarriers {
         for (const Stmt& c : s.children()) find(c);
       }
     }
+    pending_.add(apart);
+  }
+
+  // Do different iterations of the loop touch different elements of the buffer? So it is where all places that one touches
+  // lie within the step from one to the next.
+  bool separates(const Stmt& loop, BufferId b) const {
+    const VarId v = loop->loop.var;
+    Ranges inner;
+    std::optional<Aff> common;  // less what moves inside the loop
+    Interval window{0, 0};
+    bool fits = true;
+    auto place = [&](const Index& i) {
+      Aff outer(0), within(i.a.c);
+      for (const Term& t : i.a.terms) {
+        if (t.var == v || !inner.knows(t.var))
+          outer.add(t.var, t.k);
+        else
+          within.add(t.var, t.k);
+      }
+      const Interval here = inner.bounds(within);
+      fits &= i.is_affine() && (!common || *common == outer);
+      window = common ? Interval{std::min(window.lo, here.lo), std::max(window.hi, here.hi)} : here;
+      common = outer;
+    };
+    auto loads = [&](const Expr& e) {
+      if (e)
+        visit(e, [&](const Expr& x) {
+          if (x.kind() == ExprKind::Load && x.from() == b) place(x.indices()[0]);
+        });
+    };
+    visit(loop.children()[0], [&](const Stmt& x) {
+      if (x.kind() == StmtKind::For) inner.set(x->loop.var, 0, std::max<int64_t>(0, x->loop.extent - 1));
+      if (x.kind() == StmtKind::Let) {
+        const Interval range = inner.bounds(x->index);
+        inner.set(x->var, range.lo, range.hi);
+      }
+      if (x.kind() == StmtKind::Store && x->buffer == b) place(x->index);
+      loads(x->value);
+      for (const Atom& a : x->index.atoms) loads(a.value);
+      for (const Expr& e : x->args) loads(e);
+    });
+    return fits && common && window.hi - window.lo < std::abs(common->slope(v));
   }
 
   Stmt place(const Stmt& s) const {

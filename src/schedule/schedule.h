@@ -65,6 +65,9 @@ struct StoreRoot {
 struct Inline {
   std::string stage;
 };
+struct Expand {  // the reduction becomes one expression of all its terms
+  std::string stage;
+};
 struct CacheRead {
   std::string stage;
 };
@@ -114,7 +117,7 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
-                 step::Inline, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
+                 step::Inline, step::Expand, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
                  step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
@@ -153,6 +156,7 @@ class Schedule {
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
   void inline_stage(std::string_view stage);
+  void expand(std::string_view stage);
   std::string cache_read(std::string_view stage);
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);

@@ -50,6 +50,7 @@ std::string text(const step::StoreAt& x) {
   return fmt::format("store_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
 std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})", x.stage); }
+std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
@@ -201,6 +202,7 @@ ScheduleStep parse_step(std::string_view raw) {
       return step::StoreAt{stage, at, loop};
     }
     if (name == "store_root") return stage_step(step::StoreRoot{});
+    if (name == "expand") return stage_step(step::Expand{});
     if (name == "inline") return stage_step(step::Inline{});
     if (name == "cache_read") return stage_step(step::CacheRead{});
     if (name == "cache_write") return stage_step(step::CacheWrite{});

@@ -122,6 +122,40 @@ Result<> apply(Stages s, const step::Inline& x) {
   return Done{};
 }
 
+Result<> apply(Stages s, const step::Expand& x) {
+  constexpr int64_t most = 64;  // terms
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  Stage& t = s.group[*id];
+  if (!t.is_reduction()) return refuse("{} is no reduction", x.stage);
+  if (!s.nests[*id].untouched(t)) return refuse("expand {} before changing its loops", x.stage);
+  int64_t terms = 1;
+  for (const Axis& a : t.raxes) terms *= std::min(a.extent, most + 1);
+  if (terms > most) return refuse("{} has more than {} terms", x.stage, most);
+  Expr sum = t.init;
+  for (int64_t n = 0; n < terms; ++n) {
+    std::map<VarId, Index> becomes;
+    int64_t rest = n;
+    for (auto a = t.raxes.rbegin(); a != t.raxes.rend(); ++a) {
+      becomes[a->var] = Index(Aff(rest % a->extent));
+      rest /= a->extent;
+    }
+    Expr term = substitute_indices(t.body, becomes);
+    sum = sum ? combine(t.op, std::move(sum), std::move(term)) : std::move(term);
+  }
+  if (!sum) sum = neutral(t.op, t.dtype);
+  t.body = t.finish ? rewrite(t.finish, [&](const Expr& e) { return e.kind() == ExprKind::Acc ? sum : Expr{}; }) : sum;
+  t.raxes.clear();
+  t.op = Combine::None;
+  t.init = t.finish = {};
+  Nest fresh = plain_nest(t);
+  Nest& nest = s.nests[*id];
+  nest.loops = std::move(fresh.loops);
+  nest.order = std::move(fresh.order);
+  nest.guard_init = false;
+  return Done{};
+}
+
 Result<> apply(Stages s, const step::CacheRead& x) {
   auto id = find_stage(s, x.stage, true);
   if (!id) return Reason{id.reason()};

@@ -67,6 +67,16 @@ TEST(Schedules, TilesOfMatrixInstructions) {
   }
 }
 
+TEST(Schedules, Chains) {
+  for (const int stride : {1, 2}) {
+    const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
+    Schedule s(g);
+    inline_cheap(s);
+    ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_y = 1, .warps_x = 1, .warps_n = 1, .chunk = 32, .expand_n = 1, .expand_rows = 2}, {}));
+    expect_same(Case(g, s), fmt::format("stride {}", stride));
+  }
+}
+
 TEST(Schedules, Others) {
   expect_scheduled(target_test::softmax(5, 33), "softmax");
   expect_scheduled(target_test::transposition(2, 17, 40), "transposition");

@@ -23,11 +23,6 @@ void Printer::tensor_loop(const Stmt& s) {
   open("{");
   const VarId half = variable("column", fmt::format("{} / {}", vars_[m.group], kMatrixPairs), kMatrixLanes);
   const VarId odd = variable("pair", fmt::format("{} % {}", vars_[m.group], kMatrixPairs), kMatrixPairs);
-  for (const ForStmt& l : m.tiles) {
-    ranges_.set(l.var, 0, l.extent - 1);
-    out_ += "#pragma unroll\n";
-    open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", vars_[l.var], l.extent));
-  }
   // The values of an operand: lanes along k.
   lane_ = m.depth.var;
   lanes_ = n;
@@ -46,7 +41,22 @@ void Printer::tensor_loop(const Stmt& s) {
     for (std::string& v : x) v = temporary(DType::F32, v);
     return x;
   };
-  const Lanes b = operand(m.b, {}), upper = operand(m.a, 0), lower = operand(m.a, 1);
+  // Each as far out as its tiles let it.
+  Lanes upper, lower, b;
+  size_t left_a = 0, left_b = 0;  // loops that it still moves with
+  for (size_t i = 0; i < m.tiles.size(); ++i) {
+    if (moves(m.a, m.tiles[i].var)) left_a = i + 1;
+    if (moves(m.b, m.tiles[i].var)) left_b = i + 1;
+  }
+  for (size_t i = 0; i <= m.tiles.size(); ++i) {
+    if (i == left_b) b = operand(m.b, {});
+    if (i == left_a) upper = operand(m.a, 0), lower = operand(m.a, 1);
+    if (i == m.tiles.size()) break;
+    const ForStmt& l = m.tiles[i];
+    ranges_.set(l.var, 0, l.extent - 1);
+    out_ += "#pragma unroll\n";
+    open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", vars_[l.var], l.extent));
+  }
   lane_.reset();
   lanes_ = 1;
   std::string sums;

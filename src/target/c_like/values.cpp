@@ -1,6 +1,7 @@
 // Expressions. What is used twice gets a name; the arms of a select are evaluated where they are taken.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "target/c_like/printer.h"
@@ -216,8 +217,17 @@ Lanes Printer::computed(const Expr& e) {
   case ExprKind::Load: return loaded(e);
   case ExprKind::Select: return selected(e);
   case ExprKind::Binary: {
-    // Comparisons of indices are those of their int forms.
     const DType t = e.children()[0].dtype();
+    // Comparisons of indices are those of their int forms.
+    const auto small = [&](const Expr& x) {
+      if (x.kind() == ExprKind::Affine) return true;
+      return x.kind() == ExprKind::Const && x.integer() >= std::numeric_limits<int>::min() && x.integer() <= std::numeric_limits<int>::max();
+    };
+    if (is_comparison(e.binary()) && t == DType::I64 && small(e.children()[0]) && small(e.children()[1])) {
+      const auto plain = [&](const Expr& x) { return x.kind() == ExprKind::Affine ? index(x.index()) : Lanes{std::to_string(x.integer())}; };
+      return each(plain(e.children()[0]), plain(e.children()[1]),
+                  [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), DType::I32, a, b); });
+    }
     return each(value(e.children()[0]), value(e.children()[1]),
                 [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); });
   }

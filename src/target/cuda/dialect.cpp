@@ -14,6 +14,10 @@ template <class T> HELPER T larger(T a, T b) { return a > b ? a : b; }
 template <class T> HELPER T smaller(T a, T b) { return a < b ? a : b; }
 template <class T> HELPER T min_nan(T a, T b) { return a < b || a != a ? a : b; }
 template <class T> HELPER T max_nan(T a, T b) { return a > b || a != a ? a : b; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+HELPER float min_nan(float a, float b) { float c; asm("min.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b)); return c; }
+HELPER float max_nan(float a, float b) { float c; asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b)); return c; }
+#endif
 template <class T> HELPER T floor_quotient(T a, T b) { if (b == 0) return 0; T q = a / b; return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q; }
 template <class T> HELPER T floor_remainder(T a, T b) { if (b == 0) return 0; T r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r; }
 HELPER int ceil_div(int a, int b) { return -floor_quotient(-a, b); }

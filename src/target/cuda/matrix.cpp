@@ -65,22 +65,20 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   return found;
 }
 
-// Weights as warps ask for them: of a warp's channels, all of the reduction; of that, `depth` at a time; then by
-// instruction, and in one by thread.
-Layout in_fragments(const Stage& weights, const Operands& o, int64_t columns, int64_t depth) {
+}  // namespace
+
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth) {
   const int64_t warp = 8 * columns, pair = kMatrixPairs;
-  Layout l = {{o.channels, warp, 0}};
-  for (uint32_t a = 0; a < weights.axes.size(); ++a)
-    if (a != o.channels && a != o.depth) l.push_back({a});
-  l.push_back({o.depth, depth, 0});
-  if (columns > 1) l.push_back({o.channels, pair, columns});
-  l.push_back({o.channels, pair * columns, kMatrixLanes});
-  l.push_back({o.channels, 1, pair});
-  l.push_back({o.depth, 1, depth});
+  Layout l = {{channels, warp, 0}};
+  for (uint32_t a = 0; a < rank; ++a)
+    if (a != channels && a != depth_axis) l.push_back({a});
+  l.push_back({depth_axis, depth, 0});
+  if (columns > 1) l.push_back({channels, pair, columns});
+  l.push_back({channels, pair * columns, kMatrixLanes});
+  l.push_back({channels, 1, pair});
+  l.push_back({depth_axis, 1, depth});
   return l;
 }
-
-}  // namespace
 
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
   std::vector<MatrixTile> tiles;
@@ -142,7 +140,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   const int64_t depth = k.extent % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
-    t.pack(w.name, in_fragments(w, *operands, tile.columns, depth));
+    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), operands->channels, operands->depth, tile.columns, depth));
   }
   if (!o.layout.empty()) t.pack(acc, o.layout);
 

@@ -30,5 +30,19 @@ std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const De
 // An estimate of a run; only the order matters.
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
+// Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
+// `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
+
+// chain.cpp. Expansion, depthwise convolution and projection in one kernel.
+struct ChainTile {
+  int64_t columns;                      // of the output, a block; rows: 8 * warps_y
+  int64_t warps_y, warps_x, warps_n;    // of the projection
+  int64_t chunk;                        // expanded channels at a time
+  int64_t expand_n, expand_rows;        // of the expansion: warps along channels, rows in registers
+  // Columns of the depthwise convolution's input that a block reads.
+  int64_t stride_columns(int64_t stride, int64_t window) const { return (columns - 1) * stride + window; }
+};
+bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 
 }  // namespace burnish::cuda_target
