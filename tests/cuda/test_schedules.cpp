@@ -68,12 +68,35 @@ TEST(Schedules, TilesOfMatrixInstructions) {
 }
 
 TEST(Schedules, Chains) {
+  using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {
-    const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
-    Schedule s(g);
-    inline_cheap(s);
-    ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_y = 1, .warps_x = 1, .warps_n = 1, .chunk = 32, .expand_n = 1, .expand_rows = 2}, {}));
-    expect_same(Case(g, s), fmt::format("stride {}", stride));
+    for (const ChainTile& c : {ChainTile{.columns = 6, .expand_n = 1}, ChainTile{.columns = 6, .warps_y = 2, .warps_x = 3, .chunk = 48, .expand_y = 2, .expand_n = 1, .expand_rows = 4}}) {
+      const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, c, {}));
+      expect_same(Case(g, s), fmt::format("stride {}", stride));
+    }
+  }
+}
+
+// Without the projection, without the expansion.
+TEST(Schedules, PartsOfChains) {
+  using target_test::conv;
+  for (const int stride : {1, 2}) {
+    const int height = (21 - 1) / stride + 1, width = (19 - 1) / stride + 1;
+    for (const bool expand : {true, false}) {
+      GroupBuilder b("part");
+      const StageId x = target_test::image(b, expand ? 16 : 48, 21, 19);
+      const StageId e = expand ? conv(b, "E", x, {21, 19, 16, 48}) : x;
+      const StageId d = conv(b, "D", e, {21, 19, 48, 48, 3, stride, true});
+      b.output(expand ? d : conv(b, "O", d, {height, width, 48, 24}));
+      const StageGroup g = b.group();
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_y = 1, .warps_x = 3, .chunk = 48, .expand_n = 1}, {}));
+      expect_same(Case(g, s), fmt::format("stride {}", stride));
+    }
   }
 }
 

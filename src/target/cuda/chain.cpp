@@ -40,7 +40,6 @@ struct Link {
   Roles roles;
   StageId input = 0;    // of the product: what is not constant
   StageId weights = 0;  // the constant
-  const Axis* row(const StageGroup& g) const { return &g[roles.out].axes[roles.outer.back()]; }
 };
 
 std::optional<Link> link_of(const Schedule& s, StageId out) {
@@ -70,63 +69,78 @@ std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v) {
 }
 
 struct Chain {
-  Link project, depthwise;
-  std::optional<Link> expand;
-  int64_t expanded = 0, channels = 0, input_channels = 0;
-  int64_t height = 0, width = 0;          // of the output
-  int64_t stride = 1, window = 1;         // of the depthwise convolution
+  std::optional<Link> expand, project;
+  Link depthwise;
+  int64_t input_channels = 0, expanded = 0, channels = 0;
+  int64_t height = 0, width = 0;   // of the output
+  int64_t stride = 1, window = 1;  // of the depthwise convolution
+  int64_t region(int64_t points) const { return (points - 1) * stride + window; }
 };
+
+size_t stages_of(const Link& l) { return l.roles.acc != l.roles.out ? 2 : 1; }
+
+// The length of the only reduce axis of more than one iteration; 0 where there are several.
+int64_t lone_extent(const Stage& s) {
+  int64_t longest = 0, all = 1;
+  for (const Axis& k : s.raxes) {
+    longest = std::max(longest, k.extent);
+    all *= k.extent;
+  }
+  return all == longest ? longest : 0;
+}
 
 std::optional<Chain> chain_of(const Schedule& s) {
   const StageGroup& g = s.group();
   if (g.outputs.size() != 1) return std::nullopt;
   Chain c;
-  size_t stages = 0;
+  size_t stages = 0, found = 0;
   for (const Stage& x : g.stages) stages += x.is_compute();
-  const auto project = link_of(s, g.outputs[0]);
-  if (!project || !g[project->input].is_compute()) return std::nullopt;
-  c.project = *project;
-  const auto depthwise = link_of(s, project->input);
-  if (!depthwise) return std::nullopt;
-  c.depthwise = *depthwise;
-  const Roles &p = c.project.roles, &d = c.depthwise.roles;
-  if (!p.broadcast || d.broadcast) return std::nullopt;
-  size_t found = (p.acc != p.out ? 2u : 1u) + (d.acc != d.out ? 2u : 1u);
-  if (g[c.depthwise.input].is_compute()) {
-    const auto expand = link_of(s, c.depthwise.input);
-    if (!expand || !expand->roles.broadcast || g[expand->input].is_compute()) return std::nullopt;
-    c.expand = *expand;
-    found += expand->roles.acc != expand->roles.out ? 2 : 1;
-    const Stage& e = g[expand->roles.acc];
-    if (e.raxes.empty()) return std::nullopt;
-    int64_t points = 1;
-    for (const Axis& k : e.raxes) {
-      c.input_channels = std::max(c.input_channels, k.extent);
-      points *= k.extent;
-    }
-    if (points != c.input_channels || points % kMatrixDepth) return std::nullopt;  // 1x1
+  auto last = link_of(s, g.outputs[0]);
+  if (!last) return std::nullopt;
+  if (last->roles.broadcast) {
+    c.project = last;
+    const Stage &out = g[last->roles.out], &acc = g[last->roles.acc];
+    c.expanded = lone_extent(acc);
+    c.channels = out.axes[last->roles.vector].extent;
+    if (!g[last->input].is_compute() || c.expanded == 0 || c.channels % 8) return std::nullopt;
+    found += stages_of(*last);
+    last = link_of(s, last->input);
+    if (!last) return std::nullopt;
   }
-  if (found != stages) return std::nullopt;
-  const Stage &po = g[p.out], &pa = g[p.acc], &da = g[d.acc], &dout = g[d.out];
-  // The projection is 1x1, over the depthwise convolution's channels.
-  int64_t points = 1;
-  for (const Axis& k : pa.raxes) {
-    c.expanded = std::max(c.expanded, k.extent);
-    points *= k.extent;
+  if (last->roles.broadcast) return std::nullopt;
+  c.depthwise = *last;
+  found += stages_of(*last);
+  const Roles& d = c.depthwise.roles;
+  const Stage &da = g[d.acc], &dout = g[d.out];
+  const int64_t deep = dout.axes[d.vector].extent;
+  if ((c.expanded && c.expanded != deep) || deep % (2 * kMatrixDepth)) return std::nullopt;
+  c.expanded = deep;
+  c.height = dout.axes[d.outer[0]].extent;
+  c.width = dout.axes[*d.tile].extent;
+  if (c.project) {
+    const Roles& p = c.project->roles;
+    if (g[p.out].axes[p.outer[0]].extent != c.height || g[p.out].axes[*p.tile].extent != c.width) return std::nullopt;
   }
-  c.channels = po.axes[p.vector].extent;
-  if (points != c.expanded || c.expanded != dout.axes[d.vector].extent || c.expanded % (2 * kMatrixDepth) || c.channels % 8) return std::nullopt;
-  c.height = po.axes[p.outer[0]].extent;
-  c.width = po.axes[*p.tile].extent;
-  if (dout.axes[d.outer[0]].extent != c.height || dout.axes[*d.tile].extent != c.width) return std::nullopt;
   int64_t terms = 1;
-  for (const Axis& k : da.raxes) terms *= k.extent;
+  for (const Axis& k : da.raxes) {
+    terms *= k.extent;
+    c.window = std::max(c.window, k.extent);
+  }
   if (terms > 25) return std::nullopt;
   visit(da.body, [&](const Expr& e) {
     if (!is_load_of(e, c.depthwise.input)) return;
     for (const Index& i : e.indices()) c.stride = std::max(c.stride, i.a.slope(da.axes[*d.tile].var));
   });
-  for (const Axis& k : da.raxes) c.window = std::max(c.window, k.extent);
+  if (g[c.depthwise.input].is_compute()) {
+    c.expand = link_of(s, c.depthwise.input);
+    if (!c.expand || !c.expand->roles.broadcast || g[c.expand->input].is_compute()) return std::nullopt;
+    found += stages_of(*c.expand);
+    c.input_channels = lone_extent(g[c.expand->roles.acc]);
+    if (c.input_channels == 0 || c.input_channels % kMatrixDepth) return std::nullopt;
+  } else if (!c.project) {
+    return std::nullopt;
+  }
+  if (found != stages) return std::nullopt;
   return c;
 }
 
@@ -153,47 +167,151 @@ void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis
   }
 }
 
+// Axes of one point, rows, columns: what stands before the channels.
+Layout image_of(const Roles& r) {
+  Layout l;
+  for (const uint32_t u : r.unit) l.push_back({u});
+  l.push_back({r.outer[0]});
+  l.push_back({*r.tile});
+  return l;
+}
+
 int64_t depth_for(int64_t channels) { return channels % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth; }
 
 // What brings neighbours of vectors of `depth` / 4 floats to different banks.
 int64_t bank_padding(int64_t size, int64_t depth) { return floor_mod(depth - size, 32); }
 
-}  // namespace
-
-bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
-  const auto found = chain_of(s);
-  if (!found || d.sm < 80) return false;
-  const Chain& chain = *found;
-  if (chain.expanded % c.chunk || (c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n)) return false;
-  Schedule t = s;
-  const StageGroup& g = t.group();
-  const std::string out = g[chain.project.roles.out].name, d_out = g[chain.depthwise.roles.out].name, d_acc = g[chain.depthwise.roles.acc].name;
-  const std::string x = g[chain.expand ? chain.expand->input : chain.depthwise.input].name;
-  const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
-  const std::string dw_weights = g[chain.depthwise.weights].name;
-  channels_last(t, g[chain.depthwise.roles.acc], chain.depthwise.weights, g[chain.depthwise.roles.acc].axes[chain.depthwise.roles.vector].var);
-  // The depthwise sum becomes an operand of the projection.
-  t.expand(d_acc);
-  if (d_acc != d_out) t.inline_stage(d_acc);
-  t.inline_stage(d_out);
-  std::string acc = g[*g.named(out)].is_reduction() ? t.cache_write(out) : "";
-  if (t.failure()) return false;
-  if (acc.empty()) {
-    const auto roles = roles_of(t, *g.named(out));
-    if (!roles) return false;
-    acc = g[roles->acc].name;
+// Vectors of 4 channels of an image to the block's threads.
+void fill(Schedule& t, const std::string& stage, int64_t threads) {
+  const Stage self = t.group()[*t.group().named(stage)];
+  const std::vector<uint32_t> order = physical_order(self);
+  const std::vector<std::string> loops = names(self.axes, order);
+  const size_t last = loops.size() - 1;
+  const int64_t vectors = std::min<int64_t>(threads, self.axes[order[last]].extent / 4);
+  auto [co, cv] = t.split(stage, loops[last], 4);
+  std::vector<std::string> nest(loops.begin(), loops.end() - 2);
+  std::string bound = co;
+  auto [xs, x_threads] = t.split(stage, loops[last - 1], std::max<int64_t>(1, threads / vectors));
+  nest.push_back(xs);
+  if (self.axes[order[last]].extent / 4 > vectors) {
+    auto [more, inner] = t.split(stage, co, vectors);
+    nest.push_back(more);
+    bound = inner;
   }
-  const auto roles = roles_of(t, *g.named(out));
-  if (!roles || !roles->tile || roles->outer.size() != 1) return false;
-  const Roles p = *roles;
+  nest.insert(nest.end(), {x_threads, bound, cv});
+  t.reorder(stage, nest);
+  t.bind(stage, x_threads);
+  t.bind(stage, bound);
+  t.vectorize(stage, cv);
+}
+
+// The input of `reader`'s loop `at` in the block's memory, `pad` elements between its columns.
+void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t pad, int64_t threads) {
+  Layout layout = t.group()[*t.group().named(input)].layout;
+  const std::string copy = t.cache_read(input);
+  if (t.failure()) return;
+  t.compute_at(copy, reader, at);
+  t.guard_halo(copy);
+  if (!layout.empty()) {
+    layout.back().pad = pad;
+    t.pack(copy, layout);
+  }
+  fill(t, copy, threads);
+}
+
+// Separates the sum of `out` from what finishes it; their names.
+std::string sum_of(Schedule& t, const std::string& out) {
+  if (t.group()[*t.group().named(out)].is_reduction()) return t.cache_write(out);
+  const auto roles = roles_of(t, *t.group().named(out));
+  return roles ? t.group()[roles->acc].name : "";
+}
+
+// The depthwise sum becomes a formula, with its weights channels last: of its stage, or where that is read.
+void expand_depthwise(Schedule& t, const Link& l) {
+  const std::string out = t.group()[l.roles.out].name, acc = t.group()[l.roles.acc].name;
+  const Stage a = t.group()[l.roles.acc];
+  channels_last(t, a, l.weights, a.axes[l.roles.vector].var);
+  t.expand(acc);
+  if (acc != out) t.inline_stage(acc);
+}
+
+// E in the block's memory, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
+bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out, const std::string& x, const std::string& reader,
+                       const std::string& at, const std::string& out, const std::string& block, const ChainTile& c) {
+  const StageGroup& g = t.group();
+  const std::string e_acc = sum_of(t, e_out);
+  const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
+  if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
+  const Roles r = *e_roles;
+  const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
+  const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
+  const int64_t depth = depth_for(ke.extent), columns = c.chunk / 8 / c.expand_n;
+  in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth);
+  // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
+  Layout image = image_of(r), padded;
+  padded = image;
+  image.push_back({r.vector});
+  padded.push_back({r.vector, 1, 0, 4});
+  t.pack(e_out, padded);
+  t.pack(e_acc, image);
+  const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
+  t.storage_align(e_out, floor_mod(16 - across * kMatrixGroups * (c.chunk + 4), 32));
+  std::string serial;
+  for (const std::string& stage : {e_out, e_acc}) {
+    const bool is_out = stage == e_out;
+    const Stage& self = is_out ? eo : ea;
+    const auto axis = [&](uint32_t i) { return self.axes[i].name; };
+    auto [ys, y] = t.split(stage, axis(r.outer[0]), c.expand_rows * c.expand_y, Tail::Whole);
+    auto [y_warp, rows] = t.split(stage, y, c.expand_rows, Tail::Whole);
+    auto [x_warp, group] = t.split(stage, axis(*r.tile), kMatrixGroups, Tail::Whole);
+    auto [c_warp, within] = t.split(stage, axis(r.vector), 8 * columns, Tail::Whole);
+    auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
+    std::vector<std::string> nest = names(self.axes, r.unit), registers;
+    std::string vector;
+    const std::vector<std::string> bound = {y_warp, x_warp, c_warp, group, lane};
+    nest.push_back(ys);
+    nest.insert(nest.end(), bound.begin(), bound.end());
+    if (is_out) {
+      auto [more, lanes] = t.split(stage, own, columns % 2 ? 2 : 4, Tail::Whole);
+      registers = {rows, more};
+      vector = lanes;
+      serial = ys;
+    } else {
+      auto [down, pair_down] = t.split(stage, rows, kMatrixPairs, Tail::Whole);
+      auto [tiles, pair] = t.split(stage, own, kMatrixPairs, Tail::Whole);
+      registers = {down, tiles, pair_down, pair};
+      auto [kt, km] = t.split(stage, ke.name, depth);
+      t.tensorize(stage, km);
+      for (const Axis& other : ea.raxes)
+        if (other.name != ke.name) nest.push_back(other.name);
+      nest.insert(nest.end(), {kt, km});
+    }
+    nest.insert(nest.end(), registers.begin(), registers.end());
+    if (!vector.empty()) nest.push_back(vector);
+    t.reorder(stage, nest);
+    for (const std::string& l : bound) t.bind(stage, l);
+    for (const std::string& l : registers) t.unroll(stage, l);
+    if (!vector.empty()) t.vectorize(stage, vector);
+  }
+  t.compute_at(e_out, reader, at);
+  t.guard_halo(e_out);
+  t.compute_at(e_acc, e_out, serial);
+  t.guard_halo(e_acc);
+  t.set_scope(e_acc, Scope::Register);
+  cached(t, x, out, block, bank_padding(ke.extent, depth), c.threads());
+  return !t.failure();
+}
+
+// O and its sum, one block a tile; `chunk` becomes the loop over the expanded channels.
+std::string project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
+                    std::string& chunk) {
+  const StageGroup& g = t.group();
   const Stage o = g[*g.named(out)], a = g[*g.named(acc)];
   const Axis& k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
-  const int64_t n_columns = chain.channels / 8 / c.warps_n;
-  in_fragments(t, a, a.axes[p.vector].var, k.var, n_columns, 2 * kMatrixDepth);
+  const int64_t columns = chain.channels / 8 / c.warps_n;
+  in_fragments(t, a, a.axes[p.vector].var, k.var, columns, 2 * kMatrixDepth);
   if (!o.layout.empty()) t.pack(acc, o.layout);
-
-  const int64_t threads = 32 * c.warps_y * c.warps_x * c.warps_n;
-  std::string block, chunk;
+  std::string block;
   for (const std::string& stage : {out, acc}) {
     const bool is_out = stage == out;
     const Stage& self = is_out ? o : a;
@@ -202,20 +320,20 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     auto [yo, y] = t.split(stage, axis(p.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
     auto [y_warp, group] = t.split(stage, y, kMatrixGroups, Tail::Whole);
     auto [xo, xi] = t.split(stage, axis(*p.tile), c.columns, Tail::Whole);
-    auto [x_warp, columns] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
-    auto [c_warp, within] = t.split(stage, axis(p.vector), chain.channels / c.warps_n, Tail::Whole);
-    auto [lane, own] = t.split(stage, within, kMatrixPairs * n_columns, Tail::Whole);
+    auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
+    auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
+    auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
     blocks.insert(blocks.end(), {yo, xo});
     const std::vector<std::string> bound = {y_warp, x_warp, c_warp, group, lane};
     std::vector<std::string> order = blocks, registers;
     std::string vector;
     if (is_out) {
-      auto [more, lanes] = t.split(stage, own, n_columns % 2 ? 2 : 4, Tail::Whole);
-      registers = {columns, more};
+      auto [more, lanes] = t.split(stage, own, columns % 2 ? 2 : 4, Tail::Whole);
+      registers = {points, more};
       vector = lanes;
       order.insert(order.end(), bound.begin(), bound.end());
     } else {
-      auto [across, pair_across] = t.split(stage, columns, kMatrixPairs, Tail::Whole);
+      auto [across, pair_across] = t.split(stage, points, kMatrixPairs, Tail::Whole);
       auto [tiles, pair] = t.split(stage, own, kMatrixPairs, Tail::Whole);
       registers = {across, tiles, pair_across, pair};
       auto [ko, ki] = t.split(stage, k.name, c.chunk);
@@ -241,110 +359,64 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     t.set_scope(acc, Scope::Register);
     t.guard_halo(acc);
   }
+  return block;
+}
 
-  const auto inside = [&](const std::string& stage, const std::string& at_stage, const std::string& at) {
-    t.compute_at(stage, at_stage, at);
-    t.guard_halo(stage);
-  };
-  // Vectors of 4 channels of an image to the block's threads.
-  const auto fill = [&](const std::string& stage) {
-    const Stage self = g[*g.named(stage)];
-    const std::vector<uint32_t> order = physical_order(self);
-    std::vector<std::string> loops = names(self.axes, order);
-    const size_t last = loops.size();
-    if (last < 3) return;
-    const int64_t vectors = std::min<int64_t>(threads, self.axes[order[last - 1]].extent / 4);
-    auto [co, cv] = t.split(stage, loops[last - 1], 4);
-    std::string more = co, c_threads = co;
-    std::vector<std::string> nest(loops.begin(), loops.end() - 2);
-    if (self.axes[order[last - 1]].extent / 4 > vectors) std::tie(more, c_threads) = t.split(stage, co, vectors);
-    auto [xs, x_threads] = t.split(stage, loops[last - 2], std::max<int64_t>(1, threads / vectors));
-    nest.push_back(xs);
-    if (more != c_threads) nest.push_back(more);
-    nest.insert(nest.end(), {x_threads, c_threads, cv});
-    t.reorder(stage, nest);
-    t.bind(stage, x_threads);
-    t.bind(stage, c_threads);
-    t.vectorize(stage, cv);
-  };
-  if (!chain.expand) {
-    const std::string cached = t.cache_read(x);
-    inside(cached, acc, chunk);
-    if (!g[*g.named(x)].layout.empty()) t.pack(cached, g[*g.named(x)].layout);
-    fill(cached);
-    t.storage_align(cached, 16);
+// D as the output, one block a tile and chunk of channels; its threads have vectors of channels in a column.
+std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d, const ChainTile& c) {
+  const Stage o = t.group()[*t.group().named(out)];
+  const auto axis = [&](uint32_t i) { return o.axes[i].name; };
+  std::vector<std::string> blocks = names(o.axes, d.unit);
+  auto [yo, y] = t.split(out, axis(d.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
+  auto [xo, x] = t.split(out, axis(*d.tile), c.columns, Tail::Whole);
+  auto [co, ci] = t.split(out, axis(d.vector), c.chunk, Tail::Whole);
+  auto [vectors, lanes] = t.split(out, ci, 4, Tail::Whole);
+  blocks.insert(blocks.end(), {yo, xo, co});
+  // Rows of a column that fall to a thread.
+  const int64_t at_once = std::max<int64_t>(1, c.threads() / (c.columns * (c.chunk / 4)));
+  auto [y_thread, rows] = t.split(out, y, std::max<int64_t>(1, kMatrixGroups * c.warps_y / at_once), Tail::Whole);
+  std::vector<std::string> order = blocks;
+  order.insert(order.end(), {y_thread, x, vectors, rows, lanes});
+  t.reorder(out, order);
+  for (const std::string& l : {y_thread, x, vectors}) t.bind(out, l);
+  t.unroll(out, rows);
+  t.vectorize(out, lanes);
+  const std::string block = fused(t, out, blocks);
+  t.parallel(out, block);
+  return block;
+}
+
+}  // namespace
+
+bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
+  const auto found = chain_of(s);
+  if (!found || d.sm < 80) return false;
+  const Chain& chain = *found;
+  if (chain.expanded % c.chunk || (c.chunk / 8) % c.expand_n) return false;
+  if (chain.project && ((c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
+  Schedule t = s;
+  const StageGroup& g = t.group();
+  const std::string out = g[g.outputs[0]].name, d_out = g[chain.depthwise.roles.out].name;
+  const std::string x = g[chain.expand ? chain.expand->input : chain.depthwise.input].name;
+  const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
+  std::string reader = out, at, block;
+  if (chain.project) {
+    expand_depthwise(t, chain.depthwise);
+    t.inline_stage(d_out);
+    reader = t.failure() ? "" : sum_of(t, out);
+    const auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
+    if (!roles || !roles->tile || roles->outer.size() != 1) return false;
+    block = project(t, out, reader, *roles, chain, c, at);
   } else {
-    std::string e_acc = g[*g.named(e_out)].is_reduction() ? t.cache_write(e_out) : "";
-    const auto e_roles = roles_of(t, *g.named(e_out));
-    if (!e_roles || !e_roles->tile) return false;
-    if (e_acc.empty()) e_acc = g[e_roles->acc].name;
-    const Roles r = *e_roles;
-    const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
-    const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
-    const int64_t depth = depth_for(ke.extent);
-    const int64_t e_warps = threads / 32, e_columns = c.chunk / 8 / c.expand_n;
-    if (e_warps % c.expand_n || (c.chunk / 8) % c.expand_n) return false;
-    in_fragments(t, ea, ea.axes[r.vector].var, ke.var, e_columns, depth);
-    // [row][column][channel], columns apart in banks for those who store, rows for those who read.
-    Layout image;
-    for (const uint32_t u : r.unit) image.push_back({u});
-    image.push_back({r.outer[0]});
-    image.push_back({*r.tile});
-    Layout padded = image;
-    image.push_back({r.vector});
-    padded.push_back({r.vector, 1, 0, 4});
-    t.pack(e_out, padded);
-    t.pack(e_acc, image);
-    const int64_t region = c.stride_columns(chain.stride, chain.window);
-    t.storage_align(e_out, floor_mod(16 - ceil_div(region, int64_t{8}) * 8 * (c.chunk + 4), 32));
-    std::string serial;
-    for (const std::string& stage : {e_out, e_acc}) {
-      const bool is_out = stage == e_out;
-      const Stage& self = is_out ? eo : ea;
-      const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-      auto [ys, rows] = t.split(stage, axis(r.outer[0]), c.expand_rows, Tail::Whole);
-      auto [x8, group] = t.split(stage, axis(*r.tile), kMatrixGroups, Tail::Whole);
-      (void)x8;
-      auto [c_warp, within] = t.split(stage, axis(r.vector), 8 * e_columns, Tail::Whole);
-      auto [lane, own] = t.split(stage, within, kMatrixPairs * e_columns, Tail::Whole);
-      std::vector<std::string> nest = names(self.axes, r.unit), registers;
-      std::string vector;
-      const std::vector<std::string> bound = {x8, c_warp, group, lane};
-      nest.push_back(ys);
-      nest.insert(nest.end(), bound.begin(), bound.end());
-      if (is_out) {
-        auto [more, lanes] = t.split(stage, own, e_columns % 2 ? 2 : 4, Tail::Whole);
-        registers = {rows, more};
-        vector = lanes;
-        serial = ys;
-      } else {
-        auto [across, pair_across] = t.split(stage, rows, kMatrixPairs, Tail::Whole);
-        auto [tiles, pair] = t.split(stage, own, kMatrixPairs, Tail::Whole);
-        registers = {across, tiles, pair_across, pair};
-        auto [kt, km] = t.split(stage, ke.name, depth);
-        t.tensorize(stage, km);
-        for (const Axis& other : ea.raxes)
-          if (other.name != ke.name) nest.push_back(other.name);
-        nest.insert(nest.end(), {kt, km});
-      }
-      nest.insert(nest.end(), registers.begin(), registers.end());
-      if (!vector.empty()) nest.push_back(vector);
-      t.reorder(stage, nest);
-      for (const std::string& l : bound) t.bind(stage, l);
-      for (const std::string& l : registers) t.unroll(stage, l);
-      if (!vector.empty()) t.vectorize(stage, vector);
-    }
-    inside(e_out, acc, chunk);
-    t.compute_at(e_acc, e_out, serial);
-    t.guard_halo(e_acc);
-    t.set_scope(e_acc, Scope::Register);
-    const std::string cached = t.cache_read(x);
-    inside(cached, out, block);
-    Layout apart = g[*g.named(x)].layout;
-    if (apart.empty()) return false;
-    apart.back().pad = bank_padding(ke.extent, depth);
-    t.pack(cached, apart);
-    fill(cached);
+    expand_depthwise(t, chain.depthwise);
+    if (t.failure()) return false;
+    block = at = depthwise_output(t, out, chain.depthwise.roles, c);
+  }
+  if (t.failure()) return false;
+  if (chain.expand) {
+    if (!expanded_in_block(t, chain, e_out, x, reader, at, out, block, c)) return false;
+  } else {
+    cached(t, x, reader, at, bank_padding(c.chunk, 2 * kMatrixDepth), c.threads());
   }
   if (!lowers(t)) return false;
   s = t;

@@ -34,14 +34,14 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d
 // `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
 Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
 
-// chain.cpp. Expansion, depthwise convolution and projection in one kernel.
+// chain.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
-  int64_t columns;                      // of the output, a block; rows: 8 * warps_y
-  int64_t warps_y, warps_x, warps_n;    // of the projection
-  int64_t chunk;                        // expanded channels at a time
-  int64_t expand_n, expand_rows;        // of the expansion: warps along channels, rows in registers
-  // Columns of the depthwise convolution's input that a block reads.
-  int64_t stride_columns(int64_t stride, int64_t window) const { return (columns - 1) * stride + window; }
+  int64_t columns;                                // of the output, a block; rows: 8 * warps_y
+  int64_t warps_y = 1, warps_x = 1, warps_n = 1;  // of the projection: all warps
+  int64_t chunk = 32;                             // expanded channels at a time
+  int64_t expand_y = 1, expand_n = 1;             // of the expansion: warps along rows and along channels; one for 8 columns
+  int64_t expand_rows = 2;                        // in registers at once
+  int64_t threads() const { return 32 * warps_y * warps_x * warps_n; }
 };
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 
