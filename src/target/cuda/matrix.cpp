@@ -122,8 +122,11 @@ double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, con
   const double waves = std::ceil(blocks / slots);
   const double busy = std::min(blocks, slots) / d.multiprocessors * warps / 4;  // warps of a quarter
   const double step = std::max(std::max(1.0, busy) * std::max(sums, loads), 40 + sums);  // latency of a step where few warps hide it
+  double inner = 1, bytes = 0;  // what one reads and the other writes
+  for (const Axis& k : acc.raxes) inner = std::max(inner, static_cast<double>(k.extent));
+  bytes = 4 * static_cast<double>(points(o.axes)) * (1 + inner / static_cast<double>(o.axes[r.vector].extent));
   const double start = 1500;
-  return start + waves * (400 + steps * step);
+  return start + std::max(waves * (400 + steps * step), bytes / d.bytes_per_cycle);
 }
 
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {

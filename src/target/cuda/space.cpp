@@ -3,6 +3,8 @@
 #include "target/cuda/space.h"
 
 #include <algorithm>
+#include <cmath>
+#include <functional>
 
 #include "target/cuda/tiles.h"
 
@@ -10,13 +12,26 @@ namespace burnish::cuda_target {
 
 namespace {
 
-bool best_by_matrix(Schedule& s, const Roles& r, const Device& d) {
-  std::vector<MatrixTile> tiles = matrix_tiles(s, r, d);
-  std::ranges::stable_sort(tiles, {}, [&](const MatrixTile& t) { return matrix_cycles(s, r, t, d); });
-  return std::ranges::any_of(tiles, [&](const MatrixTile& t) { return by_matrix(s, r, t, d); });
+// The first of the best tiles that lowers.
+template <class Tile>
+bool best_of(std::vector<Tile> tiles, const std::function<double(const Tile&)>& cycles, const std::function<bool(const Tile&)>& apply) {
+  std::vector<std::pair<double, size_t>> order;
+  for (size_t i = 0; i < tiles.size(); ++i)
+    if (const double c = cycles(tiles[i]); std::isfinite(c)) order.emplace_back(c, i);
+  std::ranges::sort(order);
+  constexpr size_t tried = 20;
+  for (size_t i = 0; i < std::min(tried, order.size()); ++i)
+    if (apply(tiles[order[i].second])) return true;
+  return false;
 }
 
 }  // namespace
+
+bool prefers_one_kernel(const StageGroup& g, const Device& d) {
+  Schedule s(g);
+  inline_cheap(s);
+  return chain_pays(s, d);
+}
 
 Schedule default_schedule(const StageGroup& g, const Device& d) {
   Schedule s(g);
@@ -24,9 +39,15 @@ Schedule default_schedule(const StageGroup& g, const Device& d) {
   std::vector<std::string> stages;
   for (const Stage& x : s.group().stages)
     if (x.is_compute()) stages.push_back(x.name);
+  const bool chain = best_of<ChainTile>(
+      chain_tiles(s, d), [&](const ChainTile& t) { return chain_cycles(s, t, d); }, [&](const ChainTile& t) { return by_chain(s, t, d); });
+  if (chain) return s;
   if (stages.size() <= 2) {
     if (const auto roles = roles_of(s, s.group().outputs.back())) {
-      if (best_by_matrix(s, *roles, d) || by_tile(s, *roles)) return s;
+      const bool matrix = best_of<MatrixTile>(
+          matrix_tiles(s, *roles, d), [&](const MatrixTile& t) { return matrix_cycles(s, *roles, t, d); },
+          [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); });
+      if (matrix || by_tile(s, *roles)) return s;
       const int64_t innermost = s.group()[roles->out].axes[roles->vector].extent;
       for (const int64_t vector : {4, 1})
         if (innermost % vector == 0 && finished_by_points(s, *roles, vector)) return s;

@@ -11,8 +11,12 @@ struct Device {
   int multiprocessors = 132;
   int64_t block_bytes = 227 << 10;   // most memory of a block
   int warp = 32, block_threads = 1024;
+  double bytes_per_cycle = 1400;     // of memory, or a large second-level cache
   double products = 3;               // matrix instructions for one product of f32
 };
+
+// Whether a group made of two that feed one another would run faster as one kernel.
+bool prefers_one_kernel(const StageGroup& g, const Device& d);
 
 // Lowers for any group.
 Schedule default_schedule(const StageGroup& g, const Device& d);

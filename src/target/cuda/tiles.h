@@ -43,6 +43,10 @@ struct ChainTile {
   int64_t expand_rows = 2;                        // in registers at once
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n; }
 };
+std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);  // none where it is no such chain
+double chain_cycles(const Schedule& s, const ChainTile& c, const Device& d);
+// Whether one kernel takes less time than its parts, by estimates.
+bool chain_pays(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 
 }  // namespace burnish::cuda_target
