@@ -26,8 +26,12 @@ namespace burnish {
 struct CompileOptions {
   /// Shapes of inputs by name; needed for symbolic dimensions, and may override declared ones.
   std::map<std::string, std::vector<std::int64_t>> shapes;
-  /// "native", or "llvm:cpu=NAME" with LLVM's name of a CPU (x86-64, x86-64-v3, znver4).
+  /// "native", "llvm:cpu=NAME" with LLVM's name of a CPU (x86-64, x86-64-v3, znver4), "cuda" for the GPU of this machine,
+  /// or "cuda:sm_90", "cuda:sm_80+sm_90" for NVIDIA GPUs of these compute capabilities and later ones.
   std::string target = "native";
+  /// How exactly GPUs compute: "strict" (the error of f32 sums), "tf32" (factors of products rounded to 10 bits), "fp16"
+  /// (tensors of 16 bits). Empty: as the target's text says, or strict.
+  std::string precision;
   /// Threads that the code is laid out for, up to 1024; any number may run it. 0: all CPUs this process may use.
   int threads = 0;
   /// Database of `burnish tune`: its verified schedules for this target are used. Empty: default schedules.
@@ -98,7 +102,7 @@ class CompiledModel {
   const std::string& metadata() const;
   /// Writes the library, whole or not at all. UserError when that fails.
   void export_to(const std::filesystem::path& path) const;
-  /// The program as text: "graph", "loops", "llvm", "asm", "obj" (bytes of an object file), "so".
+  /// The program as text: "graph", "loops"; of CPUs "llvm", "asm", "obj" (bytes of an object file), of GPUs "cuda", "ptx"; "so".
   std::string emit(std::string_view kind) const;
   std::vector<TaskSummary> tasks() const;
   /// Stages, schedule and loops of one task. UserError lists the names when there is no such task.

@@ -28,11 +28,12 @@ struct Compiled {
   CompiledModel model;
 };
 
-Compiled compile_file(const Path& model, const Shapes& shapes, const std::string& target, int threads, bool reference,
-                      const std::optional<Path>& records) {
+Compiled compile_file(const Path& model, const Shapes& shapes, const std::string& target, const std::optional<std::string>& precision,
+                      int threads, bool reference, const std::optional<Path>& records) {
   CompileOptions options;
   options.shapes = shapes;
   options.target = target;
+  options.precision = precision.value_or("");
   options.threads = threads;
   options.reference = reference;
   options.records = records.value_or(Path());
@@ -129,18 +130,19 @@ NB_MODULE(_compiler, module) {
       .def_prop_ro("notes", [](const Compiled& self) { return self.model.notes(); },
                    "What the user should know, a sentence each: records that do not apply.")
       .def("emit", &emitted, "kind"_a, nb::sig("def emit(self, kind: str) -> str | bytes"),
-           "The program on its way: \"graph\", \"loops\", \"llvm\" or \"asm\" as text, \"obj\" or \"so\" as bytes.")
+           "The program on its way: \"graph\", \"loops\", \"llvm\", \"asm\", \"cuda\" or \"ptx\" as text, \"obj\" or \"so\" as bytes.")
       .def("tasks", [](const Compiled& self) { return self.model.tasks(); })
       .def("task", [](const Compiled& self, const std::string& name) { return self.model.task(name); }, "name"_a,
            "Stages, schedule and loops of one task.");
 
   module.def("compile", &compile_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(), "target"_a = "native",
-             "threads"_a = 0, "reference"_a = false, "records"_a = nb::none(),
+             "precision"_a = nb::none(), "threads"_a = 0, "reference"_a = false, "records"_a = nb::none(),
              nb::sig("def compile(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
-                     "target: str = 'native', threads: int = 0, reference: bool = False, "
+                     "target: str = 'native', precision: str | None = None, threads: int = 0, reference: bool = False, "
                      "records: str | os.PathLike | None = None) -> CompiledModel"),
              "Compiles a model file. shapes binds inputs' shapes by name: needed for symbolic dimensions, may override "
-             "declared ones. target is \"native\" or \"llvm:cpu=NAME\". threads is what the code is laid out for (0: all "
+             "declared ones. target is \"native\", \"llvm:cpu=NAME\", \"cuda\" (the GPU of this machine) "
+             "or \"cuda:sm_90\". precision, of GPUs: \"strict\" (the default: errors as of f32), \"tf32\" or \"fp16\". threads is what the code is laid out for (0: all "
              "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules. records is a "
              "database of tune: its schedules that won inside a model are used where they apply. Raises UserError "
              "or Unsupported, which lists every operator that is missing. The GIL is released meanwhile.");

@@ -1,4 +1,5 @@
 // The whole way of a model, in one place: import, graph passes, lowering, code, library.
+#include <burnish/artifact_format.h>
 #include <burnish/compiler.h>
 
 #include <algorithm>
@@ -6,6 +7,7 @@
 #include <chrono>
 #include <map>
 #include <optional>
+#include <span>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -26,9 +28,17 @@ struct CompiledModel::State {
   std::shared_ptr<const Target> target;
   Graph graph;      // fused groups
   Program program;
-  std::string metadata;
+  mutable std::string metadata;
   std::string missing;              // why the program is not complete: no code can be made from it
   mutable std::string library;  // built when it is first asked for
+
+  // Also takes over what building added to the metadata.
+  void build() const {
+    library = target->build(program, metadata);
+    const artifact::Layout layout = artifact::read_layout(std::as_bytes(std::span(library)));
+    check(!layout.error, "the library that was built {}", layout.error ? layout.error : "");
+    metadata = library.substr(layout.metadata.offset, layout.metadata.size);
+  }
   std::vector<std::pair<std::string, double>> times;
   std::vector<std::string> notes;
 };
@@ -147,7 +157,10 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
     state->metadata = metadata_of(state->program, *state->target);
     if (state->missing.empty() && options.library) {
       report("build", 0.2);
-      state->library = timed("build", times, [&] { return state->target->build(state->program, state->metadata); });
+      timed("build", times, [&] {
+        state->build();
+        return 0;
+      });
     }
   }
   if (found) state->notes = *found->notes;
@@ -160,7 +173,7 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
 
 const std::string& CompiledModel::library() const {
   require(state_->missing.empty(), "there is no code to write: {}", state_->missing);
-  if (state_->library.empty()) state_->library = state_->target->build(state_->program, state_->metadata);
+  if (state_->library.empty()) state_->build();
   return state_->library;
 }
 
@@ -196,12 +209,15 @@ std::string CompiledModel::emit(std::string_view kind) const {
   if (kind == "graph") return to_text(state_->graph);
   if (kind == "loops") return to_text(state_->program);
   if (kind == "so") return library();
-  require(state_->missing.empty() || (kind != "llvm" && kind != "asm" && kind != "obj"), "there is no code to write: {}",
-          state_->missing);
-  if (kind == "llvm") return state_->target->emit(state_->program, EmitKind::LlvmIr);
-  if (kind == "asm") return state_->target->emit(state_->program, EmitKind::Assembly);
-  if (kind == "obj") return state_->target->emit(state_->program, EmitKind::Object);
-  fail_user("cannot emit '{}': choose graph, loops, llvm, asm, obj or so", kind);
+  constexpr std::pair<std::string_view, EmitKind> of_target[] = {{"llvm", EmitKind::LlvmIr}, {"asm", EmitKind::Assembly},
+                                                                 {"obj", EmitKind::Object},  {"cuda", EmitKind::Cuda},
+                                                                 {"ptx", EmitKind::Ptx}};
+  for (const auto& [name, code] : of_target) {
+    if (name != kind) continue;
+    require(state_->missing.empty(), "there is no code to write: {}", state_->missing);
+    return state_->target->emit(state_->program, code);
+  }
+  fail_user("cannot emit '{}': choose graph, loops, llvm, asm, obj, cuda, ptx or so", kind);
 }
 
 std::vector<TaskSummary> CompiledModel::tasks() const {

@@ -32,12 +32,8 @@ struct Machine {
   int threads = 1;             // threads that the code is laid out for; any number may run it
 };
 
-enum class EmitKind : uint8_t { LlvmIr, Assembly, Object };
-
-struct Artifact {
-  std::string bytes;      // a shared library
-  std::string llvm_ir;    // filled when asked for
-};
+// Forms of code. A target writes some of them and refuses the others.
+enum class EmitKind : uint8_t { LlvmIr, Assembly, Object, Cuda, Ptx };
 
 // What a run of a program needs besides its tensors, in bytes.
 struct MemoryNeeds {
@@ -63,16 +59,17 @@ class Target {
   // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
 
-  // Code for the whole program: text of one kind, or the bytes of an object file.
+  // Code for the whole program: text of one kind, or the bytes of an object file. UserError names the kinds that there are.
   virtual std::string emit(const Program& p, EmitKind kind) const = 0;
-  // A complete shared library; `metadata` is the JSON of docs/artifact.md.
+  // A complete shared library that says `metadata`, the JSON of docs/artifact.md, of itself, with what only building makes
+  // known: where images of kernels stand.
   virtual std::string build(const Program& p, const std::string& metadata) const = 0;
   virtual MemoryNeeds memory(const Program& p) const = 0;
   // CPU features that the generated code needs, by LLVM's names.
   virtual std::vector<std::string> required_features() const = 0;
 };
 
-// "native", "llvm", "llvm:cpu=x86-64-v3,threads=2". UserError lists the known targets.
+// "native", "llvm", "llvm:cpu=x86-64-v3,threads=2", "cuda:sm_90,precision=tf32". UserError lists the known targets.
 std::shared_ptr<const Target> make_target(std::string_view text, int threads);
 
 }  // namespace burnish

@@ -27,7 +27,7 @@ enum ExitCode { ok = 0, failure = 1, usage = 2, unsupported = 3, mismatch = 4 };
 struct ModelArgs {
   std::string path;
   std::vector<std::string> shapes;  // name=1x3x544x960
-  std::string target = "native";
+  std::string target = "native", precision;
   int threads = 0;
   std::string records;              // compile with what `burnish tune` found
 };

@@ -82,7 +82,7 @@ void add_compile(CLI::App& app, int& status) {
   add_records_option(*command, args->model);
   command->add_option("-o,--output", args->output, "the file to write; - for stdout");
   command->add_option("--emit", args->emit, "what to write")
-      ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "so"}))
+      ->check(CLI::IsMember({"graph", "loops", "llvm", "asm", "obj", "cuda", "ptx", "so"}))
       ->capture_default_str();
   command->add_option("--dump", args->dump, "PASS|all DIR: text before and after a pass, into a folder")->expected(2);
   command->add_option("--disable", args->disable, "a pass to leave out (may be repeated)")->allow_extra_args(false);

@@ -217,6 +217,7 @@ int64_t weights_bytes(const Program& p) {
 }
 
 std::string emit_program(const Program& p, const Isa& isa, EmitKind kind) {
+  require(kind != EmitKind::Cuda && kind != EmitKind::Ptx, "code for CPUs has no CUDA source and no PTX: choose llvm, asm or obj, or the target cuda");
   llvm::LLVMContext c;
   auto tm = make_machine(isa);
   auto m = new_module(c, *tm);

@@ -102,6 +102,8 @@ std::shared_ptr<const Target> make_llvm_target(std::string_view options, int thr
       auto [end, error] = std::from_chars(value.data(), value.data() + value.size(), threads);
       require(error == std::errc() && end == value.data() + value.size() && threads >= 1 && threads <= 4096,
               "threads={} is not a number of threads from 1 to 4096", value);
+    } else if (name == "precision") {
+      require(value == "strict", "precision={}: CPUs compute as the model says, which is precision=strict; others are for cuda", value);
     } else {
       fail_user("unknown option \"{}\" of the target llvm; known are cpu=, triple=, threads=, +feature and -feature", o);
     }

@@ -1,0 +1,34 @@
+// A program as kernels and the sequence of their launches.
+#pragma once
+
+#include <vector>
+
+#include "loop/program.h"
+#include "target/c_like/kernel.h"
+#include "target/cuda/dialect.h"
+
+namespace burnish::cuda_target {
+
+// Where an argument stands: a tensor by its index in inputs-then-outputs, or one of these memories.
+enum Place : int { in_arena = -1, in_weights = -2 };
+struct Argument {
+  int place;
+  int64_t offset;  // bytes
+  friend bool operator==(const Argument&, const Argument&) = default;
+};
+
+struct Launch {
+  uint32_t step, kernel;
+  std::vector<Argument> args;  // one a parameter of the kernel
+};
+
+struct Launches {
+  std::vector<c_like::Kernel> kernels;  // names differ
+  std::vector<Launch> launches;         // in order, each depending on those before it
+};
+
+Launches launches_of(const Program& p, Precision precision);
+// The program's arena, and behind it what its functions share among their kernels.
+int64_t arena_bytes(const Program& p);
+
+}  // namespace burnish::cuda_target
