@@ -17,6 +17,7 @@ void points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
   const std::vector<uint32_t> order = physical_order(stage);
   std::vector<std::string> loops = names(stage.axes, order);
   if (loops.empty()) return;
+  const std::string acc = stage.is_reduction() ? s.cache_write(name) : "";
   std::string lanes;
   if (vector > 1) std::tie(loops.back(), lanes) = s.split(name, loops.back(), vector, Tail::Exact);
   // The block's threads: the innermost loops as long as they fit, the next one in part.
@@ -40,8 +41,6 @@ void points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
   }
   std::vector<std::string> all = blocks;
   all.insert(all.end(), threads.begin(), threads.end());
-  std::string acc;
-  if (stage.is_reduction()) acc = s.cache_write(name);
   if (!lanes.empty()) all.push_back(lanes);
   s.reorder(name, all);
   s.parallel(name, fused(s, name, blocks));
