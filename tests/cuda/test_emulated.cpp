@@ -1,16 +1,12 @@
 // Kernels of the CUDA dialect, compiled as C++ and run on the CPU (emulation.h), against the interpreter.
-#include <dlfcn.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
-#include <cstdlib>
-#include <fstream>
 #include <random>
 
-#include "base/temporary_folder.h"
+#include "cuda/emulated.h"
 #include "loop/interpreter.h"
 #include "schedule/blocks.h"
-#include "target/cuda/dialect.h"
 #include "target/cuda/space.h"
 #include "target/groups.h"
 
@@ -19,47 +15,6 @@ namespace {
 
 using cuda_target::Precision;
 using schedule_test::Case;
-using Kernels = std::vector<c_like::Kernel>;
-
-// A function's kernels as a function of the CPU: run(args, reversed).
-class Emulated {
- public:
-  Emulated(const Function& f, Precision precision) : f_(f), kernels_(c_like::kernels_of(f, cuda_target::dialect(precision))) {
-    std::string source = "#include \"" BURNISH_SOURCE_DIR "/tests/cuda/emulation.h\"\n" + cuda_target::source_of(kernels_);
-    source += "extern \"C\" void run(void** args, bool reversed) {\n";
-    for (const c_like::Kernel& k : kernels_) {
-      std::string args;
-      for (BufferId b : k.args) {
-        args += fmt::format("{}({}*)args[{}]", args.empty() ? "" : ", ", c_like::type_name(f.buffers[b].dtype), position(b));
-      }
-      source += fmt::format("  emulation::launch({}, {}, reversed, [&] {{ {}({}); }});\n", k.blocks, k.threads, k.name, args);
-    }
-    source += "}\n";
-    const std::string at = folder_.path.string() + "/kernels";
-    std::ofstream(at + ".cpp") << source;
-    const std::string command = fmt::format(BURNISH_TEST_CXX " -std=c++17 -O1 -fwrapv -w -shared -fPIC -o {0}.so {0}.cpp", at);
-    const bool built = std::system(command.c_str()) == 0;
-    if (!built) ADD_FAILURE() << source;
-    library_ = built ? dlopen((at + ".so").c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
-    if (library_) run_ = reinterpret_cast<void (*)(void**, bool)>(dlsym(library_, "run"));
-  }
-  ~Emulated() {
-    if (library_) dlclose(library_);
-  }
-  explicit operator bool() const { return run_ != nullptr; }
-  void operator()(std::vector<void*> args, bool reversed) const { run_(args.data(), reversed); }
-  const Kernels& kernels() const { return kernels_; }
-
- private:
-  size_t position(BufferId b) const {
-    return static_cast<size_t>(std::ranges::find(f_.params, b) - f_.params.begin());
-  }
-  const Function& f_;
-  Kernels kernels_;
-  TemporaryFolder folder_;
-  void* library_ = nullptr;
-  void (*run_)(void**, bool) = nullptr;
-};
 
 void expect_emulated(const Case& c, const std::string& what, Precision precision = Precision::Strict) {
   SCOPED_TRACE(what);
@@ -82,14 +37,14 @@ void expect_emulated(const Case& c, const std::string& what, Precision precision
   for (const bool reversed : {false, true}) {
     for (size_t i = 0; i < memory.size(); ++i)
       if (f.buffers[f.params[i]].written) std::fill(memory[i].begin(), memory[i].end(), NAN);
-    emulated(args, reversed);
+    emulated(args, nullptr, nullptr, reversed);
     for (size_t i = 0; i < memory.size(); ++i) {
       double worst = 0;
       for (size_t k = 0; k < memory[i].size(); ++k) {
         const double error = std::abs(double(memory[i][k]) - expected[i][k]) / (1 + std::abs(double(expected[i][k])));
         if (!(error <= worst)) worst = error;
       }
-      EXPECT_LT(worst, precision == Precision::Strict ? 1e-5 : 1e-2) << f.buffers[f.params[i]].name << (reversed ? ", reversed\n" : "\n") << cuda_target::source_of(emulated.kernels());
+      EXPECT_LT(worst, precision == Precision::Strict ? 1e-5 : 1e-2) << f.buffers[f.params[i]].name << (reversed ? ", reversed\n" : "\n") << emulated.source();
     }
   }
 }

@@ -1,0 +1,39 @@
+// Kernels of the CUDA dialect, compiled as C++ with emulation.h and launched on the CPU by their table.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "base/temporary_folder.h"
+#include "target/cuda/launches.h"
+
+namespace burnish::cuda_test {
+
+class Emulated {
+ public:
+  explicit Emulated(const cuda_target::Launches& launches);
+  // Kernels of one function, whose parameters are the tensors.
+  Emulated(const Function& f, cuda_target::Precision precision);
+  ~Emulated();
+  Emulated(const Emulated&) = delete;
+  Emulated& operator=(const Emulated&) = delete;
+
+  explicit operator bool() const { return run_ != nullptr; }
+  // `tensors`: inputs, then outputs. `reversed`: blocks and threads from the last to the first.
+  void operator()(const std::vector<void*>& tensors, void* arena, const void* weights, bool reversed) const;
+  const std::string& source() const { return source_; }
+
+ private:
+  void build(const cuda_target::Launches& launches);
+  TemporaryFolder folder_;
+  std::string source_;  // of the kernels
+  void* library_ = nullptr;
+  void (*run_)(void* const*, void*, const void*, bool) = nullptr;
+};
+
+// All of a program, on an arena of NaNs; `inputs` in order, outputs are returned.
+std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::Precision precision,
+                                                 const std::vector<const void*>& inputs, bool reversed);
+
+}  // namespace burnish::cuda_test

@@ -1,0 +1,63 @@
+// Whole programs of the target: their launch tables, run by the emulation against the operators' formulas.
+#include <gtest/gtest.h>
+
+#include <cstring>
+
+#include "base/error.h"
+#include "cuda/emulated.h"
+#include "passes/oracle.h"
+#include "passes/pipeline.h"
+#include "target/target.h"
+
+namespace burnish::cuda_test {
+namespace {
+
+using cuda_target::Launches;
+using cuda_target::Precision;
+
+Program program_of(const Graph& g) {
+  const auto target = make_target("cuda:sm_90", 1);
+  Context context;
+  context.target = target.get();
+  context.options.verify = true;
+  return compile_graph(g, context);
+}
+
+void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
+  SCOPED_TRACE(what);
+  const Program p = program_of(g);
+  const std::vector<Tensor> inputs = test::random_inputs(g, seed), wanted = test::evaluate_graph(g, inputs);
+  std::vector<const void*> in;
+  for (const Tensor& t : inputs) in.push_back(t.bytes.data());
+  for (const bool reversed : {false, true}) {
+    const auto bytes = run_emulated(p, Precision::Strict, in, reversed);
+    ASSERT_EQ(bytes.size(), wanted.size());
+    std::vector<Tensor> got;
+    for (size_t o = 0; o < wanted.size(); ++o) {
+      got.emplace_back(wanted[o].dtype, wanted[o].shape);
+      ASSERT_EQ(bytes[o].size(), got[o].bytes.size());
+      std::memcpy(got[o].bytes.data(), bytes[o].data(), bytes[o].size());
+    }
+    test::expect_close(got, wanted, 1e-4, what + (reversed ? ", reversed" : ""));
+  }
+}
+
+TEST(Programs, RandomNetworks) {
+  for (uint64_t seed = 1; seed <= 6; ++seed) expect_emulated(test::random_network(seed), fmt::format("seed {}", seed), seed);
+}
+
+TEST(Programs, EveryStepHasItsLaunches) {
+  const Program p = program_of(test::random_network(3));
+  const Launches l = cuda_target::launches_of(p, Precision::Strict);
+  std::vector<int> launches(p.steps.size());
+  for (size_t i = 0; i < l.launches.size(); ++i) {
+    const cuda_target::Launch& x = l.launches[i];
+    if (i > 0) EXPECT_GE(x.step, l.launches[i - 1].step);
+    ++launches.at(x.step);
+    EXPECT_EQ(x.args.size(), l.kernels.at(x.kernel).args.size());
+  }
+  for (const int n : launches) EXPECT_GE(n, 1);
+}
+
+}  // namespace
+}  // namespace burnish::cuda_test
