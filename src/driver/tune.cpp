@@ -93,6 +93,9 @@ class TuneJob {
     if (!o.records.empty()) db_.emplace(o.records, search::Database::Mode::ReadWrite);
     if (db_) found_ = found_schedules(o.records, target_of(o.model));
     model_ = model_tasks(model, o.model, found_.avoided);
+    require(std::ranges::any_of(model_.tasks, [](const search::Task& t) { return t.space != nullptr; }),
+            "there is nothing to search for {} on {}: it offers no schedules but its own, which `burnish compile` uses", model_name_,
+            model_.target->text());
     select();
     measure_.cold_weights = model_.weights_bytes + model_.arena_bytes > model_.target->machine().l2_bytes;
   }

@@ -123,7 +123,9 @@ int verify_command(const VerifyArgs& args) {
   CompileOptions options = compile_options(args.model);
   options.every_value = args.layerwise;
   const CompiledModel compiled = compile(args.model.path, options);
-  options.reference = true;
+  options.reference = true;  // on this CPU, whatever the model is compiled for
+  options.target = "native";
+  options.precision.clear();
   const CompiledModel wide = compile(args.model.path, options);
   const Model model = Model::load(compiled.library().data(), compiled.library().size());
   const Model reference = Model::load(wide.library().data(), wide.library().size());
