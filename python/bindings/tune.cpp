@@ -82,13 +82,14 @@ class Observer {
 };
 
 TuneResult tune_file(const Path& model, const Shapes& shapes, const std::string& target,
-                     int threads, const std::optional<Time>& time, std::optional<int64_t> trials,
+                     const std::optional<std::string>& precision, int threads, const std::optional<Time>& time, std::optional<int64_t> trials,
                      const std::optional<Path>& records, const std::string& tuner,
                      const std::optional<std::string>& tasks, uint64_t seed, bool resume,
                      const std::optional<Path>& report, std::vector<nb::callable> callbacks) {
   TuneOptions options;
   options.model.shapes = shapes;
   options.model.target = target;
+  options.model.precision = precision.value_or("");
   options.model.threads = threads;
   options.model.python_messages = true;
   if (trials && *trials < 1)
@@ -225,7 +226,8 @@ void bind_results(nb::module_& module) {
 
 constexpr const char* tune_signature =
     "def tune(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
-    "target: str = 'native', threads: int = 0, time: str | float | None = None, "
+    "target: str = 'native', precision: str | None = None, threads: int = 0, "
+    "time: str | float | None = None, "
     "trials: int | None = None, records: str | os.PathLike | None = ..., tuner: str = 'xgb', "
     "tasks: str | None = None, seed: int = 0, resume: bool = False, "
     "report: str | os.PathLike | None = None, "
@@ -253,7 +255,7 @@ void bind_tuning(nb::module_& module) {
   bind_tasks(module);
   bind_results(module);
   module.def("tune", &tune_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(),
-             "target"_a = "native", "threads"_a = 0, "time"_a = nb::none(), "trials"_a = nb::none(),
+             "target"_a = "native", "precision"_a = nb::none(), "threads"_a = 0, "time"_a = nb::none(), "trials"_a = nb::none(),
              "records"_a = Path("tune.db"), "tuner"_a = "xgb", "tasks"_a = nb::none(), "seed"_a = 0,
              "resume"_a = false, "report"_a = nb::none(),
              "callbacks"_a = std::vector<nb::callable>(), nb::sig(tune_signature), tune_text);

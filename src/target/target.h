@@ -30,6 +30,7 @@ struct Machine {
   double fma_per_cycle = 2, loads_per_cycle = 2, stores_per_cycle = 1, fma_latency = 4, gigahertz = 4;
   double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 6;
   int threads = 1;             // threads that the code is laid out for; any number may run it
+  bool device = false;         // steps are launched on a device, each after all those before it
 };
 
 // Forms of code. A target writes some of them and refuses the others.

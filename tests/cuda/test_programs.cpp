@@ -57,6 +57,7 @@ TEST(Programs, EveryStepHasItsLaunches) {
     EXPECT_EQ(x.args.size(), l.kernels.at(x.kernel).args.size());
   }
   for (const int n : launches) EXPECT_GE(n, 1);
+  for (const c_like::Kernel& k : l.kernels) EXPECT_NE(k.source.find("__restrict__"), std::string::npos) << "outputs in the place of inputs: " << k.source;
 }
 
 }  // namespace

@@ -180,7 +180,9 @@ Program plan_arena(const Program& p, const Context& context) {
   if (context.target && context.target->machine().threads > 1) {
     least_shared = context.target->machine().threads * context.target->machine().l2_bytes;
   }
-  std::vector<Tenant> tenants = Tenants(p, true, least_shared).take();
+  // A device's threads keep loads and stores in flight, in an order of their own where arguments lie apart.
+  const bool in_place = !context.target || !context.target->machine().device;
+  std::vector<Tenant> tenants = Tenants(p, in_place, least_shared).take();
   out.arena_bytes = place(tenants);
   // Tenants that stay long leave gaps that others may not fit: then none moves in with another.
   std::vector<Tenant> apart = Tenants(p, false).take();

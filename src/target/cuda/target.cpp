@@ -79,7 +79,10 @@ Device device_of(const Options& o) {
 
 class CudaTarget : public Target {
  public:
-  CudaTarget(Options o, std::shared_ptr<const Target> host) : options_(std::move(o)), device_(device_of(options_)), host_(std::move(host)) {}
+  CudaTarget(Options o, std::shared_ptr<const Target> host) : options_(std::move(o)), device_(device_of(options_)), host_(std::move(host)), machine_(host_->machine()) {
+    machine_.threads = 1;
+    machine_.device = true;
+  }
 
   std::string text() const override {
     std::string s = "cuda:" + join(options_.archs, "+");
@@ -87,7 +90,7 @@ class CudaTarget : public Target {
       if (p == options_.precision && p != Precision::Strict) s += fmt::format(",precision={}", name);
     return s;
   }
-  const Machine& machine() const override { return host_->machine(); }
+  const Machine& machine() const override { return machine_; }
   Schedule default_schedule(const StageGroup& g) const override { return cuda_target::default_schedule(g, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {
@@ -121,6 +124,7 @@ class CudaTarget : public Target {
   Options options_;
   Device device_;
   std::shared_ptr<const Target> host_;
+  Machine machine_;  // what passes ask of CPUs: the host's, but for its threads
 };
 
 // Kernels are images behind the weights; the metadata tells the runtime what to launch (docs/artifact.md). What is left for
