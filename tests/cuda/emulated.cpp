@@ -19,7 +19,8 @@ Emulated::Emulated(const Function& f, cuda_target::Precision precision) {
     cuda_target::Launch launch{.step = 0, .kernel = static_cast<uint32_t>(all.launches.size())};
     for (BufferId b : k.args) {
       const auto at = std::ranges::find(f.params, b);
-      EXPECT_NE(at, f.params.end()) << f.buffers[b].name << " is no parameter: run the function as a program";
+      EXPECT_NE(at, f.params.end())
+          << f.buffers[b].name << " is no parameter: run the function as a program";
       launch.args.push_back({static_cast<int>(at - f.params.begin()), 0});
     }
     all.launches.push_back(std::move(launch));
@@ -36,34 +37,40 @@ void Emulated::build(const Launches& all) {
   std::string text = "#include \"" BURNISH_SOURCE_DIR "/tests/cuda/emulation.h\"\n" + source_;
   // What an argument is cast to is what the parameter is.
   text += "struct Any { char* at; template <class T> operator T*() const { return (T*)at; } };\n";
-  text += "extern \"C\" void run(void* const* tensors, char* arena, const char* weights, bool reversed) {\n";
+  text += "extern \"C\" void run(void* const* tensors, char* arena, const char* weights, bool "
+          "reversed) {\n";
   for (const cuda_target::Launch& l : all.launches) {
     const c_like::Kernel& k = all.kernels[l.kernel];
     std::string args;
     for (const cuda_target::Argument& a : l.args) {
-      const std::string base = a.place == cuda_target::in_arena     ? "arena"
-                               : a.place == cuda_target::in_weights ? "(char*)weights"
-                                                                    : fmt::format("(char*)tensors[{}]", a.place);
+      const std::string base = a.place == cuda_target::in_arena ? "arena"
+                               : a.place == cuda_target::in_weights
+                                   ? "(char*)weights"
+                                   : fmt::format("(char*)tensors[{}]", a.place);
       args += fmt::format("{}Any{{{} + {}}}", args.empty() ? "" : ", ", base, a.offset);
     }
-    text += fmt::format("  emulation::launch({}, {}, reversed, [&] {{ {}({}); }});\n", k.blocks, k.threads, k.name, args);
+    text += fmt::format("  emulation::launch({}, {}, reversed, [&] {{ {}({}); }});\n", k.blocks,
+                        k.threads, k.name, args);
   }
   text += "}\n";
   const std::string at = folder_.path.string() + "/kernels";
   std::ofstream(at + ".cpp") << text;
-  const std::string command = fmt::format(BURNISH_TEST_CXX " -std=c++17 -O1 -fwrapv -w -shared -fPIC -o {0}.so {0}.cpp", at);
+  const std::string command = fmt::format(
+      BURNISH_TEST_CXX " -std=c++17 -O1 -fwrapv -w -shared -fPIC -o {0}.so {0}.cpp", at);
   const bool built = std::system(command.c_str()) == 0;
   if (!built) ADD_FAILURE() << source_;
   library_ = built ? dlopen((at + ".so").c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;
   if (library_) run_ = reinterpret_cast<decltype(run_)>(dlsym(library_, "run"));
 }
 
-void Emulated::operator()(const std::vector<void*>& tensors, void* arena, const void* weights, bool reversed) const {
+void Emulated::operator()(const std::vector<void*>& tensors, void* arena, const void* weights,
+                          bool reversed) const {
   run_(tensors.data(), arena, weights, reversed);
 }
 
 std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::Precision precision,
-                                                 const std::vector<const void*>& inputs, bool reversed) {
+                                                 const std::vector<const void*>& inputs,
+                                                 bool reversed) {
   const Emulated emulated(cuda_target::launches_of(p, precision));
   std::vector<std::vector<std::byte>> outputs;
   if (!emulated) return outputs;
@@ -77,10 +84,12 @@ std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::
   std::byte* arena = aligned(arena_memory, static_cast<size_t>(cuda_target::arena_bytes(p)));
   size_t bytes = 0;
   for (const ProgramTensor& t : p.tensors)
-    if (t.kind == TensorKind::Constant) bytes = std::max(bytes, static_cast<size_t>(t.offset) + t.data->size());
+    if (t.kind == TensorKind::Constant)
+      bytes = std::max(bytes, static_cast<size_t>(t.offset) + t.data->size());
   std::byte* weights = aligned(weights_memory, bytes);
   for (const ProgramTensor& t : p.tensors)
-    if (t.kind == TensorKind::Constant && !t.data->empty()) std::memcpy(weights + t.offset, t.data->data(), t.data->size());
+    if (t.kind == TensorKind::Constant && !t.data->empty())
+      std::memcpy(weights + t.offset, t.data->data(), t.data->size());
   std::vector<std::vector<std::byte>> memory(p.inputs.size() + p.outputs.size());
   std::vector<void*> tensors;
   const auto place = [&](uint32_t t) {

@@ -1,4 +1,5 @@
-// Kernels of the CUDA dialect, compiled as C++ with emulation.h and launched on the CPU by their table.
+// Kernels of the CUDA dialect, compiled as C++ with emulation.h and launched on the CPU by their
+// table.
 #pragma once
 
 #include <cstddef>
@@ -21,7 +22,8 @@ class Emulated {
 
   explicit operator bool() const { return run_ != nullptr; }
   // `tensors`: inputs, then outputs. `reversed`: blocks and threads from the last to the first.
-  void operator()(const std::vector<void*>& tensors, void* arena, const void* weights, bool reversed) const;
+  void operator()(const std::vector<void*>& tensors, void* arena, const void* weights,
+                  bool reversed) const;
   const std::string& source() const { return source_; }
 
  private:
@@ -34,6 +36,7 @@ class Emulated {
 
 // All of a program, on an arena of NaNs; `inputs` in order, outputs are returned.
 std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::Precision precision,
-                                                 const std::vector<const void*>& inputs, bool reversed);
+                                                 const std::vector<const void*>& inputs,
+                                                 bool reversed);
 
 }  // namespace burnish::cuda_test

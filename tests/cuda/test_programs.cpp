@@ -1,10 +1,12 @@
-// Whole programs of the target: their launch tables, run by the emulation against the operators' formulas.
+// Whole programs of the target: their launch tables, run by the emulation against the operators'
+// formulas.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "base/error.h"
 #include "cuda/emulated.h"
+#include "graph/op.h"
 #include "passes/oracle.h"
 #include "passes/pipeline.h"
 #include "target/target.h"
@@ -26,7 +28,8 @@ Program program_of(const Graph& g) {
 void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
   SCOPED_TRACE(what);
   const Program p = program_of(g);
-  const std::vector<Tensor> inputs = test::random_inputs(g, seed), wanted = test::evaluate_graph(g, inputs);
+  const std::vector<Tensor> inputs = test::random_inputs(g, seed),
+                            wanted = test::evaluate_graph(g, inputs);
   std::vector<const void*> in;
   for (const Tensor& t : inputs) in.push_back(t.bytes.data());
   for (const bool reversed : {false, true}) {
@@ -43,7 +46,23 @@ void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
 }
 
 TEST(Programs, RandomNetworks) {
-  for (uint64_t seed = 1; seed <= 6; ++seed) expect_emulated(test::random_network(seed), fmt::format("seed {}", seed), seed);
+  for (uint64_t seed = 1; seed <= 6; ++seed)
+    expect_emulated(test::random_network(seed), fmt::format("seed {}", seed), seed);
+}
+
+// Stages of one element follow one another without barriers: one thread's, in their order.
+TEST(Programs, ScalarsAfterOneAnother) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::F32, {3, 5}, {}});
+  uint64_t seed = 5;
+  Attrs attrs;
+  attrs.set("axis", int64_t{0});
+  g.outputs.push_back(
+      g.add(op_named("layer_norm"),
+            {x, test::random_weights(g, {3, 5}, seed), test::random_weights(g, {3, 5}, seed)},
+            attrs, "norm"));
+  g.values[g.outputs[0]].name = "y";
+  expect_emulated(g, "layer norm of all", 5);
 }
 
 TEST(Programs, EveryStepHasItsLaunches) {
@@ -57,7 +76,9 @@ TEST(Programs, EveryStepHasItsLaunches) {
     EXPECT_EQ(x.args.size(), l.kernels.at(x.kernel).args.size());
   }
   for (const int n : launches) EXPECT_GE(n, 1);
-  for (const c_like::Kernel& k : l.kernels) EXPECT_NE(k.source.find("__restrict__"), std::string::npos) << "outputs in the place of inputs: " << k.source;
+  for (const c_like::Kernel& k : l.kernels)
+    EXPECT_NE(k.source.find("__restrict__"), std::string::npos)
+        << "outputs in the place of inputs: " << k.source;
 }
 
 }  // namespace

@@ -27,21 +27,26 @@ using cuda_target::Launches;
 using cuda_target::Nvrtc;
 using cuda_target::Precision;
 
-#define NEEDS_NVRTC() \
-  if (!Nvrtc::available()) GTEST_SKIP() << "NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12, or set BURNISH_NVRTC"
+#define NEEDS_NVRTC()                                                                              \
+  if (!Nvrtc::available())                                                                         \
+  GTEST_SKIP() << "NVRTC is not installed: pip install nvidia-cuda-nvrtc-cu12, or set "            \
+                  "BURNISH_NVRTC"
 
 std::shared_ptr<const std::vector<std::byte>> bytes_of(const std::vector<float>& v) {
   const auto b = std::as_bytes(std::span(v));
   return std::make_shared<const std::vector<std::byte>>(b.begin(), b.end());
 }
 
-// T = X * W; T = T + B, in place; O = T reversed twice, through memory that two kernels share. All functions have one name.
+// T = X * W; T = T + B, in place; O = T reversed twice, through memory that two kernels share. All
+// functions have one name.
 Program three_steps() {
   Program p;
-  p.functions.push_back(parse_function(R"(func f(X: param f32[64], W: param f32[64], T: out f32[64]) {
+  p.functions.push_back(
+      parse_function(R"(func f(X: param f32[64], W: param f32[64], T: out f32[64]) {
     parallel for i in 0..4 { thread for j in 0..16 { T[16*i + j] = X[16*i + j] * W[16*i + j] } }
   })"));
-  p.functions.push_back(parse_function(R"(func f(T: param f32[64], B: param f32[64], U: out f32[64]) {
+  p.functions.push_back(
+      parse_function(R"(func f(T: param f32[64], B: param f32[64], U: out f32[64]) {
     parallel for i in 0..64 { U[i] = T[i] + B[i] }
   })"));
   p.functions.push_back(parse_function(R"(func f(T: param f32[64], O: out f32[64]) {
@@ -53,12 +58,13 @@ Program three_steps() {
   })"));
   std::vector<float> w(64), b(64);
   for (size_t i = 0; i < 64; ++i) w[i] = static_cast<float>(i), b[i] = static_cast<float>(100 * i);
-  p.tensors = {{.name = "X", .kind = TensorKind::Input, .shape = {64}, .size = 64},
-               {.name = "W", .kind = TensorKind::Constant, .size = 64, .offset = 256, .data = bytes_of(w)},
-               {.name = "T", .kind = TensorKind::Arena, .size = 128, .offset = 64},
-               {.name = "B", .kind = TensorKind::Constant, .size = 64, .offset = 0, .data = bytes_of(b)},
-               {.name = "U", .kind = TensorKind::Arena, .size = 64, .offset = 64 + 256},
-               {.name = "O", .kind = TensorKind::Output, .shape = {64}, .size = 64}};
+  p.tensors = {
+      {.name = "X", .kind = TensorKind::Input, .shape = {64}, .size = 64},
+      {.name = "W", .kind = TensorKind::Constant, .size = 64, .offset = 256, .data = bytes_of(w)},
+      {.name = "T", .kind = TensorKind::Arena, .size = 128, .offset = 64},
+      {.name = "B", .kind = TensorKind::Constant, .size = 64, .offset = 0, .data = bytes_of(b)},
+      {.name = "U", .kind = TensorKind::Arena, .size = 64, .offset = 64 + 256},
+      {.name = "O", .kind = TensorKind::Output, .shape = {64}, .size = 64}};
   p.inputs = {0};
   p.outputs = {5};
   p.arena_bytes = 64 + 128 * 4;
@@ -81,7 +87,8 @@ TEST(Launches, ArgumentsOfStepsAndOfWhatKernelsShare) {
   const auto args = [&](size_t launch) { return l.launches[launch].args; };
   using cuda_target::in_arena, cuda_target::in_weights;
   EXPECT_EQ(args(0), (std::vector<Argument>{{0, 0}, {in_weights, 256}, {in_arena, 64 + 256}}));
-  EXPECT_EQ(args(1), (std::vector<Argument>{{in_arena, 64 + 256}, {in_weights, 0}, {in_arena, 64 + 256}}));
+  EXPECT_EQ(args(1),
+            (std::vector<Argument>{{in_arena, 64 + 256}, {in_weights, 0}, {in_arena, 64 + 256}}));
   const int64_t shared = 768;  // the arena's 576 bytes, aligned
   EXPECT_EQ(args(2), (std::vector<Argument>{{in_arena, 64 + 256}, {in_arena, shared}}));
   EXPECT_EQ(args(3), (std::vector<Argument>{{1, 0}, {in_arena, shared}}));
@@ -112,7 +119,8 @@ TEST(Cuda, LibraryWithImagesBehindTheWeights) {
   const std::string library = target->build(p, metadata_of(p, *target));
   const artifact::Layout layout = artifact::read_layout(std::as_bytes(std::span(library)));
   ASSERT_EQ(layout.error, nullptr);
-  const auto j = nlohmann::json::parse(library.substr(layout.metadata.offset, layout.metadata.size));
+  const auto j =
+      nlohmann::json::parse(library.substr(layout.metadata.offset, layout.metadata.size));
   const auto& device = j.at("device");
   EXPECT_EQ(device.at("kind"), "cuda");
   EXPECT_EQ(device.at("weights_bytes"), 512);
@@ -150,7 +158,9 @@ TEST(Cuda, FormsOfCode) {
 TEST(NvrtcTest, RefusedSourcesAreNamedWithTheLog) {
   NEEDS_NVRTC();
   try {
-    Nvrtc::instance().compile("broken", "extern \"C\" __global__ void broken() { undefined_thing(); }", {"--gpu-architecture=sm_90"});
+    Nvrtc::instance().compile("broken",
+                              "extern \"C\" __global__ void broken() { undefined_thing(); }",
+                              {"--gpu-architecture=sm_90"});
     FAIL() << "compiled";
   } catch (const InternalError& e) {
     EXPECT_NE(std::string(e.what()).find("broken"), std::string::npos) << e.what();
@@ -168,7 +178,10 @@ TEST(NvrtcDeathTest, AbsenceSaysHowToGetIt) {
           Nvrtc::instance();
         } catch (const UserError& e) {
           const std::string text = e.what();
-          std::exit(text.find("/nowhere") != text.npos && text.find("BURNISH_NVRTC") != text.npos && text.find("pip install") != text.npos ? 7 : 1);
+          std::exit(text.find("/nowhere") != text.npos && text.find("BURNISH_NVRTC") != text.npos &&
+                            text.find("pip install") != text.npos
+                        ? 7
+                        : 1);
         }
         std::exit(2);
       },
@@ -179,9 +192,12 @@ class CacheTest : public testing::Test {
  protected:
   CacheTest() { ::setenv("BURNISH_CACHE", folder_.path.c_str(), 1); }
   ~CacheTest() override { ::unsetenv("BURNISH_CACHE"); }
-  std::filesystem::path only_file() const { return std::filesystem::directory_iterator(folder_.path)->path(); }
+  std::filesystem::path only_file() const {
+    return std::filesystem::directory_iterator(folder_.path)->path();
+  }
   TemporaryFolder folder_;
-  const Compiled entry_{.cubin = std::string("cu\0bin", 6), .ptx = "ptx", .registers = 40, .spill_bytes = 8};
+  const Compiled entry_{
+      .cubin = std::string("cu\0bin", 6), .ptx = "ptx", .registers = 40, .spill_bytes = 8};
 };
 
 TEST_F(CacheTest, KeepsEntriesByContent) {
@@ -221,7 +237,9 @@ TEST_F(CacheTest, CanBeOff) {
 
 TEST_F(CacheTest, ServesKernels) {
   NEEDS_NVRTC();
-  const std::vector<c_like::Kernel> kernels = {{.name = "k", .source = "extern \"C\" __global__ void k(float* x) { x[threadIdx.x] = 1.0f; }\n"}};
+  const std::vector<c_like::Kernel> kernels = {
+      {.name = "k",
+       .source = "extern \"C\" __global__ void k(float* x) { x[threadIdx.x] = 1.0f; }\n"}};
   const std::vector<std::string> archs = {"sm_90"};
   const auto first = cuda_target::compile_kernels(kernels, archs, Precision::Strict);
   ASSERT_EQ(std::distance(std::filesystem::directory_iterator(folder_.path), {}), 1);

@@ -3,6 +3,8 @@
 
 #include <fmt/core.h>
 
+#include <utility>
+
 #include "base/error.h"
 #include "target/c_like/printer.h"
 
@@ -21,7 +23,8 @@ class Splitter {
   }
 
  private:
-  // Between barriers, parallel loops and lone statements are independent: parts of one kernel.
+  // Between barriers, parallel loops and what one thread does are independent: parts of one kernel. Lone statements are
+  // one thread's, in their order.
   void walk(const Stmt& s) {
     switch (s.kind()) {
     case StmtKind::Seq:
@@ -39,10 +42,14 @@ class Splitter {
     case StmtKind::While:
     case StmtKind::Call: break;
     }
-    parts_.push_back(s);
+    if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel)
+      parts_.push_back(s);
+    else
+      lone_.push_back(s);
   }
 
   void finish() {
+    if (!lone_.empty()) parts_.push_back(make_seq(std::exchange(lone_, {})));
     if (parts_.empty()) return;
     Printer p(f_, d_);
     Kernel k;
@@ -80,7 +87,7 @@ class Splitter {
 
   const Function& f_;
   const Dialect& d_;
-  std::vector<Stmt> parts_;
+  std::vector<Stmt> parts_, lone_;
   std::vector<Kernel> kernels_;
 };
 

@@ -38,7 +38,8 @@ std::optional<Compiled> unpacked(const std::string& bytes, const std::string& ke
   uint64_t hash;
   std::memcpy(&hash, bytes.data() + bytes.size() - sizeof hash, sizeof hash);
   const uint64_t rest = bytes.size() - around;
-  if (head.key > rest || head.cubin > rest - head.key || head.ptx != rest - head.key - head.cubin) return {};
+  if (head.key > rest || head.cubin > rest - head.key || head.ptx != rest - head.key - head.cubin)
+    return {};
   if (hash != hash_bytes(std::string_view(bytes).substr(0, bytes.size() - sizeof hash))) return {};
   const size_t at = magic.size() + sizeof head;
   if (bytes.compare(at, head.key, key) != 0) return {};
@@ -51,15 +52,23 @@ std::optional<Compiled> unpacked(const std::string& bytes, const std::string& ke
 }  // namespace
 
 Cache::Cache() {
-  const auto variable = [](const char* name) { const char* v = std::getenv(name); return std::string(v ? v : ""); };
-  const std::string own = variable("BURNISH_CACHE"), shared = variable("XDG_CACHE_HOME"), home = variable("HOME");
+  const auto variable = [](const char* name) {
+    const char* v = std::getenv(name);
+    return std::string(v ? v : "");
+  };
+  const std::string own = variable("BURNISH_CACHE"), shared = variable("XDG_CACHE_HOME"),
+                    home = variable("HOME");
   if (own == "off") return;
-  folder_ = !own.empty() ? own : !shared.empty() ? shared + "/burnish" : !home.empty() ? home + "/.cache/burnish" : "";
+  folder_ = !own.empty()      ? own
+            : !shared.empty() ? shared + "/burnish"
+            : !home.empty()   ? home + "/.cache/burnish"
+                              : "";
 }
 
 std::string Cache::file_of(const std::string& key) const {
   constexpr uint64_t other_seed = 0x9ae16a3b2f90404f;
-  return fmt::format("{}/cuda-{:016x}{:016x}", folder_, hash_bytes(key), hash_bytes(key, other_seed));
+  return fmt::format("{}/cuda-{:016x}{:016x}", folder_, hash_bytes(key),
+                     hash_bytes(key, other_seed));
 }
 
 std::optional<Compiled> Cache::find(const std::string& key) const {

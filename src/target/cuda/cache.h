@@ -8,8 +8,9 @@
 
 namespace burnish::cuda_target {
 
-// In $BURNISH_CACHE, else $XDG_CACHE_HOME/burnish, else ~/.cache/burnish; BURNISH_CACHE=off: nowhere. A folder that
-// cannot be read or written and an entry that is damaged are as if they were not there.
+// In $BURNISH_CACHE, else $XDG_CACHE_HOME/burnish, else ~/.cache/burnish; BURNISH_CACHE=off:
+// nowhere. A folder that cannot be read or written and an entry that is damaged are as if they were
+// not there.
 class Cache {
  public:
   Cache();

@@ -44,6 +44,12 @@ HELPER bool isinf_of(float a) { return fabsf(a) == infinite(); }
 HELPER bool isinf_of(double a) { return fabs(a) == (double)infinite(); }
 HELPER float fmod_of(float a, float b) { return fmodf(a, b); }
 HELPER double fmod_of(double a, double b) { return fmod(a, b); }
+template <class T> HELPER T power(T a, T b) {
+  if (b < 0) return a == 1 ? T(1) : a == T(-1) ? T(b & 1 ? -1 : 1) : T(0);
+  unsigned long long r = 1, x = (unsigned long long)a;
+  for (; b; b >>= 1, x *= x) r *= b & 1 ? x : 1;
+  return T(r);
+}
 HELPER float power(float a, float b) { return powf(a, b); }
 HELPER double power(double a, double b) { return pow(a, b); }
 HELPER float fma_of(float a, float b, float c) { return fmaf(a, b, c); }

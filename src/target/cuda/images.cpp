@@ -16,12 +16,15 @@ namespace {
 
 std::vector<std::string> options_for(const std::string& arch, Precision precision) {
   std::vector<std::string> o = {"--gpu-architecture=" + arch, "--std=c++17", "-default-device"};
-  // Divisions and roots within 2 units in the last place, denormals as zeros: below what these precisions round away.
-  if (precision != Precision::Strict) o.insert(o.end(), {"--ftz=true", "--prec-div=false", "--prec-sqrt=false"});
+  // Divisions and roots within 2 units in the last place, denormals as zeros: below what these
+  // precisions round away.
+  if (precision != Precision::Strict)
+    o.insert(o.end(), {"--ftz=true", "--prec-div=false", "--prec-sqrt=false"});
   return o;
 }
 
-Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string& arch, Precision precision) {
+Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string& arch,
+                  Precision precision) {
   const std::string source = source_of(std::span(&k, 1));
   const std::vector<std::string> options = options_for(arch, precision);
   const Nvrtc& nvrtc = Nvrtc::instance();
@@ -32,7 +35,8 @@ Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string
   return c;
 }
 
-// f(0) ... f(n - 1), on as many threads as the machine runs; the first error is thrown when all have ended.
+// f(0) ... f(n - 1), on as many threads as the machine runs; the first error is thrown when all
+// have ended.
 void in_parallel(size_t n, const std::function<void(size_t)>& f) {
   std::atomic<size_t> next{0};
   std::exception_ptr failure;
@@ -59,14 +63,18 @@ void in_parallel(size_t n, const std::function<void(size_t)>& f) {
 
 }  // namespace
 
-Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const std::string> archs, Precision precision) {
+Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const std::string> archs,
+                     Precision precision) {
   const Cache cache;
   const size_t n = kernels.size();
   std::vector<Compiled> all(n * archs.size());
-  in_parallel(all.size(), [&](size_t i) { all[i] = compiled(cache, kernels[i % n], archs[i / n], precision); });
+  in_parallel(all.size(),
+              [&](size_t i) { all[i] = compiled(cache, kernels[i % n], archs[i / n], precision); });
   Code code;
-  for (size_t i = 0; i < all.size(); ++i) code.images.push_back({archs[i / n], "cubin", std::move(all[i].cubin)});
-  for (size_t i = all.size() - n; i < all.size(); ++i) code.images.push_back({archs.back(), "ptx", std::move(all[i].ptx)});
+  for (size_t i = 0; i < all.size(); ++i)
+    code.images.push_back({archs[i / n], "cubin", std::move(all[i].cubin)});
+  for (size_t i = all.size() - n; i < all.size(); ++i)
+    code.images.push_back({archs.back(), "ptx", std::move(all[i].ptx)});
   for (size_t i = 0; i < n; ++i) {
     code.registers.push_back(all[i].registers);
     code.spill_bytes.push_back(all[i].spill_bytes);

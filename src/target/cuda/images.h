@@ -17,11 +17,12 @@ struct Image {
 
 struct Code {
   std::vector<Image> images;
-  std::vector<int> registers;         // by kernel, on the first architecture
+  std::vector<int> registers;  // by kernel, on the first architecture
   std::vector<int64_t> spill_bytes;
 };
 
 // Every kernel for every architecture ("sm_90"), in threads of their own; PTX for the last.
-Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const std::string> archs, Precision precision);
+Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const std::string> archs,
+                     Precision precision);
 
 }  // namespace burnish::cuda_target

@@ -17,22 +17,27 @@ int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * al
 
 int64_t offset_of(const Step& s, size_t arg) { return s.offsets.empty() ? 0 : s.offsets[arg]; }
 
-// What a function shares among its kernels, by buffer: parts of a kernel run at once, so that no two have one place.
+// What a function shares among its kernels, by buffer: parts of a kernel run at once, so that no
+// two have one place.
 std::map<BufferId, int64_t> shared_places(const Function& f, int64_t& end) {
   std::map<BufferId, int64_t> at;
   if (!f.body) return at;
   visit(f.body, [&](const Stmt& s) {
-    if (s.kind() != StmtKind::Alloc || f.buffers[s->buffer].scope != Scope::Shared || at.contains(s->buffer)) return;
+    if (s.kind() != StmtKind::Alloc || f.buffers[s->buffer].scope != Scope::Shared ||
+        at.contains(s->buffer))
+      return;
     const Buffer& b = f.buffers[s->buffer];
     constexpr int64_t limit = int64_t{1} << 45;
-    check(b.size >= 0 && b.size <= (limit - end) / size_of(b.dtype), "{} of {} elements is too large", b.name, b.size);
+    check(b.size >= 0 && b.size <= (limit - end) / size_of(b.dtype),
+          "{} of {} elements is too large", b.name, b.size);
     at[s->buffer] = end;
     end = aligned(end + b.size * size_of(b.dtype));
   });
   return at;
 }
 
-// Whether the step writes what it also reads through another argument: compilers must not believe that they differ.
+// Whether the step writes what it also reads through another argument: compilers must not believe
+// that they differ.
 bool writes_over(const Program& p, const Step& s) {
   const Function& f = p.functions[s.function];
   for (size_t a = 0; a < s.args.size(); ++a) {
@@ -43,7 +48,9 @@ bool writes_over(const Program& p, const Step& s) {
       const bool both = x.kind == TensorKind::Arena && y.kind == TensorKind::Arena;
       if (a == b || (!both && s.args[a] != s.args[b])) continue;
       const int64_t base_x = both ? x.offset : 0, base_y = both ? y.offset : 0;
-      if (meet(footprint(out, base_x + offset_of(s, a)), footprint(f.buffers[f.params[b]], base_y + offset_of(s, b)))) return true;
+      if (meet(footprint(out, base_x + offset_of(s, a)),
+               footprint(f.buffers[f.params[b]], base_y + offset_of(s, b))))
+        return true;
     }
   }
   return false;
@@ -51,25 +58,31 @@ bool writes_over(const Program& p, const Step& s) {
 
 class Collector {
  public:
-  Collector(const Program& p, Precision precision) : p_(p), dialect_(dialect(precision)), unrestricted_(dialect_) {
+  Collector(const Program& p, Precision precision)
+      : p_(p), dialect_(dialect(precision)), unrestricted_(dialect_) {
     unrestricted_.restrict = "";
     slot_.resize(p.tensors.size(), in_arena);
     for (size_t i = 0; i < p.inputs.size(); ++i) slot_.at(p.inputs[i]) = static_cast<int>(i);
-    for (size_t i = 0; i < p.outputs.size(); ++i) slot_.at(p.outputs[i]) = static_cast<int>(p.inputs.size() + i);
+    for (size_t i = 0; i < p.outputs.size(); ++i)
+      slot_.at(p.outputs[i]) = static_cast<int>(p.inputs.size() + i);
   }
 
   Launches run() {
     for (size_t i = 0; i < p_.steps.size(); ++i) {
       const Step& s = p_.steps[i];
-      check(s.function < p_.functions.size(), "step {} runs function {} of {}", i, s.function, p_.functions.size());
+      check(s.function < p_.functions.size(), "step {} runs function {} of {}", i, s.function,
+            p_.functions.size());
       const Function& f = p_.functions[s.function];
-      check(s.args.size() == f.params.size() && (s.offsets.empty() || s.offsets.size() == s.args.size()),
-            "step {} gives {} arguments to {}, which has {} parameters", i, s.args.size(), f.name, f.params.size());
+      check(s.args.size() == f.params.size() &&
+                (s.offsets.empty() || s.offsets.size() == s.args.size()),
+            "step {} gives {} arguments to {}, which has {} parameters", i, s.args.size(), f.name,
+            f.params.size());
       int64_t end = aligned(p_.arena_bytes);
       const auto shared = shared_places(f, end);
       for (const uint32_t k : kernels_of_step(s)) {
         Launch launch{.step = static_cast<uint32_t>(i), .kernel = k};
-        for (const BufferId b : all_.kernels[k].args) launch.args.push_back(argument(f, s, shared, b));
+        for (const BufferId b : all_.kernels[k].args)
+          launch.args.push_back(argument(f, s, shared, b));
         all_.launches.push_back(std::move(launch));
       }
     }
@@ -89,7 +102,9 @@ class Collector {
       f.name = n == 1 ? name : fmt::format("{}_{}", name, n);
       std::vector<c_like::Kernel> kernels = c_like::kernels_of(f, over ? unrestricted_ : dialect_);
       std::erase_if(kernels, [](const c_like::Kernel& k) { return k.blocks == 0; });
-      if (std::ranges::any_of(kernels, [&](const c_like::Kernel& k) { return names_.contains(k.name); })) continue;
+      if (std::ranges::any_of(kernels,
+                              [&](const c_like::Kernel& k) { return names_.contains(k.name); }))
+        continue;
       for (c_like::Kernel& k : kernels) {
         constexpr int most_threads = 1024;
         check(k.threads <= most_threads, "kernel {} has {} threads a block", k.name, k.threads);
@@ -101,10 +116,12 @@ class Collector {
     }
   }
 
-  Argument argument(const Function& f, const Step& s, const std::map<BufferId, int64_t>& shared, BufferId b) const {
+  Argument argument(const Function& f, const Step& s, const std::map<BufferId, int64_t>& shared,
+                    BufferId b) const {
     if (const auto at = shared.find(b); at != shared.end()) return {in_arena, at->second};
     const size_t n = static_cast<size_t>(std::ranges::find(f.params, b) - f.params.begin());
-    check(n < s.args.size() && s.args[n] < p_.tensors.size(), "{}: buffer {} is no parameter", f.name, f.buffers[b].name);
+    check(n < s.args.size() && s.args[n] < p_.tensors.size(), "{}: buffer {} is no parameter",
+          f.name, f.buffers[b].name);
     const ProgramTensor& t = p_.tensors[s.args[n]];
     const int64_t extra = offset_of(s, n);
     if (t.kind == TensorKind::Constant) return {in_weights, t.offset + extra};
@@ -125,7 +142,9 @@ class Collector {
 
 }  // namespace
 
-Launches launches_of(const Program& p, Precision precision) { return Collector(p, precision).run(); }
+Launches launches_of(const Program& p, Precision precision) {
+  return Collector(p, precision).run();
+}
 
 int64_t arena_bytes(const Program& p) {
   const int64_t begin = aligned(p.arena_bytes);

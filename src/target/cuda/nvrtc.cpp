@@ -17,32 +17,39 @@ namespace {
 using Program = void*;
 constexpr int success = 0;
 
-// CUDA's own folders, and those of the packages nvidia-cuda-nvrtc-cu12 and nvidia-cuda-nvrtc beside a Python of the user.
+// CUDA's own folders, and those of the packages nvidia-cuda-nvrtc-cu12 and nvidia-cuda-nvrtc beside
+// a Python of the user.
 std::vector<std::string> candidates() {
   namespace fs = std::filesystem;
   std::vector<std::string> out;
-  const auto variable = [](const char* name) { const char* v = std::getenv(name); return std::string(v ? v : ""); };
+  const auto variable = [](const char* name) {
+    const char* v = std::getenv(name);
+    return std::string(v ? v : "");
+  };
   if (const std::string file = variable("BURNISH_NVRTC"); !file.empty()) return {file};
   constexpr const char* names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
   for (const char* n : names) out.push_back(n);
-  for (const std::string& folder : {variable("CUDA_HOME"), variable("CUDA_PATH"), std::string("/usr/local/cuda")})
+  for (const std::string& folder :
+       {variable("CUDA_HOME"), variable("CUDA_PATH"), std::string("/usr/local/cuda")})
     for (const char* n : names)
       if (!folder.empty()) out.push_back(folder + "/lib64/" + n);
-  for (const std::string& root : {variable("VIRTUAL_ENV"), variable("CONDA_PREFIX"), variable("HOME") + "/.local", std::string("/usr/local"), std::string("/usr")}) {
+  for (const std::string& root :
+       {variable("VIRTUAL_ENV"), variable("CONDA_PREFIX"), variable("HOME") + "/.local",
+        std::string("/usr/local"), std::string("/usr")}) {
     std::error_code error;
     if (root.empty()) continue;
     for (const auto& python : fs::directory_iterator(root + "/lib", error)) {
       if (!python.path().filename().string().starts_with("python3")) continue;
       for (const char* packages : {"site-packages", "dist-packages"})
         for (const char* nvidia : {"nvidia/cuda_nvrtc/lib", "nvidia/cu13/lib"})
-          for (const char* n : names) out.push_back((python.path() / packages / nvidia / n).string());
+          for (const char* n : names)
+            out.push_back((python.path() / packages / nvidia / n).string());
     }
   }
   return out;
 }
 
-template <class F>
-bool find(void* library, const char* name, F*& f) {
+template <class F> bool find(void* library, const char* name, F*& f) {
   f = reinterpret_cast<F*>(dlsym(library, name));
   return f != nullptr;
 }
@@ -52,7 +59,9 @@ int64_t number_before(std::string_view text, std::string_view unit) {
   const size_t at = text.find(unit);
   if (at == text.npos) return 0;
   size_t begin = at;
-  while (begin > 0 && (std::isdigit(static_cast<unsigned char>(text[begin - 1])) || text[begin - 1] == ' ')) --begin;
+  while (begin > 0 &&
+         (std::isdigit(static_cast<unsigned char>(text[begin - 1])) || text[begin - 1] == ' '))
+    --begin;
   return std::atoll(std::string(text.substr(begin, at - begin)).c_str());
 }
 
@@ -72,10 +81,12 @@ struct Nvrtc::Functions {
   int (*cubin)(Program, char*);
 
   bool bind(void* l) {
-    return find(l, "nvrtcVersion", version) && find(l, "nvrtcGetErrorString", error_text) && find(l, "nvrtcCreateProgram", create) &&
-           find(l, "nvrtcDestroyProgram", destroy) && find(l, "nvrtcCompileProgram", compile) &&
-           find(l, "nvrtcGetProgramLogSize", log_size) && find(l, "nvrtcGetProgramLog", log) && find(l, "nvrtcGetPTXSize", ptx_size) &&
-           find(l, "nvrtcGetPTX", ptx) && find(l, "nvrtcGetCUBINSize", cubin_size) && find(l, "nvrtcGetCUBIN", cubin);
+    return find(l, "nvrtcVersion", version) && find(l, "nvrtcGetErrorString", error_text) &&
+           find(l, "nvrtcCreateProgram", create) && find(l, "nvrtcDestroyProgram", destroy) &&
+           find(l, "nvrtcCompileProgram", compile) && find(l, "nvrtcGetProgramLogSize", log_size) &&
+           find(l, "nvrtcGetProgramLog", log) && find(l, "nvrtcGetPTXSize", ptx_size) &&
+           find(l, "nvrtcGetPTX", ptx) && find(l, "nvrtcGetCUBINSize", cubin_size) &&
+           find(l, "nvrtcGetCUBIN", cubin);
   }
 };
 
@@ -117,7 +128,8 @@ const Nvrtc& Nvrtc::instance() {
   std::string why;
   const Nvrtc* n = loaded(why);
   require(n != nullptr,
-          "compiling for CUDA needs NVIDIA's run-time compiler, which was not found ({}): install the CUDA toolkit or `pip install "
+          "compiling for CUDA needs NVIDIA's run-time compiler, which was not found ({}): install "
+          "the CUDA toolkit or `pip install "
           "nvidia-cuda-nvrtc-cu12`, or name the file in BURNISH_NVRTC=/path/to/libnvrtc.so.12",
           why);
   return *n;
@@ -129,9 +141,11 @@ std::string Nvrtc::version() const {
   return fmt::format("{}.{}", major, minor);
 }
 
-Compiled Nvrtc::compile(const std::string& name, const std::string& source, const std::vector<std::string>& options) const {
+Compiled Nvrtc::compile(const std::string& name, const std::string& source,
+                        const std::vector<std::string>& options) const {
   Program program = nullptr;
-  const int created = f_->create(&program, source.c_str(), (name + ".cu").c_str(), 0, nullptr, nullptr);
+  const int created =
+      f_->create(&program, source.c_str(), (name + ".cu").c_str(), 0, nullptr, nullptr);
   check(created == success, "NVRTC cannot begin kernel {}: {}", name, f_->error_text(created));
   const auto destroy = [this](void** p) { f_->destroy(p); };
   const std::unique_ptr<Program, decltype(destroy)> owner(&program, destroy);
@@ -149,10 +163,13 @@ Compiled Nvrtc::compile(const std::string& name, const std::string& source, cons
   std::string log = text(f_->log_size, f_->log);
   while (!log.empty() && (log.back() == '\0' || log.back() == '\n')) log.pop_back();
   constexpr int invalid_option = 5;
-  require(result != invalid_option, "NVRTC {} does not compile for this GPU ({}): {}", version(), join(options, " "), log);
-  check(result == success, "NVRTC {} refuses kernel {}: {}\n{}", version(), name, f_->error_text(result), log);
+  require(result != invalid_option, "NVRTC {} does not compile for this GPU ({}): {}", version(),
+          join(options, " "), log);
+  check(result == success, "NVRTC {} refuses kernel {}: {}\n{}", version(), name,
+        f_->error_text(result), log);
   Compiled out{.cubin = text(f_->cubin_size, f_->cubin), .ptx = text(f_->ptx_size, f_->ptx)};
-  check(!out.cubin.empty() && !out.ptx.empty(), "NVRTC {} made no code for kernel {}", version(), name);
+  check(!out.cubin.empty() && !out.ptx.empty(), "NVRTC {} made no code for kernel {}", version(),
+        name);
   out.registers = static_cast<int>(number_before(log, "registers"));
   out.spill_bytes = number_before(log, "bytes spill stores");
   return out;
@@ -163,10 +180,13 @@ int capability_of_machine() {
   int (*init)(unsigned) = nullptr;
   int (*get)(int*, int) = nullptr;
   int (*attribute)(int*, int, int) = nullptr;
-  if (!driver || !find(driver, "cuInit", init) || !find(driver, "cuDeviceGet", get) || !find(driver, "cuDeviceGetAttribute", attribute)) return 0;
+  if (!driver || !find(driver, "cuInit", init) || !find(driver, "cuDeviceGet", get) ||
+      !find(driver, "cuDeviceGetAttribute", attribute))
+    return 0;
   constexpr int capability_major = 75, capability_minor = 76;
   int device = 0, major = 0, minor = 0;
-  if (init(0) != success || get(&device, 0) != success || attribute(&major, capability_major, device) != success ||
+  if (init(0) != success || get(&device, 0) != success ||
+      attribute(&major, capability_major, device) != success ||
       attribute(&minor, capability_minor, device) != success)
     return 0;
   return 10 * major + minor;

@@ -1,4 +1,5 @@
-// NVIDIA's run-time compiler, found where it is installed; nothing of it is needed to build Burnish or to load it.
+// NVIDIA's run-time compiler, found where it is installed; nothing of it is needed to build Burnish
+// or to load it.
 #pragma once
 
 #include <string>
@@ -8,9 +9,9 @@ namespace burnish::cuda_target {
 
 // What a compilation leaves.
 struct Compiled {
-  std::string cubin, ptx;  // PTX ends with a zero byte
-  int registers = 0;       // of a thread
-  int64_t spill_bytes = 0; // stored to memory for want of registers
+  std::string cubin, ptx;   // PTX ends with a zero byte
+  int registers = 0;        // of a thread
+  int64_t spill_bytes = 0;  // stored to memory for want of registers
 };
 
 class Nvrtc {
@@ -21,7 +22,8 @@ class Nvrtc {
 
   std::string version() const;  // "13.0"
   // One kernel. InternalError with the compiler's log where the source is refused.
-  Compiled compile(const std::string& name, const std::string& source, const std::vector<std::string>& options) const;
+  Compiled compile(const std::string& name, const std::string& source,
+                   const std::vector<std::string>& options) const;
 
  private:
   Nvrtc() = default;
@@ -30,7 +32,8 @@ class Nvrtc {
   const Functions* f_ = nullptr;
 };
 
-// A graphics processor of this machine: its compute capability, 90 for 9.0; 0 where there is none, or no driver.
+// A graphics processor of this machine: its compute capability, 90 for 9.0; 0 where there is none,
+// or no driver.
 int capability_of_machine();
 
 }  // namespace burnish::cuda_target

@@ -29,7 +29,9 @@ int capability(std::string_view arch) {
   const std::string_view rest(end, static_cast<size_t>(digits.data() + digits.size() - end));
   constexpr int oldest = 75, newest = 999;
   require(error == std::errc() && (rest.empty() || rest == "a") && n >= oldest && n <= newest,
-          "\"{}\" is no architecture of NVIDIA GPUs from sm_75 on: write sm_80, sm_90 or sm_90a, several as sm_80+sm_90", arch);
+          "\"{}\" is no architecture of NVIDIA GPUs from sm_75 on: write sm_80, sm_90 or sm_90a, "
+          "several as sm_80+sm_90",
+          arch);
   return n;
 }
 
@@ -42,12 +44,19 @@ Options parsed(std::string_view text) {
     const std::string_view t = trim(option);
     if (t.empty()) continue;
     if (t.starts_with("precision=")) {
-      const auto known = std::ranges::find(precisions, t.substr(10), [](const auto& p) { return p.first; });
-      require(known != std::end(precisions), "{}: known are precision=strict, precision=tf32 and precision=fp16", t);
+      const auto known =
+          std::ranges::find(precisions, t.substr(10), [](const auto& p) { return p.first; });
+      require(known != std::end(precisions),
+              "{}: known are precision=strict, precision=tf32 and precision=fp16", t);
       o.precision = known->second;
     } else {
-      require(t.starts_with("sm_"), "unknown option \"{}\" of the target cuda; known are sm_XY, several as sm_80+sm_90, and precision=", t);
-      require(o.archs.empty(), "architectures are given twice, the second time as \"{}\": write them as sm_80+sm_90", t);
+      require(t.starts_with("sm_"),
+              "unknown option \"{}\" of the target cuda; known are sm_XY, several as sm_80+sm_90, "
+              "and precision=",
+              t);
+      require(o.archs.empty(),
+              "architectures are given twice, the second time as \"{}\": write them as sm_80+sm_90",
+              t);
       o.archs = split_text(t, '+');
     }
   }
@@ -56,19 +65,22 @@ Options parsed(std::string_view text) {
     const int here = capability_of_machine();
     o.archs = {fmt::format("sm_{}", here >= oldest ? here : usual)};
   }
-  std::ranges::sort(o.archs, {}, [](const std::string& a) { return std::pair(capability(a), a.size()); });
+  std::ranges::sort(o.archs, {},
+                    [](const std::string& a) { return std::pair(capability(a), a.size()); });
   o.archs.erase(std::ranges::unique(o.archs).begin(), o.archs.end());
   return o;
 }
 
-// Of the oldest architecture: kernels run on all. Multiprocessors are those of the largest common GPU of a capability.
+// Of the oldest architecture: kernels run on all. Multiprocessors are those of the largest common
+// GPU of a capability.
 Device device_of(const Options& o) {
   struct Known {
     int sm, multiprocessors;
     int64_t block_bytes;
   };
-  constexpr Known known[] = {{75, 72, 64 << 10},  {80, 108, 163 << 10}, {86, 84, 99 << 10},   {87, 16, 163 << 10},
-                             {89, 128, 99 << 10}, {90, 132, 227 << 10}, {100, 148, 227 << 10}, {120, 170, 99 << 10}};
+  constexpr Known known[] = {{75, 72, 64 << 10},    {80, 108, 163 << 10}, {86, 84, 99 << 10},
+                             {87, 16, 163 << 10},   {89, 128, 99 << 10},  {90, 132, 227 << 10},
+                             {100, 148, 227 << 10}, {120, 170, 99 << 10}};
   Device d;
   d.sm = capability(o.archs.front());
   for (const Known& k : known)
@@ -79,7 +91,9 @@ Device device_of(const Options& o) {
 
 class CudaTarget : public Target {
  public:
-  CudaTarget(Options o, std::shared_ptr<const Target> host) : options_(std::move(o)), device_(device_of(options_)), host_(std::move(host)), machine_(host_->machine()) {
+  CudaTarget(Options o, std::shared_ptr<const Target> host)
+      : options_(std::move(o)), device_(device_of(options_)), host_(std::move(host)),
+        machine_(host_->machine()) {
     machine_.threads = 1;
     machine_.device = true;
   }
@@ -87,37 +101,48 @@ class CudaTarget : public Target {
   std::string text() const override {
     std::string s = "cuda:" + join(options_.archs, "+");
     for (const auto& [name, p] : precisions)
-      if (p == options_.precision && p != Precision::Strict) s += fmt::format(",precision={}", name);
+      if (p == options_.precision && p != Precision::Strict)
+        s += fmt::format(",precision={}", name);
     return s;
   }
   const Machine& machine() const override { return machine_; }
-  Schedule default_schedule(const StageGroup& g) const override { return cuda_target::default_schedule(g, device_); }
+  Schedule default_schedule(const StageGroup& g) const override {
+    return cuda_target::default_schedule(g, device_);
+  }
 
   std::string emit(const Program& p, EmitKind kind) const override {
-    require(kind == EmitKind::Cuda || kind == EmitKind::Ptx, "code for GPUs is written as cuda (the source) or ptx");
+    require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,
+            "code for GPUs is written as cuda (the source) or ptx");
     const Launches l = launches_of(p, options_.precision);
     if (kind == EmitKind::Cuda) return source_of(l.kernels);
     std::string all;
-    for (const Image& i : compile_kernels(l.kernels, std::span(&options_.archs.back(), 1), options_.precision).images)
+    for (const Image& i :
+         compile_kernels(l.kernels, std::span(&options_.archs.back(), 1), options_.precision)
+             .images)
       if (i.form == "ptx") all += i.bytes.substr(0, i.bytes.find('\0')) + "\n";
     return all;
   }
   std::string build(const Program& p, const std::string& metadata) const override;
   MemoryNeeds memory(const Program& p) const override {
-    return {.arena_bytes = arena_bytes(p), .scratch_bytes = 0, .weights_bytes = static_cast<int64_t>(weights_of(p).size())};
+    return {.arena_bytes = arena_bytes(p), .scratch_bytes = 0, .weights_bytes = weights_bytes(p)};
   }
   std::vector<std::string> required_features() const override { return host_->required_features(); }
 
  private:
-  static std::vector<std::byte> weights_of(const Program& p) {
-    std::vector<std::byte> all;
+  static int64_t weights_bytes(const Program& p) {
+    int64_t bytes = 0;
     for (const ProgramTensor& t : p.tensors) {
       if (t.kind != TensorKind::Constant) continue;
       check(t.data && t.offset >= 0, "constant {} has no bytes", t.name);
-      const size_t at = static_cast<size_t>(t.offset), end = at + t.data->size();
-      if (all.size() < end) all.resize(end);
-      if (end > at) std::memcpy(all.data() + at, t.data->data(), t.data->size());
+      bytes = std::max(bytes, t.offset + static_cast<int64_t>(t.data->size()));
     }
+    return bytes;
+  }
+  static std::vector<std::byte> weights_of(const Program& p) {
+    std::vector<std::byte> all(static_cast<size_t>(weights_bytes(p)));
+    for (const ProgramTensor& t : p.tensors)
+      if (t.kind == TensorKind::Constant && !t.data->empty())
+        std::memcpy(all.data() + t.offset, t.data->data(), t.data->size());
     return all;
   }
 
@@ -127,8 +152,8 @@ class CudaTarget : public Target {
   Machine machine_;  // what passes ask of CPUs: the host's, but for its threads
 };
 
-// Kernels are images behind the weights; the metadata tells the runtime what to launch (docs/artifact.md). What is left for
-// the CPU is a program that does nothing.
+// Kernels are images behind the weights; the metadata tells the runtime what to launch
+// (docs/artifact.md). What is left for the CPU is a program that does nothing.
 std::string CudaTarget::build(const Program& p, const std::string& metadata) const {
   const Launches l = launches_of(p, options_.precision);
   const Code code = compile_kernels(l.kernels, options_.archs, options_.precision);
@@ -138,22 +163,33 @@ std::string CudaTarget::build(const Program& p, const std::string& metadata) con
   for (const Image& i : code.images) {
     constexpr size_t align = 64;
     section.resize((section.size() + align - 1) / align * align);
-    images.push_back({{"arch", i.arch}, {"form", i.form}, {"offset", section.size()}, {"bytes", i.bytes.size()}});
+    images.push_back({{"arch", i.arch},
+                      {"form", i.form},
+                      {"offset", section.size()},
+                      {"bytes", i.bytes.size()}});
     const auto* bytes = reinterpret_cast<const std::byte*>(i.bytes.data());
     section.insert(section.end(), bytes, bytes + i.bytes.size());
   }
   auto& kernels = device["kernels"] = nlohmann::json::array();
   for (size_t i = 0; i < l.kernels.size(); ++i) {
     const c_like::Kernel& k = l.kernels[i];
-    kernels.push_back({{"name", k.name}, {"threads", k.threads}, {"block_bytes", k.block_bytes}, {"registers", code.registers[i]}, {"spill_bytes", code.spill_bytes[i]}});
+    kernels.push_back({{"name", k.name},
+                       {"threads", k.threads},
+                       {"block_bytes", k.block_bytes},
+                       {"registers", code.registers[i]},
+                       {"spill_bytes", code.spill_bytes[i]}});
   }
   auto& launches = device["launches"] = nlohmann::json::array();
   for (const Launch& launch : l.launches) {
     nlohmann::json args = nlohmann::json::array();
     for (const Argument& a : launch.args) args.push_back({a.place, a.offset});
-    launches.push_back({{"step", launch.step}, {"kernel", launch.kernel}, {"blocks", l.kernels[launch.kernel].blocks}, {"args", std::move(args)}});
+    launches.push_back({{"step", launch.step},
+                        {"kernel", launch.kernel},
+                        {"blocks", l.kernels[launch.kernel].blocks},
+                        {"args", std::move(args)}});
   }
-  nlohmann::json all = metadata.empty() ? nlohmann::json::object() : nlohmann::json::parse(metadata);
+  nlohmann::json all =
+      metadata.empty() ? nlohmann::json::object() : nlohmann::json::parse(metadata);
   all["device"] = std::move(device);
   all["weights_bytes"] = section.size();
 
@@ -168,7 +204,8 @@ std::string CudaTarget::build(const Program& p, const std::string& metadata) con
 
 }  // namespace
 
-std::shared_ptr<const Target> make_cuda_target(std::string_view options, std::shared_ptr<const Target> host) {
+std::shared_ptr<const Target> make_cuda_target(std::string_view options,
+                                               std::shared_ptr<const Target> host) {
   return std::make_shared<CudaTarget>(parsed(options), std::move(host));
 }
 
