@@ -1,5 +1,6 @@
 """burnish.compile and burnish.inspect: from an ONNX file to answers."""
 
+import json
 import subprocess
 import sys
 import threading
@@ -244,3 +245,22 @@ def test_running_a_library_loads_no_compiler(dense, tmp_path):
                "s.run(None, {'x': numpy.ones((4, 5), numpy.float32)});"
                "assert 'LLVM' not in open('/proc/self/maps').read()")
     subprocess.run([sys.executable, "-c", program, tmp_path / "m.so"], check=True)
+
+
+def test_a_library_for_gpus(dense):
+    path, _ = dense
+    try:
+        compiled = burnish.compile(path, shapes={"x": (4, 5)}, target="cuda:sm_90", precision="tf32")
+    except burnish.UserError as error:
+        assert "BURNISH_NVRTC" in str(error)
+        pytest.skip("NVRTC is not installed")
+    metadata = json.loads(compiled.metadata)
+    assert metadata["target"] == "cuda:sm_90,precision=tf32"
+    device = metadata["device"]
+    assert {image["form"] for image in device["images"]} == {"cubin", "ptx"}
+    assert [launch["step"] for launch in device["launches"]] == list(range(len(metadata["steps"])))
+    assert "__global__" in compiled.emit("cuda") and ".entry" in compiled.emit("ptx")
+    with pytest.raises(burnish.UserError, match="cuda"):
+        compiled.emit("asm")
+    with pytest.raises(burnish.UserError, match="strict"):
+        burnish.compile(path, shapes={"x": (4, 5)}, precision="fp16")
