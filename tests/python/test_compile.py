@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import threading
+from pathlib import Path
 
 import burnish
 import numpy as np
@@ -247,8 +248,8 @@ def test_running_a_library_loads_no_compiler(dense, tmp_path):
     subprocess.run([sys.executable, "-c", program, tmp_path / "m.so"], check=True)
 
 
-def test_a_library_for_gpus(dense):
-    path, _ = dense
+def test_a_library_for_gpus(dense, random, monkeypatch):
+    path, answer = dense
     try:
         compiled = burnish.compile(path, shapes={"x": (4, 5)}, target="cuda:sm_90", precision="tf32")
     except burnish.UserError as error:
@@ -264,3 +265,9 @@ def test_a_library_for_gpus(dense):
         compiled.emit("asm")
     with pytest.raises(burnish.UserError, match="strict"):
         burnish.compile(path, shapes={"x": (4, 5)}, precision="fp16")
+    # Its kernels on the CPU.
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "tools"))
+    import emulate_cuda
+    x = random.standard_normal((4, 5), np.float32)
+    y, = emulate_cuda.emulate(path, {"x": x})
+    np.testing.assert_allclose(y, answer(x), rtol=1e-5, atol=1e-6)
