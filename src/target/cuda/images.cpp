@@ -1,7 +1,9 @@
 #include "target/cuda/images.h"
 
+#include <algorithm>
 #include <atomic>
 #include <exception>
+#include <functional>
 #include <mutex>
 #include <thread>
 
@@ -35,8 +37,8 @@ Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string
   return c;
 }
 
-// f(0) ... f(n - 1), on as many threads as the machine runs; the first error is thrown when all
-// have ended.
+// f(0) ... f(n - 1), on as many threads as the machine runs, but no more than NVRTC gains from; the
+// first error is thrown when all have ended.
 void in_parallel(size_t n, const std::function<void(size_t)>& f) {
   std::atomic<size_t> next{0};
   std::exception_ptr failure;
@@ -54,7 +56,9 @@ void in_parallel(size_t n, const std::function<void(size_t)>& f) {
   };
   {
     std::vector<std::jthread> threads;
-    const size_t count = std::min<size_t>(n, std::thread::hardware_concurrency());
+    constexpr size_t most = 16;
+    const size_t count =
+        std::min({n, most, static_cast<size_t>(std::thread::hardware_concurrency())});
     for (size_t t = 1; t < count; ++t) threads.emplace_back(work);
     work();
   }
