@@ -187,8 +187,9 @@ def compiler_version():
 class Rows:
     """The rows of a JSON file, which is written whole after each of them; without a path they are in memory only."""
 
-    def __init__(self, path):
-        self.path, self.compiler, self.rows = path, compiler_version(), read_rows(path)
+    def __init__(self, path, of=None):
+        self.of = of or machine()
+        self.path, self.compiler, self.rows = path, compiler_version(), read_rows(path, self.of)
 
     def find(self, key, field, engines):
         """The row of that key, if it is of this compiler and its `field` lacks none of the engines."""
@@ -206,22 +207,22 @@ class Rows:
         else:
             self.rows.append(row)
         if self.path is not None:
-            write_rows(self.path, self.rows)
+            write_rows(self.path, self.rows, self.of)
         return row
 
 
-def write_rows(path, rows):
+def write_rows(path, rows, of):
     partial = path.with_suffix(".part")
-    partial.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1) + "\n")
+    partial.write_text(json.dumps({"machine": of, "rows": rows}, indent=1) + "\n")
     os.replace(partial, path)
 
 
-def read_rows(path):
+def read_rows(path, of):
     """Rows measured on this machine before."""
     if path is None or not path.is_file():
         return []
     kept = json.loads(path.read_text())
-    if kept["machine"] != machine():
+    if kept["machine"] != of:
         raise SystemExit(f"{path} holds figures of {kept['machine']}: choose another file")
     return kept["rows"]
 
