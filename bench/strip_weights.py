@@ -20,14 +20,22 @@ from onnx import numpy_helper
 KEY = "random_weights"
 
 
+def weights_of(model):
+    """(name, tensor) of initialisers and constants."""
+    yield from ((tensor.name, tensor) for tensor in model.graph.initializer)
+    for node in model.graph.node:
+        if node.op_type == "Constant":
+            yield from ((node.output[0], entry.t) for entry in node.attribute if entry.name == "value")
+
+
 def stripped(model, least_bytes=16 << 10):
     """The model without its large float weights; its metadata says how to restore them."""
     weights = {}
-    for seed, tensor in enumerate(model.graph.initializer):
+    for seed, (name, tensor) in enumerate(weights_of(model)):
         array = numpy_helper.to_array(tensor)
         if array.nbytes < least_bytes or array.dtype.kind != "f":
             continue
-        weights[tensor.name] = [seed, float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))]
+        weights[name] = [seed, float(array.mean(dtype=np.float64)), float(array.std(dtype=np.float64))]
         empty = onnx.TensorProto(name=tensor.name, data_type=tensor.data_type, dims=tensor.dims)
         tensor.CopyFrom(empty)
     onnx.helper.set_model_props(model, {**{p.key: p.value for p in model.metadata_props}, KEY: json.dumps(weights)})
@@ -45,10 +53,10 @@ def random_array(shape, dtype, seed, mean, deviation):
 def restored(model):
     """The model with its weights again, random ones where they were taken out; any other model as it is."""
     weights = json.loads(next((p.value for p in model.metadata_props if p.key == KEY), "{}"))
-    for tensor in model.graph.initializer:
-        if tensor.name in weights:
+    for name, tensor in weights_of(model):
+        if name in weights:
             dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type)
-            tensor.CopyFrom(numpy_helper.from_array(random_array(tuple(tensor.dims), dtype, *weights[tensor.name]), tensor.name))
+            tensor.CopyFrom(numpy_helper.from_array(random_array(tuple(tensor.dims), dtype, *weights[name]), tensor.name))
     kept = {p.key: p.value for p in model.metadata_props if p.key != KEY}
     del model.metadata_props[:]
     if kept:
