@@ -109,6 +109,7 @@ class CudaTarget : public Target {
   Schedule default_schedule(const StageGroup& g) const override {
     return cuda_target::default_schedule(g, device_);
   }
+  bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {
     require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,
