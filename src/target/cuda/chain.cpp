@@ -454,9 +454,9 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const double reads = real(rows * chain.region(c.columns) * chain.window * c.chunk * c.warps_n) * 4 / 128 +
                        (chain.expand ? real(high * wide * c.expand_n) * real(chain.input_channels) * 4 / 128 : 0);
   const double finish = real(high * wide * c.chunk) * 6 / 128;
-  const double busy = tensor + 1.3 * depthwise + reads + finish;
+  const double busy = 2 * (tensor + 1.3 * depthwise + reads + finish);  // about half of what units could do, as measured
   const double fill = chain.expand ? real(high * wide * chain.input_channels) * 4 / 64 : 0;
-  const double latency = (chain.expand ? 2500.0 : 1200.0) + busy * 4 / std::min(4.0, real(warps));
+  const double latency = 6000.0 + busy * 4 / std::min(4.0, real(warps));
   const double block_busy = real(chunks) * busy + fill + points * real(chain.channels) / 64, block_latency = real(chunks) * latency + 2500 + fill;
   const double resident = std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)), std::floor(65536.0 / real(32 * warps * std::min<int64_t>(255, registers))), 16.0}));
   const double on_one = std::ceil(blocks / d.multiprocessors);
