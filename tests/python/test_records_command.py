@@ -313,7 +313,7 @@ def test_completion_knows_all_commands_and_options(bash_script):
     (["compile", "--em"], ["--emit"]),
     (["compile", "--emit", "l"], ["loops", "llvm"]),
     (["compile", "m.onnx", "--emit", "=", "l"], ["loops", "llvm"]),
-    (["compile", "m.onnx", "--emit", "="], ["graph", "loops", "llvm", "asm", "obj", "so"]),
+    (["compile", "m.onnx", "--emit", "="], ["graph", "loops", "llvm", "asm", "obj", "cuda", "ptx", "so"]),
     (["records", "ls", "a.db", "--status", "bu"], ["build_failed", "build_timeout"]),
     (["completion", ""], ["bash", "zsh"]),
     (["compile", "-o", ""], []),  # files

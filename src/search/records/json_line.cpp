@@ -103,7 +103,8 @@ std::string LineReader::target(const Fields& f, int threads) {
     bad("it has characters that no target has");
   }
   try {
-    make_target(text.substr(0, colon), 1);
+    const auto family = make_target(text.substr(0, colon), 1);
+    if (family->machine().device) make_target(text, 1);  // its options say nothing of this machine: all are known here
   } catch (const UserError&) {
     bad("this program has no such target");
   }
