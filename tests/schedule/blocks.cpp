@@ -18,9 +18,8 @@ void fill_together(Schedule& s, const std::string& stage, const std::string& row
   if (vector > 1) s.vectorize(stage, ci);
 }
 
-}  // namespace
-
-Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
+// C = max(A * B + b, 0)
+StageGroup matmul(int64_t M, int64_t N, int64_t K) {
   GroupBuilder b("matmul");
   StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
   StageId bias = b.constant("b", F, {{"n", N}});
@@ -28,7 +27,13 @@ Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
                                [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); });
   b.output(b.compute("C", F, {{"m", M}, {"n", N}},
                      [&](AxisVars x) { return max(b.at(acc, {x[0], x[1]}) + b.at(bias, {x[1]}), constant(0)); }));
-  Case c(b.group());
+  return b.group();
+}
+
+}  // namespace
+
+Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
+  Case c(matmul(M, N, K));
   Schedule& s = c.schedule;
   const int64_t threads = t.rows / t.thread_rows * (t.columns / t.thread_columns);
   {
@@ -66,14 +71,7 @@ Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
 }
 
 Case tensor_matmul(int64_t M, int64_t N, int64_t K, int64_t depth) {
-  GroupBuilder b("matmul");
-  StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
-  StageId bias = b.constant("b", F, {{"n", N}});
-  const StageId acc = b.reduce("C.acc", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
-                               [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); });
-  b.output(b.compute("C", F, {{"m", M}, {"n", N}},
-                     [&](AxisVars x) { return max(b.at(acc, {x[0], x[1]}) + b.at(bias, {x[1]}), constant(0)); }));
-  Case c(b.group());
+  Case c(matmul(M, N, K));
   Schedule& s = c.schedule;
   // Two warps a block, each of 32 rows by 16 columns: two tiles each way, four rows by four columns a thread.
   std::string block;
