@@ -7,24 +7,24 @@ namespace burnish {
 
 namespace {
 
-bool moves(const Index& i, VarId v);
+bool depends_on(const Index& i, VarId v);
 
 }  // namespace
 
-bool moves(const Expr& e, VarId v) {
+bool depends_on(const Expr& e, VarId v) {
   bool found = false;
   visit(e, [&](const Expr& x) {
-    if (x.kind() == ExprKind::Affine) found |= moves(x.index(), v);
-    if (x.kind() == ExprKind::Load) found |= moves(x.indices()[0], v);
+    if (x.kind() == ExprKind::Affine) found |= depends_on(x.index(), v);
+    if (x.kind() == ExprKind::Load) found |= depends_on(x.indices()[0], v);
   });
   return found;
 }
 
 namespace {
 
-bool moves(const Index& i, VarId v) {
+bool depends_on(const Index& i, VarId v) {
   return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) {
-           return x.a.slope(v) != 0 || (x.value && moves(x.value, v));
+           return x.a.slope(v) != 0 || (x.value && depends_on(x.value, v));
          });
 }
 
@@ -66,8 +66,8 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
     return refuse("tensor loop {} does not add to what it stores", name);
   m.a = value.children()[1].children()[0];
   m.b = value.children()[1].children()[1];
-  const auto of_rows = [&](const Expr& e) { return moves(e, m.group) || moves(e, m.row); };
-  const auto of_columns = [&](const Expr& e) { return moves(e, m.lane) || moves(e, m.column); };
+  const auto of_rows = [&](const Expr& e) { return depends_on(e, m.group) || depends_on(e, m.row); };
+  const auto of_columns = [&](const Expr& e) { return depends_on(e, m.lane) || depends_on(e, m.column); };
   if (of_rows(m.b)) std::swap(m.a, m.b);
   if (of_rows(m.b) || of_columns(m.a)) return refuse("operands of tensor loop {} change along rows and columns", name);
   return m;

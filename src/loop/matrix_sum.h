@@ -34,7 +34,7 @@ struct MatrixSum {
 Result<MatrixSum> matrix_sum(const Function& f, const Stmt& tensor_loop, std::span<const ForStmt> threads);
 
 // Does the value depend on the variable?
-bool moves(const Expr& e, VarId v);
+bool depends_on(const Expr& e, VarId v);
 
 // Of all tensor loops of the function the first that does not fit.
 Result<> check_matrix_sums(const Function& f);

@@ -245,4 +245,10 @@ void visit(const Stmt& s, const std::function<void(const Stmt&)>& f) {
   for (const Stmt& c : s->children) visit(c, f);
 }
 
+bool has_loop(const Stmt& s, LoopKind kind) {
+  bool found = false;
+  visit(s, [&](const Stmt& x) { found |= x.kind() == StmtKind::For && x->loop.kind == kind; });
+  return found;
+}
+
 }  // namespace burnish

@@ -95,5 +95,6 @@ Stmt rewrite(const Stmt& s, const std::function<Stmt(const Stmt&)>& f);
 // inside indices.
 Stmt rewrite_exprs(const Stmt& s, const std::function<Expr(const Expr&)>& f);
 void visit(const Stmt& s, const std::function<void(const Stmt&)>& f);  // pre-order
+bool has_loop(const Stmt& s, LoopKind kind);  // itself or inside
 
 }  // namespace burnish

@@ -177,9 +177,7 @@ class Verifier {
       if (loop.kind == LoopKind::Thread) {
         threads_.push_back(&here);
       } else {
-        visit(s, [&](const Stmt& x) {
-          here.has_threads |= x.kind() == StmtKind::For && x->loop.kind == LoopKind::Thread;
-        });
+        here.has_threads = has_loop(s, LoopKind::Thread);
         parallel_ = &here;
       }
     }

@@ -10,12 +10,6 @@
 namespace burnish::lowering {
 namespace {
 
-bool has(const Stmt& s, LoopKind kind) {
-  bool found = false;
-  visit(s, [&](const Stmt& x) { found |= x.kind() == StmtKind::For && x->loop.kind == kind; });
-  return found;
-}
-
 struct Touched {
   std::set<BufferId> read, written;
 
@@ -39,7 +33,7 @@ class BlockBarriers {
 
   Stmt run() {
     return rewrite(f_.body, [&](const Stmt& s) {
-      if (s.kind() != StmtKind::For || s->loop.kind != LoopKind::Parallel || !has(s, LoopKind::Thread)) return Stmt();
+      if (s.kind() != StmtKind::For || s->loop.kind != LoopKind::Parallel || !has_loop(s, LoopKind::Thread)) return Stmt();
       pending_ = {};
       before_.clear();
       find(s->children[0]);
@@ -72,11 +66,11 @@ class BlockBarriers {
 
   static bool is_phase(const Stmt& s) {
     switch (s.kind()) {
-    case StmtKind::For: return s->loop.kind == LoopKind::Thread || !has(s, LoopKind::Thread);
+    case StmtKind::For: return s->loop.kind == LoopKind::Thread || !has_loop(s, LoopKind::Thread);
     case StmtKind::Let:
     case StmtKind::Alloc:
     case StmtKind::If:
-    case StmtKind::While: return !has(s, LoopKind::Thread);
+    case StmtKind::While: return !has_loop(s, LoopKind::Thread);
     case StmtKind::Seq: return false;
     case StmtKind::Store:
     case StmtKind::Barrier:

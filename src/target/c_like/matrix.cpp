@@ -45,8 +45,8 @@ void Printer::tensor_loop(const Stmt& s) {
   Lanes upper, lower, b;
   size_t left_a = 0, left_b = 0;  // loops that it still moves with
   for (size_t i = 0; i < m.tiles.size(); ++i) {
-    if (moves(m.a, m.tiles[i].var)) left_a = i + 1;
-    if (moves(m.b, m.tiles[i].var)) left_b = i + 1;
+    if (depends_on(m.a, m.tiles[i].var)) left_a = i + 1;
+    if (depends_on(m.b, m.tiles[i].var)) left_b = i + 1;
   }
   for (size_t i = 0; i <= m.tiles.size(); ++i) {
     if (i == left_b) b = operand(m.b, {});
@@ -54,8 +54,7 @@ void Printer::tensor_loop(const Stmt& s) {
     if (i == m.tiles.size()) break;
     const ForStmt& l = m.tiles[i];
     ranges_.set(l.var, 0, l.extent - 1);
-    out_ += "#pragma unroll\n";
-    open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", vars_[l.var], l.extent));
+    open_unrolled(l);
   }
   lane_.reset();
   lanes_ = 1;

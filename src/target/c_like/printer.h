@@ -45,6 +45,9 @@ class Printer {
   void store(const Stmt& s);
   void alone(const Stmt& s);  // by the block's first thread
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
+  std::string bound(const Bound& b) const;
+  std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
+  void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);
 
   // values.cpp

@@ -8,12 +8,6 @@ namespace burnish::c_like {
 
 namespace {
 
-bool has(const Stmt& s, LoopKind kind) {
-  bool found = false;
-  visit(s, [&](const Stmt& x) { found |= x.kind() == StmtKind::For && x->loop.kind == kind; });
-  return found;
-}
-
 // Threads that the thread loops inside `s` number.
 int64_t threads_inside(const Stmt& s) {
   int64_t most = 1;
@@ -68,12 +62,12 @@ void Printer::enter(const ForStmt& loop) {
 void Printer::block_loop(const Stmt& s, const std::string& block) {
   const ForStmt& l = s->loop;
   enter(l);
-  has_threads_ = has(s, LoopKind::Thread);
+  has_threads_ = has_loop(s, LoopKind::Thread);
   threads_ = static_cast<int>(std::max<int64_t>(threads_, threads_inside(s.children()[0])));
   open("{");
   line(fmt::format("const int {} = {};", vars_[l.var], block));
-  for (const Bound& b : l.lower) line(fmt::format("if ({} < {}) return;", vars_[l.var], limit("", 0, {b})));
-  for (const Bound& b : l.upper) line(fmt::format("if ({} >= {}) return;", vars_[l.var], limit("", 0, {b})));
+  for (const Bound& b : l.lower) line(fmt::format("if ({} < {}) return;", vars_[l.var], bound(b)));
+  for (const Bound& b : l.upper) line(fmt::format("if ({} >= {}) return;", vars_[l.var], bound(b)));
   statement(s.children()[0]);
   close();
 }
@@ -94,7 +88,7 @@ void Printer::alone(const Stmt& s) {
 void Printer::statement(const Stmt& s) {
   // Outside thread loops: what holds none is the first thread's, the rest is common to all.
   if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier && s.kind() != StmtKind::Alloc &&
-      !has(s, LoopKind::Thread))
+      !has_loop(s, LoopKind::Thread))
     return alone(s);
   switch (s.kind()) {
   case StmtKind::For: return loop(s);
@@ -142,11 +136,21 @@ void Printer::statement(const Stmt& s) {
 
 std::string Printer::limit(const char* function, int64_t constant, const std::vector<Bound>& bounds) {
   std::string out = std::to_string(constant);
-  for (const Bound& b : bounds) {
-    const std::string a = b.div == 1 ? aff(b.a) : fmt::format("ceil_div({}, {})", aff(b.a), b.div);
-    out = *function ? fmt::format("{}({}, {})", function, out, a) : a;
-  }
+  for (const Bound& b : bounds) out = fmt::format("{}({}, {})", function, out, bound(b));
   return out;
+}
+
+std::string Printer::bound(const Bound& b) const { return b.div == 1 ? aff(b.a) : fmt::format("ceil_div({}, {})", aff(b.a), b.div); }
+
+std::string Printer::within_bounds(const ForStmt& l, std::string condition) const {
+  for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
+  for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
+  return condition;
+}
+
+void Printer::open_unrolled(const ForStmt& l) {
+  out_ += "#pragma unroll\n";
+  open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", vars_[l.var], l.extent));
 }
 
 void Printer::loop(const Stmt& s) {
@@ -170,10 +174,7 @@ void Printer::thread_loop(const Stmt& s) {
   open("{");
   line(fmt::format("const int {} = {};", v, inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
   number_ = inside > 1 ? fmt::format("({}) % {}", outer, inside) : "0";
-  std::string condition;
-  if (first && l.extent * inside < threads_) condition = fmt::format("{} < {}", v, l.extent);
-  for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
-  for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+  const std::string condition = within_bounds(l, first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "");
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
   in_threads_ = true;
   thread_loops_.push_back(l);
@@ -189,11 +190,8 @@ void Printer::plain_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
   const std::string& v = vars_[l.var];
   if (l.kind == LoopKind::Unroll) {
-    out_ += "#pragma unroll\n";
-    open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", v, l.extent));
-    std::string condition;
-    for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
-    for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", v, limit("", 0, {b}));
+    open_unrolled(l);
+    const std::string condition = within_bounds(l);
     if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
     statement(s.children()[0]);
     if (!condition.empty()) close();
