@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cmath>
+#include <cstdlib>
 #include <cstring>
 
 #include "base/error.h"
@@ -112,6 +113,11 @@ void write_file(const std::filesystem::path& path, std::string_view bytes) {
   if (::fchmod(file.fd, 0666 & ~mask) != 0) give_up("chmod");
   if (::fsync(file.fd) != 0) give_up("fsync");
   if (::rename(temporary.c_str(), path.c_str()) != 0) give_up("rename");
+}
+
+std::string environment(const char* name) {
+  const char* value = std::getenv(name);
+  return value ? value : "";
 }
 
 uint64_t hash_bytes(std::string_view bytes, uint64_t seed) {

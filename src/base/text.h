@@ -16,6 +16,9 @@ std::string join(const std::vector<std::string>& parts, std::string_view separat
 // The shortest decimal text that reads back as the same value. "inf", "-inf", "nan" for the others.
 std::string number_text(double value);
 
+// The value of an environment variable; empty where it is not set.
+std::string environment(const char* name);
+
 // Reads a whole file. UserError when it cannot be read or is larger than `limit` bytes.
 std::string read_file(const std::filesystem::path& path, uint64_t limit = uint64_t{1} << 40);
 

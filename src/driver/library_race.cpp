@@ -7,7 +7,7 @@
 
 #include "base/error.h"
 #include "base/text.h"
-#include "search/parallel.h"
+#include "base/parallel.h"
 #include "search/statistics.h"
 
 namespace burnish {
@@ -17,7 +17,7 @@ using search::median;
 std::vector<std::string>
 LibraryRace::build(const std::vector<std::function<std::string()>>& libraries) {
   std::vector<std::string> paths(libraries.size());
-  search::parallel_for(libraries.size(), 2, [&](size_t i) {
+  parallel_for(libraries.size(), 2, [&](size_t i) {
     paths[i] = (folder_.path / fmt::format("{}-{}.so", built_, i)).string();
     write_file(paths[i], libraries[i]());
   });

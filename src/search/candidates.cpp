@@ -2,7 +2,7 @@
 
 #include <burnish/runtime.h>
 
-#include "search/parallel.h"
+#include "base/parallel.h"
 
 namespace burnish::search {
 

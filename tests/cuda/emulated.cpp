@@ -3,9 +3,12 @@
 #include <dlfcn.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+
+#include "target/weights.h"
 
 namespace burnish::cuda_test {
 
@@ -82,14 +85,9 @@ std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::
   };
   std::vector<std::byte> arena_memory, weights_memory;
   std::byte* arena = aligned(arena_memory, static_cast<size_t>(cuda_target::arena_bytes(p)));
-  size_t bytes = 0;
-  for (const ProgramTensor& t : p.tensors)
-    if (t.kind == TensorKind::Constant)
-      bytes = std::max(bytes, static_cast<size_t>(t.offset) + t.data->size());
-  std::byte* weights = aligned(weights_memory, bytes);
-  for (const ProgramTensor& t : p.tensors)
-    if (t.kind == TensorKind::Constant && !t.data->empty())
-      std::memcpy(weights + t.offset, t.data->data(), t.data->size());
+  const std::vector<std::byte> section = weights_of(p);
+  std::byte* weights = aligned(weights_memory, section.size());
+  std::ranges::copy(section, weights);
   std::vector<std::vector<std::byte>> memory(p.inputs.size() + p.outputs.size());
   std::vector<void*> tensors;
   const auto place = [&](uint32_t t) {

@@ -82,8 +82,7 @@ int moved_up(int fd) {
 }  // namespace
 
 std::string find_worker(const std::string& wanted) {
-  const char* environment = std::getenv("BURNISH_WORKER");
-  for (const std::string& given : {std::string(environment ? environment : ""), wanted}) {
+  for (const std::string& given : {environment("BURNISH_WORKER"), wanted}) {
     if (given.empty()) continue;
     require(is_program(given), "{} is no program that can be run; candidates are built and timed by {}", given,
             program_name);

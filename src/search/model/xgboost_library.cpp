@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 
 #include "base/text.h"
 
@@ -13,11 +12,6 @@ namespace burnish::search {
 namespace {
 
 namespace fs = std::filesystem;
-
-std::string environment(const char* name) {
-  const char* value = std::getenv(name);
-  return value ? value : "";
-}
 
 void add_if_present(std::vector<std::string>& out, const fs::path& packages) {
   const fs::path file = packages / "xgboost" / "lib" / "libxgboost.so";

@@ -2,7 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <cstdlib>
 #include <cstring>
 #include <filesystem>
 
@@ -52,12 +51,8 @@ std::optional<Compiled> unpacked(const std::string& bytes, const std::string& ke
 }  // namespace
 
 Cache::Cache() {
-  const auto variable = [](const char* name) {
-    const char* v = std::getenv(name);
-    return std::string(v ? v : "");
-  };
-  const std::string own = variable("BURNISH_CACHE"), shared = variable("XDG_CACHE_HOME"),
-                    home = variable("HOME");
+  const std::string own = environment("BURNISH_CACHE"), shared = environment("XDG_CACHE_HOME"),
+                    home = environment("HOME");
   if (own == "off") return;
   folder_ = !own.empty()      ? own
             : !shared.empty() ? shared + "/burnish"

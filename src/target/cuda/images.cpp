@@ -1,13 +1,10 @@
 #include "target/cuda/images.h"
 
 #include <algorithm>
-#include <atomic>
-#include <exception>
-#include <functional>
-#include <mutex>
 #include <thread>
 
 #include "base/error.h"
+#include "base/parallel.h"
 #include "base/text.h"
 #include "target/cuda/cache.h"
 #include "target/cuda/nvrtc.h"
@@ -37,34 +34,6 @@ Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string
   return c;
 }
 
-// f(0) ... f(n - 1), on as many threads as the machine runs, but no more than NVRTC gains from; the
-// first error is thrown when all have ended.
-void in_parallel(size_t n, const std::function<void(size_t)>& f) {
-  std::atomic<size_t> next{0};
-  std::exception_ptr failure;
-  std::mutex guard;
-  const auto work = [&] {
-    for (size_t i; (i = next++) < n;) {
-      try {
-        f(i);
-      } catch (...) {
-        const std::lock_guard lock(guard);
-        if (!failure) failure = std::current_exception();
-        next = n;
-      }
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    constexpr size_t most = 16;
-    const size_t count =
-        std::min({n, most, static_cast<size_t>(std::thread::hardware_concurrency())});
-    for (size_t t = 1; t < count; ++t) threads.emplace_back(work);
-    work();
-  }
-  if (failure) std::rethrow_exception(failure);
-}
-
 }  // namespace
 
 Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const std::string> archs,
@@ -72,8 +41,9 @@ Code compile_kernels(std::span<const c_like::Kernel> kernels, std::span<const st
   const Cache cache;
   const size_t n = kernels.size();
   std::vector<Compiled> all(n * archs.size());
-  in_parallel(all.size(),
-              [&](size_t i) { all[i] = compiled(cache, kernels[i % n], archs[i / n], precision); });
+  constexpr size_t most = 16;  // threads that NVRTC gains from
+  parallel_for(all.size(), std::clamp<size_t>(std::thread::hardware_concurrency(), 1, most),
+               [&](size_t i) { all[i] = compiled(cache, kernels[i % n], archs[i / n], precision); });
   Code code;
   for (size_t i = 0; i < all.size(); ++i)
     code.images.push_back({archs[i / n], "cubin", std::move(all[i].cubin)});

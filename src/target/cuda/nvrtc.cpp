@@ -22,19 +22,15 @@ constexpr int success = 0;
 std::vector<std::string> candidates() {
   namespace fs = std::filesystem;
   std::vector<std::string> out;
-  const auto variable = [](const char* name) {
-    const char* v = std::getenv(name);
-    return std::string(v ? v : "");
-  };
-  if (const std::string file = variable("BURNISH_NVRTC"); !file.empty()) return {file};
+  if (const std::string file = environment("BURNISH_NVRTC"); !file.empty()) return {file};
   constexpr const char* names[] = {"libnvrtc.so.13", "libnvrtc.so.12", "libnvrtc.so"};
   for (const char* n : names) out.push_back(n);
   for (const std::string& folder :
-       {variable("CUDA_HOME"), variable("CUDA_PATH"), std::string("/usr/local/cuda")})
+       {environment("CUDA_HOME"), environment("CUDA_PATH"), std::string("/usr/local/cuda")})
     for (const char* n : names)
       if (!folder.empty()) out.push_back(folder + "/lib64/" + n);
   for (const std::string& root :
-       {variable("VIRTUAL_ENV"), variable("CONDA_PREFIX"), variable("HOME") + "/.local",
+       {environment("VIRTUAL_ENV"), environment("CONDA_PREFIX"), environment("HOME") + "/.local",
         std::string("/usr/local"), std::string("/usr")}) {
     std::error_code error;
     if (root.empty()) continue;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstring>
 #include <nlohmann/json.hpp>
 
 #include "base/error.h"
@@ -11,6 +10,7 @@
 #include "target/cuda/launches.h"
 #include "target/cuda/nvrtc.h"
 #include "target/cuda/space.h"
+#include "target/weights.h"
 
 namespace burnish::cuda_target {
 
@@ -130,23 +130,6 @@ class CudaTarget : public Target {
   std::vector<std::string> required_features() const override { return host_->required_features(); }
 
  private:
-  static int64_t weights_bytes(const Program& p) {
-    int64_t bytes = 0;
-    for (const ProgramTensor& t : p.tensors) {
-      if (t.kind != TensorKind::Constant) continue;
-      check(t.data && t.offset >= 0, "constant {} has no bytes", t.name);
-      bytes = std::max(bytes, t.offset + static_cast<int64_t>(t.data->size()));
-    }
-    return bytes;
-  }
-  static std::vector<std::byte> weights_of(const Program& p) {
-    std::vector<std::byte> all(static_cast<size_t>(weights_bytes(p)));
-    for (const ProgramTensor& t : p.tensors)
-      if (t.kind == TensorKind::Constant && !t.data->empty())
-        std::memcpy(all.data() + t.offset, t.data->data(), t.data->size());
-    return all;
-  }
-
   Options options_;
   Device device_;
   std::shared_ptr<const Target> host_;

@@ -11,14 +11,11 @@
 #include "target/llvm/codegen.h"
 #include "target/llvm/emit.h"
 #include "target/llvm/host_abi.h"
+#include "target/weights.h"
 
 namespace burnish::llvm_target {
 
 namespace {
-
-constexpr int64_t weights_limit = int64_t{1} << 40;
-
-int64_t bytes_of(const ProgramTensor& t) { return t.size * size_of(t.dtype); }
 
 std::unique_ptr<llvm::Module> new_module(llvm::LLVMContext& c, const llvm::TargetMachine& tm) {
   auto m = std::make_unique<llvm::Module>("burnish", c);
@@ -116,15 +113,6 @@ llvm::GlobalVariable* add_constant(llvm::Module& m, llvm::Constant* value, const
   return g;
 }
 
-std::string weights_of(const Program& p) {
-  int64_t size = weights_bytes(p);
-  std::string all(size_t(size), '\0');
-  for (const ProgramTensor& t : p.tensors) {
-    if (t.kind == TensorKind::Constant) std::memcpy(all.data() + t.offset, t.data->data(), t.data->size());
-  }
-  return all;
-}
-
 // An ELF note: sizes and type, owner, contents padded to 4 bytes.
 void add_note(llvm::Module& m, uint32_t type, std::string_view contents) {
   std::string note;
@@ -139,13 +127,15 @@ void add_note(llvm::Module& m, uint32_t type, std::string_view contents) {
   add_constant(m, bytes, "note", ".note.burnish", 4);
 }
 
-void add_entry(llvm::Module& m, const Program& p, llvm::Function* run, const std::string& weights, const Isa& isa) {
+void add_entry(llvm::Module& m, const Program& p, llvm::Function* run, const Isa& isa) {
   llvm::LLVMContext& c = m.getContext();
   llvm::IRBuilder<> b(c);
   llvm::Constant* null = llvm::ConstantPointerNull::get(b.getPtrTy());
   llvm::Constant* data = null;
+  const std::vector<std::byte> weights = weights_of(p);
   if (!weights.empty()) {
-    auto* bytes = llvm::ConstantDataArray::getRaw(weights, weights.size(), b.getInt8Ty());
+    const llvm::StringRef raw(reinterpret_cast<const char*>(weights.data()), weights.size());
+    auto* bytes = llvm::ConstantDataArray::getRaw(raw, raw.size(), b.getInt8Ty());
     data = add_constant(m, bytes, "weights", ".rodata.weights", 4096);
   }
   static_assert(sizeof(burnish_entry) == 40);
@@ -182,7 +172,7 @@ std::string model_object(const Program& p, const Isa& isa, const std::string& me
   auto m = new_module(c, *tm);
   if (with_kernels) add_kernels(*m, p, isa, 0, 1);
   llvm::Function* run = add_run(*m, p, memory_of(p), isa);
-  add_entry(*m, p, run, weights_of(p), isa);
+  add_entry(*m, p, run, isa);
   add_note(*m, BURNISH_NOTE_METADATA, metadata);
   add_note(*m, BURNISH_NOTE_CHECKSUM, std::string(8, '\0'));
   return emit_module(*m, *tm, EmitKind::Object);
@@ -201,19 +191,6 @@ ProgramMemory memory_of(const Program& p) {
   r.shared_offset = (p.arena_bytes + 63) / 64 * 64;
   r.arena = shared ? r.shared_offset + shared : p.arena_bytes;
   return r;
-}
-
-int64_t weights_bytes(const Program& p) {
-  int64_t size = 0;
-  for (const ProgramTensor& t : p.tensors) {
-    if (t.kind != TensorKind::Constant) continue;
-    check(t.offset >= 0 && t.size >= 0 && t.offset < weights_limit && t.size < weights_limit,
-          "constant {} stands at {} with {} elements", t.name, t.offset, t.size);
-    check(t.data && int64_t(t.data->size()) == bytes_of(t), "constant {} has {} bytes, not {}", t.name,
-          t.data ? t.data->size() : 0, bytes_of(t));
-    size = std::max(size, t.offset + bytes_of(t));
-  }
-  return size;
 }
 
 std::string emit_program(const Program& p, const Isa& isa, EmitKind kind) {

@@ -15,7 +15,6 @@ struct ProgramMemory {
   int64_t arena = 0, shared_offset = 0, scratch = 0;
 };
 ProgramMemory memory_of(const Program& p);
-int64_t weights_bytes(const Program& p);
 
 std::string emit_program(const Program& p, const Isa& isa, EmitKind kind);
 std::string build_program(const Program& p, const Isa& isa, const std::string& metadata);

@@ -11,6 +11,7 @@
 #include "target/llvm/isa.h"
 #include "target/llvm/module.h"
 #include "target/llvm/space.h"
+#include "target/weights.h"
 
 namespace burnish::llvm_target {
 

@@ -1,4 +1,4 @@
-// A loop over independent items on all CPUs this process may use.
+// A loop over independent items on several threads.
 #pragma once
 
 #include <algorithm>
@@ -9,7 +9,7 @@
 #include <thread>
 #include <vector>
 
-namespace burnish::search {
+namespace burnish {
 
 // f(i) for every i < n, in any order and from several threads. The first exception is thrown again here.
 template <class F>
@@ -35,4 +35,4 @@ void parallel_for(size_t n, size_t threads, F f) {
   if (failure) std::rethrow_exception(failure);
 }
 
-}  // namespace burnish::search
+}  // namespace burnish
