@@ -9,141 +9,13 @@
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
 // thread has a row of the tile, and neighbouring columns share what they read.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "loop/matrix_sum.h"
-#include "target/cuda/tiles.h"
+#include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {
 
 namespace {
-
-bool is_load_of(const Expr& e, StageId s) { return e.kind() == ExprKind::Load && e.from() == s; }
-
-// The stages that the formula of `s` reads.
-std::vector<StageId> reads_of(const Stage& s) {
-  std::vector<StageId> all;
-  for (const Expr& e : expressions(s))
-    visit(e, [&](const Expr& x) {
-      if (x.kind() == ExprKind::Load && std::ranges::find(all, x.from()) == all.end()) all.push_back(x.from());
-    });
-  return all;
-}
-
-bool is_product(const Stage& s) {
-  return s.op == Combine::Sum && s.dtype == DType::F32 && !s.init && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
-         s.body.children()[0].kind() == ExprKind::Load && s.body.children()[1].kind() == ExprKind::Load;
-}
-
-// A reduction and what finishes it: roles of an image of one kind of point.
-struct Link {
-  Roles roles;
-  StageId input = 0;    // of the product: what is not constant
-  StageId weights = 0;  // the constant
-};
-
-std::optional<Link> link_of(const Schedule& s, StageId out) {
-  const StageGroup& g = s.group();
-  const auto roles = roles_of(s, out);
-  if (!roles || !roles->tile || roles->outer.size() != 1 || roles->grouped || !is_product(g[roles->acc])) return std::nullopt;
-  Link l{.roles = *roles};
-  int constants = 0;
-  for (const Expr& e : g[l.roles.acc].body.children()) {
-    const bool constant = g[e.from()].kind == StageKind::Constant;
-    constants += constant;
-    (constant ? l.weights : l.input) = e.from();
-  }
-  if (constants != 1) return std::nullopt;
-  return l;
-}
-
-// Number of the axis of `of` that the stage's axis or reduce axis `v` moves; with slope 1 alone.
-std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v) {
-  std::optional<uint32_t> found;
-  visit(s.body, [&](const Expr& e) {
-    if (!is_load_of(e, of)) return;
-    for (uint32_t i = 0; i < e.indices().size(); ++i)
-      if (e.indices()[i].a.slope(v) == 1) found = i;
-  });
-  return found;
-}
-
-struct Chain {
-  std::optional<Link> expand, project;
-  Link depthwise;
-  int64_t input_channels = 0, expanded = 0, channels = 0;
-  int64_t height = 0, width = 0;   // of the output
-  int64_t stride = 1, window = 1;  // of the depthwise convolution
-  int64_t region(int64_t points) const { return (points - 1) * stride + window; }
-};
-
-size_t stages_of(const Link& l) { return l.roles.acc != l.roles.out ? 2 : 1; }
-
-// The length of the only reduce axis of more than one iteration; 0 where there are several.
-int64_t lone_extent(const Stage& s) {
-  int64_t longest = 0, all = 1;
-  for (const Axis& k : s.raxes) {
-    longest = std::max(longest, k.extent);
-    all *= k.extent;
-  }
-  return all == longest ? longest : 0;
-}
-
-std::optional<Chain> chain_of(const Schedule& s) {
-  const StageGroup& g = s.group();
-  if (g.outputs.size() != 1) return std::nullopt;
-  Chain c;
-  size_t stages = 0, found = 0;
-  for (const Stage& x : g.stages) stages += x.is_compute();
-  auto last = link_of(s, g.outputs[0]);
-  if (!last) return std::nullopt;
-  if (last->roles.broadcast) {
-    c.project = last;
-    const Stage &out = g[last->roles.out], &acc = g[last->roles.acc];
-    c.expanded = lone_extent(acc);
-    c.channels = out.axes[last->roles.vector].extent;
-    if (!g[last->input].is_compute() || c.expanded == 0 || c.channels % 8) return std::nullopt;
-    found += stages_of(*last);
-    last = link_of(s, last->input);
-    if (!last) return std::nullopt;
-  }
-  if (last->roles.broadcast) return std::nullopt;
-  c.depthwise = *last;
-  found += stages_of(*last);
-  const Roles& d = c.depthwise.roles;
-  const Stage &da = g[d.acc], &dout = g[d.out];
-  const int64_t deep = dout.axes[d.vector].extent;
-  if ((c.expanded && c.expanded != deep) || deep % (2 * kMatrixDepth)) return std::nullopt;
-  c.expanded = deep;
-  c.height = dout.axes[d.outer[0]].extent;
-  c.width = dout.axes[*d.tile].extent;
-  if (c.project) {
-    const Roles& p = c.project->roles;
-    if (g[p.out].axes[p.outer[0]].extent != c.height || g[p.out].axes[*p.tile].extent != c.width) return std::nullopt;
-  }
-  int64_t terms = 1;
-  for (const Axis& k : da.raxes) {
-    terms *= k.extent;
-    c.window = std::max(c.window, k.extent);
-  }
-  if (terms > 25) return std::nullopt;
-  visit(da.body, [&](const Expr& e) {
-    if (!is_load_of(e, c.depthwise.input)) return;
-    for (const Index& i : e.indices()) c.stride = std::max(c.stride, i.a.slope(da.axes[*d.tile].var));
-  });
-  if (g[c.depthwise.input].is_compute()) {
-    c.expand = link_of(s, c.depthwise.input);
-    if (!c.expand || !c.expand->roles.broadcast || g[c.expand->input].is_compute()) return std::nullopt;
-    found += stages_of(*c.expand);
-    c.input_channels = lone_extent(g[c.expand->roles.acc]);
-    if (c.input_channels == 0 || c.input_channels % kMatrixDepth) return std::nullopt;
-  } else if (!c.project) {
-    return std::nullopt;
-  }
-  if (found != stages) return std::nullopt;
-  return c;
-}
 
 // A constant's axes with that of the channels innermost.
 void channels_last(Schedule& t, const Stage& reader, StageId weights, VarId channel) {
@@ -159,7 +31,7 @@ void channels_last(Schedule& t, const Stage& reader, StageId weights, VarId chan
 
 // Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
 void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth) {
-  for (const StageId weights : reads_of(acc)) {
+  for (const StageId weights : producers(t.group(), *t.group().named(acc.name))) {
     const Stage& w = t.group()[weights];
     const auto c = axis_moved(acc, weights, channel), k = axis_moved(acc, weights, depth_axis);
     if (w.kind != StageKind::Constant || !c || !k || *c == *k) continue;
@@ -176,8 +48,6 @@ Layout image_of(const Roles& r) {
   l.push_back({*r.tile});
   return l;
 }
-
-int64_t depth_for(int64_t channels) { return channels % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth; }
 
 // What brings neighbours of vectors of `depth` / 4 floats to different banks.
 int64_t bank_padding(int64_t size, int64_t depth) { return floor_mod(depth - size, 32); }
@@ -259,40 +129,21 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.storage_align(e_out, floor_mod(16 - across * kMatrixGroups * (c.chunk + 4), 32));
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
-    const bool is_out = stage == e_out;
-    const Stage& self = is_out ? eo : ea;
+    const Stage& self = stage == e_out ? eo : ea;
     const auto axis = [&](uint32_t i) { return self.axes[i].name; };
     auto [ys, y] = t.split(stage, axis(r.outer[0]), c.expand_rows * c.expand_y, Tail::Whole);
     auto [y_warp, rows] = t.split(stage, y, c.expand_rows, Tail::Whole);
     auto [x_warp, group] = t.split(stage, axis(*r.tile), kMatrixGroups, Tail::Whole);
     auto [c_warp, within] = t.split(stage, axis(r.vector), 8 * columns, Tail::Whole);
     auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
-    std::vector<std::string> nest = names(self.axes, r.unit), registers;
-    std::string vector;
-    const std::vector<std::string> bound = {y_warp, x_warp, c_warp, group, lane};
-    nest.push_back(ys);
-    nest.insert(nest.end(), bound.begin(), bound.end());
-    if (is_out) {
-      auto [more, lanes] = t.split(stage, own, columns % 2 ? 2 : 4, Tail::Whole);
-      registers = {rows, more};
-      vector = lanes;
+    WarpLoops w{.outside = names(self.axes, r.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = rows, .channels = own};
+    w.outside.push_back(ys);
+    if (stage == e_out) {
+      store_by_warps(t, stage, w, r.vector, columns);
       serial = ys;
     } else {
-      auto [down, pair_down] = t.split(stage, rows, kMatrixPairs, Tail::Whole);
-      auto [tiles, pair] = t.split(stage, own, kMatrixPairs, Tail::Whole);
-      registers = {down, tiles, pair_down, pair};
-      auto [kt, km] = t.split(stage, ke.name, depth);
-      t.tensorize(stage, km);
-      for (const Axis& other : ea.raxes)
-        if (other.name != ke.name) nest.push_back(other.name);
-      nest.insert(nest.end(), {kt, km});
+      sum_by_warps(t, stage, w, ke, ke.name, depth);
     }
-    nest.insert(nest.end(), registers.begin(), registers.end());
-    if (!vector.empty()) nest.push_back(vector);
-    t.reorder(stage, nest);
-    for (const std::string& l : bound) t.bind(stage, l);
-    for (const std::string& l : registers) t.unroll(stage, l);
-    if (!vector.empty()) t.vectorize(stage, vector);
   }
   t.compute_at(e_out, reader, at);
   t.guard_halo(e_out);
@@ -314,51 +165,25 @@ std::string project(Schedule& t, const std::string& out, const std::string& acc,
   if (!o.layout.empty()) t.pack(acc, o.layout);
   std::string block;
   for (const std::string& stage : {out, acc}) {
-    const bool is_out = stage == out;
-    const Stage& self = is_out ? o : a;
+    const Stage& self = stage == out ? o : a;
     const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-    std::vector<std::string> blocks = names(self.axes, p.unit);
     auto [yo, y] = t.split(stage, axis(p.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
     auto [y_warp, group] = t.split(stage, y, kMatrixGroups, Tail::Whole);
     auto [xo, xi] = t.split(stage, axis(*p.tile), c.columns, Tail::Whole);
     auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
     auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
     auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
-    blocks.insert(blocks.end(), {yo, xo});
-    const std::vector<std::string> bound = {y_warp, x_warp, c_warp, group, lane};
-    std::vector<std::string> order = blocks, registers;
-    std::string vector;
-    if (is_out) {
-      auto [more, lanes] = t.split(stage, own, columns % 2 ? 2 : 4, Tail::Whole);
-      registers = {points, more};
-      vector = lanes;
-      order.insert(order.end(), bound.begin(), bound.end());
-    } else {
-      auto [across, pair_across] = t.split(stage, points, kMatrixPairs, Tail::Whole);
-      auto [tiles, pair] = t.split(stage, own, kMatrixPairs, Tail::Whole);
-      registers = {across, tiles, pair_across, pair};
-      auto [ko, ki] = t.split(stage, k.name, c.chunk);
-      auto [kt, km] = t.split(stage, ki, 2 * kMatrixDepth);
-      t.tensorize(stage, km);
-      order.push_back(ko);
-      order.insert(order.end(), bound.begin(), bound.end());
-      for (const Axis& other : a.raxes)
-        if (other.name != k.name) order.push_back(other.name);
-      order.insert(order.end(), {kt, km});
-      chunk = ko;
+    WarpLoops w{.outside = names(self.axes, p.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
+    w.outside.insert(w.outside.end(), {yo, xo});
+    if (stage == out) {
+      store_by_warps(t, out, w, p.vector, columns);
+      block = blocks_of(t, out, w.outside, acc);
+      continue;
     }
-    order.insert(order.end(), registers.begin(), registers.end());
-    if (!vector.empty()) order.push_back(vector);
-    t.reorder(stage, order);
-    for (const std::string& l : bound) t.bind(stage, l);
-    for (const std::string& l : registers) t.unroll(stage, l);
-    if (!vector.empty()) t.vectorize(stage, vector);
-    if (!is_out) continue;
-    block = fused(t, out, blocks);
-    t.parallel(out, block);
-    t.compute_at(acc, out, block);
-    t.set_scope(acc, Scope::Register);
-    t.guard_halo(acc);
+    auto [ko, ki] = t.split(acc, k.name, c.chunk);
+    w.outside.push_back(ko);
+    sum_by_warps(t, acc, w, k, ki, 2 * kMatrixDepth);
+    chunk = ko;
   }
   return block;
 }
@@ -388,123 +213,6 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
 }
 
 }  // namespace
-
-namespace {
-
-std::vector<ChainTile> tiles_of(const Chain& c, const Device& d) {
-  std::vector<ChainTile> tiles;
-  const Chain* chain = &c;
-  if (d.sm < 80) return tiles;
-  for (const int64_t columns : {6, 8, 14, 16, 22, 30, 32}) {
-    if (columns > 8 && columns / 2 > chain->width) continue;
-    for (const int64_t y : {1, 2, 4}) {
-      if (y > 1 && 4 * y >= chain->height) continue;
-      for (const int64_t x : {1, 2, 3, 4, 5, 7, 8}) {
-        for (const int64_t n : {1, 2, 4}) {
-          const int64_t warps = y * x * n;
-          if (columns % (2 * x) && chain->project) continue;
-          if (warps > 8 || (n > 1 && !chain->project) || (chain->project && chain->channels % (8 * n))) continue;
-          for (const int64_t chunk : {16, 32, 48, 64, 96}) {
-            if (chain->expanded % chunk) continue;
-            ChainTile t{.columns = columns, .warps_y = y, .warps_x = x, .warps_n = n, .chunk = chunk};
-            if (!chain->expand) {
-              tiles.push_back(t);
-              continue;
-            }
-            const int64_t across = ceil_div(chain->region(columns), kMatrixGroups);
-            for (const int64_t expand_n : {1, 2, 3, 4, 6}) {
-              if ((chunk / 8) % expand_n || across * expand_n > warps || warps % (across * expand_n)) continue;
-              t.expand_n = expand_n;
-              t.expand_y = warps / (across * expand_n);
-              for (const int64_t rows : {2, 4}) {
-                t.expand_rows = rows;
-                if (rows / 2 * (chunk / 8 / expand_n) <= 16) tiles.push_back(t);
-              }
-            }
-          }
-        }
-      }
-    }
-  }
-  return tiles;
-}
-
-double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
-  const auto real = [](int64_t n) { return static_cast<double>(n); };
-  const int64_t rows = kMatrixGroups * c.warps_y, warps = c.warps_y * c.warps_x * c.warps_n;
-  const int64_t step = c.expand_rows * c.expand_y;
-  const int64_t high = chain.expand ? ceil_div(chain.region(rows), step) * step : chain.region(rows);
-  const int64_t wide = chain.expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups : chain.region(c.columns);
-  const int64_t pad = floor_mod(2 * kMatrixDepth - chain.input_channels, 32);
-  const int64_t image = high * wide * (c.chunk + 4);
-  const int64_t bytes = 4 * (image + (chain.expand ? high * wide * (chain.input_channels + pad) : 0));
-  if (bytes > d.block_bytes) return std::numeric_limits<double>::infinity();
-  const int64_t n_tiles = chain.project ? chain.channels / 8 / c.warps_n : 0;
-  const int64_t p_tiles = chain.project ? c.columns / c.warps_x / 2 * n_tiles : 0;
-  const int64_t registers = 4 * p_tiles + 4 * (c.expand_rows / 2) * (c.chunk / 8 / c.expand_n) / (chain.project ? 2 : 1) + 110;
-  if (p_tiles > 40) return std::numeric_limits<double>::infinity();
-  const int64_t chunks = chain.project ? chain.expanded / c.chunk : 1;
-  const double blocks = real(ceil_div(chain.height, rows) * ceil_div(chain.width, c.columns) * (chain.expanded / c.chunk / chunks));
-  // Of a block and chunk, in cycles of a whole multiprocessor.
-  const double points = real(rows * c.columns);
-  const double expand = chain.expand ? real(high * wide * c.chunk) * real(chain.input_channels) / 1024 : 0;
-  const double product = chain.project ? points * real(c.chunk) * real(chain.channels) / 1024 : 0;
-  const double tensor = (expand + product) * 6.2 * d.products / 4;
-  const double depthwise = points * real(c.chunk * chain.window * chain.window * c.warps_n) / 128;
-  const double reads = real(rows * chain.region(c.columns) * chain.window * c.chunk * c.warps_n) * 4 / 128 +
-                       (chain.expand ? real(high * wide * c.expand_n) * real(chain.input_channels) * 4 / 128 : 0);
-  const double finish = real(high * wide * c.chunk) * 6 / 128;
-  const double busy = 2 * (tensor + 1.3 * depthwise + reads + finish);  // about half of what units could do, as measured
-  const double fill = chain.expand ? real(high * wide * chain.input_channels) * 4 / 64 : 0;
-  const double latency = 6000.0 + busy * 4 / std::min(4.0, real(warps));
-  const double block_busy = real(chunks) * busy + fill + points * real(chain.channels) / 64, block_latency = real(chunks) * latency + 2500 + fill;
-  const double resident = std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)), std::floor(65536.0 / real(32 * warps * std::min<int64_t>(255, registers))), 16.0}));
-  const double on_one = std::ceil(blocks / d.multiprocessors);
-  const double full = std::floor(on_one / resident), rest = on_one - full * resident;
-  return 1500 + full * std::max(resident * block_busy, block_latency) + (rest > 0 ? std::max(rest * block_busy, block_latency) : 0);
-}
-
-double best_cycles(const Chain& c, const Device& d) {
-  double best = std::numeric_limits<double>::infinity();
-  for (const ChainTile& t : tiles_of(c, d)) best = std::min(best, cycles_of(c, t, d));
-  return best;
-}
-
-}  // namespace
-
-std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d) {
-  const auto chain = chain_of(s);
-  return chain ? tiles_of(*chain, d) : std::vector<ChainTile>{};
-}
-
-double chain_cycles(const Schedule& s, const ChainTile& t, const Device& d) {
-  const auto chain = chain_of(s);
-  return chain ? cycles_of(*chain, t, d) : std::numeric_limits<double>::infinity();
-}
-
-bool chain_pays(const Schedule& s, const Device& d) {
-  const auto chain = chain_of(s);
-  if (!chain) return false;
-  const auto product = [&](const std::optional<Link>& l) {
-    double best = std::numeric_limits<double>::infinity();
-    if (!l) return 0.0;
-    for (const MatrixTile& t : matrix_tiles(s, l->roles, d)) best = std::min(best, matrix_cycles(s, l->roles, t, d));
-    return best;
-  };
-  const double expand = product(chain->expand), project = product(chain->project);
-  const double points = static_cast<double>(chain->height * chain->width * chain->expanded);
-  constexpr double per_term = 0.0026;  // as measured on an H100, of a point a thread
-  const double depthwise = 1500 + points * static_cast<double>(chain->window * chain->window) * per_term;
-  double apart = expand + depthwise + project;
-  if (chain->expand && chain->project) {
-    Chain first = *chain, second = *chain;
-    first.project.reset();
-    second.expand.reset();
-    apart = std::min({apart, best_cycles(first, d) + project, expand + best_cycles(second, d)});
-  }
-
-  return best_cycles(*chain, d) < apart;
-}
 
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const auto found = chain_of(s);

@@ -3,6 +3,7 @@
 // which warps ask for them. Nothing is shared but by caches: no barriers.
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "loop/matrix_sum.h"
 #include "target/cuda/tiles.h"
@@ -20,16 +21,14 @@ struct Operands {
 
 std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r) {
   const StageGroup& g = s.group();
-  if (acc.op != Combine::Sum || acc.dtype != DType::F32 || acc.init || acc.raxes.empty()) return std::nullopt;
+  if (!is_product(acc)) return std::nullopt;
   const Expr& body = acc.body;
-  if (body.kind() != ExprKind::Binary || body.binary() != BinaryOp::Mul) return std::nullopt;
   Operands found;
   // The reduction's longest axis that both operands read neighbours along.
   const VarId lanes = acc.axes[r.vector].var;
   std::vector<int64_t> fit(acc.raxes.size(), 0);
   int with_channels = 0;
   for (const Expr& e : body.children()) {
-    if (e.kind() != ExprKind::Load || e.dtype() != DType::F32) return std::nullopt;
     bool channels = false;
     for (const Index& i : e.indices()) {
       if (!i.is_affine()) return std::nullopt;
@@ -65,22 +64,7 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   return found;
 }
 
-}  // namespace
-
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth) {
-  const int64_t warp = 8 * columns, pair = kMatrixPairs;
-  Layout l = {{channels, warp, 0}};
-  for (uint32_t a = 0; a < rank; ++a)
-    if (a != channels && a != depth_axis) l.push_back({a});
-  l.push_back({depth_axis, depth, 0});
-  if (columns > 1) l.push_back({channels, pair, columns});
-  l.push_back({channels, pair * columns, kMatrixLanes});
-  l.push_back({channels, 1, pair});
-  l.push_back({depth_axis, 1, depth});
-  return l;
-}
-
-std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
+std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Device& d) {
   std::vector<MatrixTile> tiles;
   const Stage& o = s.group()[r.out];
   if (d.sm < 80 || !r.tile || r.grouped || !operands_of(s, s.group()[r.acc], r)) return tiles;
@@ -98,7 +82,7 @@ std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const De
   return tiles;
 }
 
-double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
+double cycles_of(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
   double blocks = 1, steps = 1;
   for (const uint32_t a : r.outer) blocks *= static_cast<double>(o.axes[a].extent);
@@ -129,18 +113,29 @@ double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, con
   return start + std::max(waves * (400 + steps * step), bytes / d.bytes_per_cycle);
 }
 
+}  // namespace
+
+std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
+  return from_the_best(tiles_of(s, r, d), [&](const MatrixTile& t) { return cycles_of(s, r, t, d); });
+}
+
+double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
+  double best = std::numeric_limits<double>::infinity();
+  for (const MatrixTile& t : tiles_of(s, r, d)) best = std::min(best, cycles_of(s, r, t, d));
+  return best;
+}
+
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
   std::string acc = t.group()[r.acc].name;
-  const bool separate = r.acc != r.out;
-  if (!separate) acc = t.cache_write(out);
+  if (r.acc == r.out) acc = t.cache_write(out);
   if (t.failure()) return false;
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   const auto operands = operands_of(t, a, r);
   if (d.sm < 80 || !r.tile || r.grouped || !operands) return false;
   const Axis k = a.raxes[operands->reduce];
-  const int64_t depth = k.extent % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth;
+  const int64_t depth = depth_for(k.extent);
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
     t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), operands->channels, operands->depth, tile.columns, depth));
@@ -149,76 +144,38 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
 
   const bool image = !r.outer.empty();
   const int64_t high = 2 * tile.rows;
-  std::string block;
   for (const std::string& stage : {out, acc}) {
-    const bool is_out = stage == out;
-    const Stage& x = is_out ? o : a;
+    const Stage& x = stage == out ? o : a;
     const auto axis = [&](uint32_t i) { return x.axes[i].name; };
-    const auto in_block = [&](std::string& outer, const std::string& loop, int64_t size) {
-      auto halves = t.split(stage, loop, size, Tail::Whole);
-      outer = halves.first;
-      return halves.second;
+    WarpLoops w{.outside = names(x.axes, r.unit)};
+    const auto in_block = [&](const std::string& loop, int64_t size) {
+      auto [outer, inner] = t.split(stage, loop, size, Tail::Whole);
+      w.outside.push_back(outer);
+      return inner;
     };
-    std::string rows_out, points_out, channels_out;
-    std::vector<std::string> blocks = names(x.axes, r.unit), threads, registers;
-    for (size_t i = 0; i + 1 < r.outer.size(); ++i) blocks.push_back(axis(r.outer[i]));
-    std::string group, rows;
+    for (size_t i = 0; i + 1 < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
+    std::string points_warp, group;
     if (image) {
-      const std::string y = in_block(rows_out, axis(r.outer.back()), high * tile.warps_m);
-      group = in_block(points_out, axis(*r.tile), kMatrixGroups);
-      std::string warp;
-      std::tie(warp, rows) = t.split(stage, y, high, Tail::Whole);
-      threads.push_back(warp);
+      const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m);
+      group = in_block(axis(*r.tile), kMatrixGroups);
+      std::tie(points_warp, w.points) = t.split(stage, y, high, Tail::Whole);
     } else {
-      const std::string y = in_block(points_out, axis(*r.tile), kMatrixGroups * high * tile.warps_m);
+      const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m);
       auto [warp, within] = t.split(stage, y, kMatrixGroups * high, Tail::Whole);
-      std::tie(group, rows) = t.split(stage, within, high, Tail::Whole);
-      threads.push_back(warp);
+      std::tie(group, w.points) = t.split(stage, within, high, Tail::Whole);
+      points_warp = warp;
     }
-    const std::string channels = in_block(channels_out, axis(r.vector), 8 * tile.columns * tile.warps_n);
-    auto [warp, within] = t.split(stage, channels, 8 * tile.columns, Tail::Whole);
+    const std::string channels = in_block(axis(r.vector), 8 * tile.columns * tile.warps_n);
+    auto [channels_warp, within] = t.split(stage, channels, 8 * tile.columns, Tail::Whole);
     auto [lane, own] = t.split(stage, within, kMatrixPairs * tile.columns, Tail::Whole);
-    threads.insert(threads.end(), {warp, group, lane});
-    std::string vector;
-    if (is_out) {
-      registers.push_back(rows);
-      const int64_t width = tile.columns % 2 ? 2 : 4;
-      if (x.axes[r.vector].extent % width == 0 && x.dtype == DType::F32) {
-        std::string more;
-        std::tie(more, vector) = t.split(stage, own, width, Tail::Whole);
-        registers.push_back(more);
-      } else {
-        registers.push_back(own);
-      }
+    w.bound = {points_warp, channels_warp, group, lane};
+    w.channels = own;
+    if (stage == out) {
+      store_by_warps(t, out, w, r.vector, tile.columns);
+      blocks_of(t, out, w.outside, acc);
     } else {
-      auto [tiles_down, pair_down] = t.split(stage, rows, kMatrixPairs, Tail::Whole);
-      auto [tiles_across, pair_across] = t.split(stage, own, kMatrixPairs, Tail::Whole);
-      registers = {tiles_down, tiles_across, pair_down, pair_across};
+      sum_by_warps(t, acc, w, k, k.name, depth);
     }
-    if (image) blocks.push_back(rows_out);
-    blocks.push_back(points_out);
-    blocks.push_back(channels_out);
-    std::vector<std::string> order = blocks;
-    order.insert(order.end(), threads.begin(), threads.end());
-    if (!is_out) {
-      for (const Axis& other : a.raxes)
-        if (other.name != k.name) order.push_back(other.name);
-      auto [outer, inner] = t.split(stage, k.name, depth);
-      order.insert(order.end(), {outer, inner});
-      t.tensorize(stage, inner);
-    }
-    order.insert(order.end(), registers.begin(), registers.end());
-    if (!vector.empty()) order.push_back(vector);
-    t.reorder(stage, order);
-    for (const std::string& l : threads) t.bind(stage, l);
-    for (const std::string& l : registers) t.unroll(stage, l);
-    if (!vector.empty()) t.vectorize(stage, vector);
-    if (!is_out) continue;
-    block = fused(t, out, blocks);
-    t.parallel(out, block);
-    t.compute_at(acc, out, block);
-    t.set_scope(acc, Scope::Register);
-    t.guard_halo(acc);
   }
   if (!lowers(t)) return false;
   s = t;

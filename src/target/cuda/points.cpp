@@ -1,7 +1,6 @@
 // Stages whose points are independent, or short sums: points to threads.
 #include <algorithm>
 
-#include "schedule/nest.h"
 #include "target/cuda/tiles.h"
 
 namespace burnish::cuda_target {
@@ -10,20 +9,32 @@ namespace {
 
 constexpr int64_t kThreads = 128;  // of a block whose threads are all alike
 
-// Points of the stage one after the other in memory to threads, `vector` neighbours each. A reduction's sum is a
-// register of its thread.
-void points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
+// The sum that the thread of `out`'s loop `at` finishes is in its registers.
+void sum_of_thread(Schedule& s, const std::string& acc, const std::string& out, const std::string& at) {
+  s.compute_at(acc, out, at);
+  s.set_scope(acc, Scope::Register);
+  if (s.failure()) return;
+  const Stage stage = s.group()[*s.group().named(acc)];
+  std::vector<std::string> nest;
+  for (const Axis& a : stage.raxes) nest.push_back(a.name);
+  for (const std::string& l : names(stage.axes, physical_order(s.group()[*s.group().named(out)]))) nest.push_back(l);
+  s.reorder(acc, nest);
+  for (const Axis& a : stage.axes) s.unroll(acc, a.name);
+}
+
+// Points of the stage one after the other in memory to threads, `vector` neighbours each; the innermost loop of threads. A
+// reduction's sum is a register of its thread.
+std::string points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
   const Stage stage = s.group()[*s.group().named(name)];
   const std::vector<uint32_t> order = physical_order(stage);
   std::vector<std::string> loops = names(stage.axes, order);
-  if (loops.empty()) return;
+  if (loops.empty()) return "";
   const std::string acc = stage.is_reduction() ? s.cache_write(name) : "";
   std::string lanes;
   if (vector > 1) std::tie(loops.back(), lanes) = s.split(name, loops.back(), vector, Tail::Exact);
   // The block's threads: the innermost loops as long as they fit, the next one in part.
   int64_t inner = 1;
   size_t first = loops.size();
-  std::string block, thread;
   const auto extent = [&](size_t i) {
     const int64_t n = stage.axes[order[i]].extent;
     return i + 1 == loops.size() ? n / vector : n;
@@ -46,14 +57,8 @@ void points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
   s.parallel(name, fused(s, name, blocks));
   for (const std::string& t : threads) s.bind(name, t);
   if (!lanes.empty()) s.vectorize(name, lanes);
-  if (acc.empty()) return;
-  s.compute_at(acc, name, threads.back());
-  s.set_scope(acc, Scope::Register);
-  std::vector<std::string> nest;
-  for (const Axis& a : stage.raxes) nest.push_back(a.name);
-  for (const std::string& l : names(stage.axes, order)) nest.push_back(l);
-  s.reorder(acc, nest);
-  for (const Axis& a : stage.axes) s.unroll(acc, a.name);
+  if (!acc.empty()) sum_of_thread(s, acc, name, threads.back());
+  return threads.back();
 }
 
 }  // namespace
@@ -76,21 +81,9 @@ bool finished_by_points(Schedule& s, const Roles& r, int64_t vector) {
   if (r.acc == r.out) return false;
   Schedule t = s;
   const std::string acc = t.group()[r.acc].name, out = t.group()[r.out].name;
-  points_to_threads(t, out, vector);
+  const std::string at = points_to_threads(t, out, vector);
   if (t.failure()) return false;
-  std::string at;
-  for (const std::string& l : t.loops(out)) {
-    const auto& n = t.nest(*t.group().named(out));
-    if (n.loops[*n.leaf(l)].kind == LoopKind::Thread) at = l;
-  }
-  t.compute_at(acc, out, at);
-  t.set_scope(acc, Scope::Register);
-  const Stage stage = t.group()[*t.group().named(acc)];
-  std::vector<std::string> nest;
-  for (const Axis& a : stage.raxes) nest.push_back(a.name);
-  for (const std::string& l : names(stage.axes, physical_order(t.group()[*t.group().named(out)]))) nest.push_back(l);
-  t.reorder(acc, nest);
-  for (const Axis& a : stage.axes) t.unroll(acc, a.name);
+  sum_of_thread(t, acc, out, at);
   if (!lowers(t)) return false;
   s = t;
   return true;

@@ -3,8 +3,6 @@
 #include "target/cuda/space.h"
 
 #include <algorithm>
-#include <cmath>
-#include <functional>
 
 #include "target/cuda/tiles.h"
 
@@ -12,17 +10,11 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// The first of the best tiles that lowers.
-template <class Tile>
-bool best_of(std::vector<Tile> tiles, const std::function<double(const Tile&)>& cycles, const std::function<bool(const Tile&)>& apply) {
-  std::vector<std::pair<double, size_t>> order;
-  for (size_t i = 0; i < tiles.size(); ++i)
-    if (const double c = cycles(tiles[i]); std::isfinite(c)) order.emplace_back(c, i);
-  std::ranges::sort(order);
+// The first of these tiles, the best ones, that lowers.
+template <class Tile, class Apply> bool first_of(const std::vector<Tile>& tiles, const Apply& apply) {
   constexpr size_t tried = 20;
-  for (size_t i = 0; i < std::min(tried, order.size()); ++i)
-    if (apply(tiles[order[i].second])) return true;
-  return false;
+  const auto end = tiles.begin() + static_cast<ptrdiff_t>(std::min(tried, tiles.size()));
+  return std::any_of(tiles.begin(), end, apply);
 }
 
 }  // namespace
@@ -39,15 +31,11 @@ Schedule default_schedule(const StageGroup& g, const Device& d) {
   std::vector<std::string> stages;
   for (const Stage& x : s.group().stages)
     if (x.is_compute()) stages.push_back(x.name);
-  const bool chain = best_of<ChainTile>(
-      chain_tiles(s, d), [&](const ChainTile& t) { return chain_cycles(s, t, d); }, [&](const ChainTile& t) { return by_chain(s, t, d); });
-  if (chain) return s;
+  if (first_of(chain_tiles(s, d), [&](const ChainTile& t) { return by_chain(s, t, d); })) return s;
   if (stages.size() <= 2) {
     if (const auto roles = roles_of(s, s.group().outputs.back())) {
-      const bool matrix = best_of<MatrixTile>(
-          matrix_tiles(s, *roles, d), [&](const MatrixTile& t) { return matrix_cycles(s, *roles, t, d); },
-          [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); });
-      if (matrix || by_tile(s, *roles)) return s;
+      const auto matrix = [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); };
+      if (first_of(matrix_tiles(s, *roles, d), matrix) || by_tile(s, *roles)) return s;
       const int64_t innermost = s.group()[roles->out].axes[roles->vector].extent;
       for (const int64_t vector : {4, 1})
         if (innermost % vector == 0 && finished_by_points(s, *roles, vector)) return s;

@@ -10,7 +10,6 @@ struct Device {
   int sm = 90;                       // compute capability, 90 for 9.0
   int multiprocessors = 132;
   int64_t block_bytes = 227 << 10;   // most memory of a block
-  int warp = 32, block_threads = 1024;
   double bytes_per_cycle = 1400;     // of memory, or a large second-level cache
   double products = 3;               // matrix instructions for one product of f32
 };

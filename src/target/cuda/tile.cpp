@@ -1,7 +1,6 @@
 // Convolutions and products by multiply-adds: input and weights pass through the block's memory.
 #include <algorithm>
 
-#include "schedule/nest.h"
 #include "target/cuda/tiles.h"
 
 namespace burnish::cuda_target {

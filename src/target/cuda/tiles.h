@@ -2,7 +2,10 @@
 // lowers, or leaves it as it is and returns false.
 #pragma once
 
+#include <algorithm>
+#include <cmath>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "target/cuda/space.h"
@@ -21,20 +24,49 @@ bool finished_by_points(Schedule& s, const Roles& r, int64_t vector);
 // tile.cpp. A convolution or product by multiply-adds: a thread has a tile of points and channels.
 bool by_tile(Schedule& s, const Roles& r);
 
-// matrix.cpp. The same by matrix instructions.
+// warp_tile.cpp. Loops of a stage whose tile is a warp's: a thread has `points` and `channels` of it.
+struct WarpLoops {
+  std::vector<std::string> outside;  // blocks, then what is serial
+  std::vector<std::string> bound;    // warps, then the 8 and 4 of a warp (loop/matrix_sum.h)
+  std::string points, channels;
+};
+// Is the stage a sum of products of two loads, in f32?
+bool is_product(const Stage& s);
+// Depth of an instruction's step along a reduction of so many channels, a multiple of 8.
+int64_t depth_for(int64_t channels);
+// Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
+// `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
+// Lays out what is stored from registers: a thread's channels as vectors where they fit.
+void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns);
+// Lays out its sum along `k`, of which `depth_loop` is the loop, or a part, that instructions go through.
+void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth);
+// The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
+std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
+
+// The tiles of finite cost, the cheapest first.
+template <class Tile, class Cost> std::vector<Tile> from_the_best(const std::vector<Tile>& tiles, const Cost& cost) {
+  std::vector<std::pair<double, size_t>> order;
+  for (size_t i = 0; i < tiles.size(); ++i)
+    if (const double c = cost(tiles[i]); std::isfinite(c)) order.emplace_back(c, i);
+  std::ranges::sort(order);
+  std::vector<Tile> out;
+  for (const auto& [c, i] : order) out.push_back(tiles[i]);
+  return out;
+}
+
+// matrix.cpp. A convolution or product by matrix instructions.
 struct MatrixTile {
   int64_t rows, columns;      // of a warp: instructions of 16 points and of 8 channels
   int64_t warps_m, warps_n;   // of a block
 };
+// From the best by estimate; none where instructions do not fit.
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
-// An estimate of a run; only the order matters.
-double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
+// An estimate of a run with the best tile; infinite where there is none. Only the order matters.
+double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
-// Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
-// `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
 
-// chain.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
+// chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block; rows: 8 * warps_y
   int64_t warps_y = 1, warps_x = 1, warps_n = 1;  // of the projection: all warps
@@ -43,8 +75,8 @@ struct ChainTile {
   int64_t expand_rows = 2;                        // in registers at once
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n; }
 };
-std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);  // none where it is no such chain
-double chain_cycles(const Schedule& s, const ChainTile& c, const Device& d);
+// From the best by estimate; none where it is no such chain.
+std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);
 // Whether one kernel takes less time than its parts, by estimates.
 bool chain_pays(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);

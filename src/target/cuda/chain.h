@@ -1,0 +1,31 @@
+// Private to the folder: chains of a pointwise expansion, a depthwise convolution and a pointwise projection.
+#pragma once
+
+#include <optional>
+
+#include "target/cuda/tiles.h"
+
+namespace burnish::cuda_target {
+
+// A sum of products and what finishes it: roles of an image of one kind of point.
+struct Link {
+  Roles roles;
+  StageId input = 0;    // of the product: what is not constant
+  StageId weights = 0;  // the constant
+};
+
+struct Chain {
+  std::optional<Link> expand, project;
+  Link depthwise;
+  int64_t input_channels = 0, expanded = 0, channels = 0;
+  int64_t height = 0, width = 0;   // of the output
+  int64_t stride = 1, window = 1;  // of the depthwise convolution
+  int64_t region(int64_t points) const { return (points - 1) * stride + window; }
+};
+
+std::optional<Chain> chain_of(const Schedule& s);
+
+// Number of the axis of `of` that the stage's axis or reduce axis `v` moves; with slope 1 alone.
+std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v);
+
+}  // namespace burnish::cuda_target

@@ -1,0 +1,79 @@
+// Loops of a warp's tile: what products, convolutions and chains by matrix instructions share.
+#include "loop/matrix_sum.h"
+#include "target/cuda/tiles.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+void lay_out(Schedule& t, const std::string& stage, const WarpLoops& w, std::vector<std::string> order, const std::vector<std::string>& registers,
+             const std::string& vector) {
+  order.insert(order.end(), registers.begin(), registers.end());
+  if (!vector.empty()) order.push_back(vector);
+  t.reorder(stage, order);
+  for (const std::string& l : w.bound) t.bind(stage, l);
+  for (const std::string& l : registers) t.unroll(stage, l);
+  if (!vector.empty()) t.vectorize(stage, vector);
+}
+
+}  // namespace
+
+bool is_product(const Stage& s) {
+  return s.op == Combine::Sum && s.dtype == DType::F32 && !s.init && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
+         s.body.children()[0].kind() == ExprKind::Load && s.body.children()[1].kind() == ExprKind::Load;
+}
+
+int64_t depth_for(int64_t channels) { return channels % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth; }
+
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth) {
+  const int64_t warp = 8 * columns, pair = kMatrixPairs;
+  Layout l = {{channels, warp, 0}};
+  for (uint32_t a = 0; a < rank; ++a)
+    if (a != channels && a != depth_axis) l.push_back({a});
+  l.push_back({depth_axis, depth, 0});
+  if (columns > 1) l.push_back({channels, pair, columns});
+  l.push_back({channels, pair * columns, kMatrixLanes});
+  l.push_back({channels, 1, pair});
+  l.push_back({depth_axis, 1, depth});
+  return l;
+}
+
+void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns) {
+  std::vector<std::string> order = w.outside, registers = {w.points};
+  order.insert(order.end(), w.bound.begin(), w.bound.end());
+  const Stage& s = t.group()[*t.group().named(stage)];
+  const int64_t width = columns % 2 ? 2 : 4;
+  std::string vector;
+  if (s.axes[channel_axis].extent % width == 0 && s.dtype == DType::F32) {
+    std::string more;
+    std::tie(more, vector) = t.split(stage, w.channels, width, Tail::Whole);
+    registers.push_back(more);
+  } else {
+    registers.push_back(w.channels);
+  }
+  lay_out(t, stage, w, std::move(order), registers, vector);
+}
+
+void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth) {
+  auto [tiles_down, pair_down] = t.split(stage, w.points, kMatrixPairs, Tail::Whole);
+  auto [tiles_across, pair_across] = t.split(stage, w.channels, kMatrixPairs, Tail::Whole);
+  auto [steps, step] = t.split(stage, depth_loop, depth);
+  t.tensorize(stage, step);
+  std::vector<std::string> order = w.outside;
+  order.insert(order.end(), w.bound.begin(), w.bound.end());
+  for (const Axis& other : t.group()[*t.group().named(stage)].raxes)
+    if (other.name != k.name) order.push_back(other.name);
+  order.insert(order.end(), {steps, step});
+  lay_out(t, stage, w, std::move(order), {tiles_down, tiles_across, pair_down, pair_across}, "");
+}
+
+std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc) {
+  const std::string block = fused(t, out, outside);
+  t.parallel(out, block);
+  t.compute_at(acc, out, block);
+  t.set_scope(acc, Scope::Register);
+  t.guard_halo(acc);
+  return block;
+}
+
+}  // namespace burnish::cuda_target
