@@ -165,6 +165,7 @@ typedef struct burnish_session_options {
   int32_t spin_us;    /* as in burnish_pool_options; not used with `pool` */
   int pin;            /* as in burnish_pool_options; not used with `pool` */
   burnish_pool* pool; /* NULL: the session has a pool of its own */
+  int32_t device; /* of a model for GPUs: which one, as CUDA numbers them; threads are not used */
 } burnish_session_options;
 
 /* A tensor of the caller's. dtype is always checked. shape is checked unless it is NULL, bytes
@@ -202,12 +203,46 @@ BURNISH_API burnish_status burnish_session_get_input(burnish_session* session, c
 BURNISH_API burnish_status burnish_session_get_output(burnish_session* session, const char* name,
                                                       burnish_tensor* tensor);
 
+/* ---- models for GPUs ----
+ *
+ * A library that was compiled for GPUs loads everywhere; its sessions need NVIDIA's driver
+ * (libcuda.so.1, or what the environment names in BURNISH_CUDA_DRIVER) and a GPU that it has code
+ * for. Code and weights are on a GPU once a model.
+ *
+ * burnish_session_bind_input and bind_output take memory of the GPU, too (of this session's device,
+ * aligned to 16 bytes); the driver tells which it is. Runs use that directly. Memory of the host is
+ * copied to and fro by each run: the session's own buffers (burnish_session_get_input, get_output)
+ * in one go, what is bound through them.
+ *
+ * After an error in a kernel (an illegal address) the driver serves no one in this process any
+ * more: BURNISH_ERROR_FAULT, then and ever after. */
+
+/* Makes runs read the input (write the output) in the session's own memory of the GPU, and tells
+ * where that is, until it is bound anew; where memory of the GPU is bound, tells that.
+ * BURNISH_ERROR_USER for models of the CPU. */
+BURNISH_API burnish_status burnish_session_get_device_input(burnish_session* session,
+                                                            const char* name,
+                                                            burnish_tensor* tensor);
+BURNISH_API burnish_status burnish_session_get_device_output(burnish_session* session,
+                                                             const char* name,
+                                                             burnish_tensor* tensor);
+/* One inference on the caller's stream (a cudaStream_t or CUstream of the session's device; NULL is
+ * CUDA's default stream), after what was enqueued there, and after the session's run before;
+ * returns without waiting for it. Inputs and outputs must be in memory of the GPU or in the
+ * session's own buffers. burnish_session_run uses a stream of the session's: what writes its inputs
+ * must have ended before. */
+BURNISH_API burnish_status burnish_session_run_async(burnish_session* session, void* stream);
+/* Waits for the end of the session's run, and tells its error. Errors are told by whatever call
+ * comes first. */
+BURNISH_API burnish_status burnish_session_synchronize(burnish_session* session);
+
 /* One inference. The calling thread takes part as thread 0. Allocates nothing after the first one.
  * Inputs that were never given are zero. The same library, CPU, inputs and thread count give
  * bit-identical outputs. */
 BURNISH_API burnish_status burnish_session_run(burnish_session* session);
 /* The same, with the wall time in nanoseconds between the ends of consecutive steps on thread 0.
- * step_ns has `steps` elements, which must be the model's number of steps; total_ns may be NULL. */
+ * step_ns has `steps` elements, which must be the model's number of steps; total_ns may be NULL. On
+ * GPUs, runs twice: step by step, timed by events, then whole for total_ns (copies included). */
 BURNISH_API burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_ns,
                                                    uint32_t steps, uint64_t* total_ns);
 

@@ -118,8 +118,7 @@ Checked check_artifact(const File& file, const std::string& path, std::uint64_t 
     const auto stated = artifact::detail::read_at<std::uint64_t>(bytes, layout.checksum.offset);
     if (checksum_and_copy(file.fd(), bytes, layout, segment_of_weights(layout, copy_from),
                           out.copy) != stated) {
-      fail(BURNISH_ERROR_USER,
-           "is damaged: its checksum does not match; copy or compile it anew");
+      fail(BURNISH_ERROR_USER, "is damaged: its checksum does not match; copy or compile it anew");
     }
     if (const std::string why = check_self_contained(bytes, layout); !why.empty()) {
       fail(BURNISH_ERROR_USER, "%s", why.c_str());
@@ -160,9 +159,16 @@ Library::Library(const File& file, const Metadata& metadata, const std::string& 
          path.c_str(), static_cast<unsigned long long>(e->weights_bytes),
          static_cast<unsigned long long>(metadata.weights_bytes));
   }
-  if (e->steps != metadata.steps.size()) {
+  const std::size_t steps = metadata.device ? 0 : metadata.steps.size();  // code for the CPU
+  if (e->steps != steps) {
     fail(BURNISH_ERROR_USER, "%s has %u steps, its metadata lists %zu; compile the model anew",
-         path.c_str(), e->steps, metadata.steps.size());
+         path.c_str(), e->steps, steps);
+  }
+  if (metadata.device) {
+    const std::span weights(static_cast<const std::byte*>(e->weights), e->weights_bytes);
+    if (const std::string why = check_images(*metadata.device, weights); !why.empty()) {
+      fail_at(BURNISH_ERROR_USER, path, why);
+    }
   }
   *this = std::move(owner);
 }

@@ -1,5 +1,7 @@
 // The C interface of burnish/runtime.h: checks arguments, then hands over.
 #include "cpu.h"
+#include "cpu_session.h"
+#include "cuda/session.h"
 #include "failure.h"
 #include "model.h"
 #include "pool.h"
@@ -51,6 +53,26 @@ void give_tensor_info(const std::vector<TensorSpec>& specs, std::uint32_t index,
            .rank = static_cast<std::uint32_t>(s.shape.size()),
            .shape = s.shape.data(),
            .bytes = s.bytes};
+}
+
+std::unique_ptr<Session> new_session(std::shared_ptr<const Model> model,
+                                     const burnish_session_options& o) {
+  if (model->metadata().device) return std::make_unique<cuda::Session>(std::move(model), o.device);
+  if (o.device != 0) {
+    fail(BURNISH_ERROR_USER, "GPU number %d is asked for, but the model runs on the CPU", o.device);
+  }
+  std::shared_ptr<Pool> pool;
+  if (o.pool) {
+    pool = o.pool->pool;
+  } else {
+    pool = std::make_shared<Pool>(
+        PoolOptions{.threads = o.threads, .spin_us = o.spin_us, .pin = o.pin != 0});
+  }
+  const std::uint32_t threads = o.threads != 0 ? o.threads : pool->threads();
+  if (threads > pool->threads()) {
+    fail(BURNISH_ERROR_USER, "%u threads are asked for, the pool has %u", threads, pool->threads());
+  }
+  return std::make_unique<CpuSession>(std::move(model), std::move(pool), threads);
 }
 
 burnish_weights checked(burnish_weights weights) {
@@ -190,33 +212,21 @@ burnish_status burnish_session_create(const burnish_model* model,
     need(model, "model");
     need(session, "session");
     const auto o = read_options(options, "burnish_session_options");
-    std::shared_ptr<Pool> pool;
-    if (o.pool) {
-      pool = o.pool->pool;
-    } else {
-      pool = std::make_shared<Pool>(
-          PoolOptions{.threads = o.threads, .spin_us = o.spin_us, .pin = o.pin != 0});
-    }
-    const std::uint32_t threads = o.threads != 0 ? o.threads : pool->threads();
-    if (threads > pool->threads()) {
-      fail(BURNISH_ERROR_USER, "%u threads are asked for, the pool has %u", threads,
-           pool->threads());
-    }
-    *session = new burnish_session{Session(model->model, std::move(pool), threads)};
+    *session = new burnish_session{new_session(model->model, o)};
   });
 }
 
 void burnish_session_release(burnish_session* session) { delete session; }
 
 uint32_t burnish_session_threads(const burnish_session* session) {
-  return session ? session->session.threads() : 0;
+  return session ? session->session->threads() : 0;
 }
 
 burnish_status burnish_session_bind_input(burnish_session* session, const char* name,
                                           const burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
-    session->session.bind(Port::Input, name, tensor);
+    session->session->bind(Port::Input, name, tensor);
   });
 }
 
@@ -224,7 +234,7 @@ burnish_status burnish_session_bind_output(burnish_session* session, const char*
                                            const burnish_tensor* tensor) {
   return guard([&] {
     need(session, "session");
-    session->session.bind(Port::Output, name, tensor);
+    session->session->bind(Port::Output, name, tensor);
   });
 }
 
@@ -233,7 +243,7 @@ burnish_status burnish_session_set_input(burnish_session* session, const char* n
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
-    session->session.set_input(name, *tensor);
+    session->session->set_input(name, *tensor);
   });
 }
 
@@ -242,7 +252,7 @@ burnish_status burnish_session_get_input(burnish_session* session, const char* n
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
-    *tensor = session->session.get(Port::Input, name);
+    *tensor = session->session->get(Port::Input, name);
   });
 }
 
@@ -251,14 +261,46 @@ burnish_status burnish_session_get_output(burnish_session* session, const char* 
   return guard([&] {
     need(session, "session");
     need(tensor, "tensor");
-    *tensor = session->session.get(Port::Output, name);
+    *tensor = session->session->get(Port::Output, name);
+  });
+}
+
+burnish_status burnish_session_get_device_input(burnish_session* session, const char* name,
+                                                burnish_tensor* tensor) {
+  return guard([&] {
+    need(session, "session");
+    need(tensor, "tensor");
+    *tensor = session->session->get_device(Port::Input, name);
+  });
+}
+
+burnish_status burnish_session_get_device_output(burnish_session* session, const char* name,
+                                                 burnish_tensor* tensor) {
+  return guard([&] {
+    need(session, "session");
+    need(tensor, "tensor");
+    *tensor = session->session->get_device(Port::Output, name);
+  });
+}
+
+burnish_status burnish_session_run_async(burnish_session* session, void* stream) {
+  return guard([&] {
+    need(session, "session");
+    session->session->run_async(stream);
+  });
+}
+
+burnish_status burnish_session_synchronize(burnish_session* session) {
+  return guard([&] {
+    need(session, "session");
+    session->session->synchronize();
   });
 }
 
 burnish_status burnish_session_run(burnish_session* session) {
   return guard([&] {
     need(session, "session");
-    session->session.run(nullptr, nullptr);
+    session->session->run(nullptr, nullptr);
   });
 }
 
@@ -267,10 +309,10 @@ burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_
   return guard([&] {
     need(session, "session");
     need(step_ns, "step_ns");
-    const std::size_t have = session->session.steps();
+    const std::size_t have = session->session->steps();
     if (steps != have)
       fail(BURNISH_ERROR_USER, "step_ns has %u elements, the model %zu steps", steps, have);
-    session->session.run(step_ns, total_ns);
+    session->session->run(step_ns, total_ns);
   });
 }
 

@@ -2,17 +2,17 @@
 
 #include "cpu.h"
 #include "failure.h"
+#include "fields.h"
+#include "parse_device.h"
 
 #include <burnish/abi.h>
-#include <nlohmann/json.hpp>
 
+#include <algorithm>
 #include <iterator>
 
 namespace burnish::runtime {
 
 namespace {
-
-using Json = nlohmann::json;
 
 constexpr std::size_t max_json_bytes = 16 << 20;
 constexpr std::size_t max_json_depth = 16, max_json_values = 2'000'000;
@@ -37,10 +37,6 @@ const DtypeRow* find_dtype(burnish_dtype dtype) {
     if (row.dtype == dtype) return &row;
   }
   return nullptr;
-}
-
-[[noreturn]] void damaged(const std::string& what) {
-  fail(BURNISH_ERROR_USER, "has malformed metadata: %s; compile the model anew", what.c_str());
 }
 
 // Bounds what the JSON parser may build, before it builds it.
@@ -72,57 +68,6 @@ void check_size(std::string_view text) {
   }
   if (values > max_json_values) damaged("it has too many values");
 }
-
-// A field of an object, with what a message needs to name it.
-class Field {
- public:
-  Field(const Json& object, const char* key, std::string where = {})
-      : name_(where + '"' + key + '"') {
-    const auto it = object.find(key);
-    value_ = it == object.end() ? nullptr : &*it;
-  }
-
-  bool present() const { return value_ != nullptr; }
-  const std::string& name() const { return name_; }
-
-  std::uint64_t count(std::uint64_t limit) const {
-    const Json& v = get();
-    if (!v.is_number_unsigned()) damaged(name_ + " is not a whole number from 0 on");
-    const auto n = v.get<std::uint64_t>();
-    if (n > limit)
-      damaged(name_ + " is " + std::to_string(n) + ", more than " + std::to_string(limit));
-    return n;
-  }
-
-  std::string text() const { return text_of(get(), name_); }
-
-  const Json& array() const {
-    const Json& v = get();
-    if (!v.is_array()) damaged(name_ + " is not a list");
-    return v;
-  }
-
-  std::vector<std::string> texts() const {
-    std::vector<std::string> out;
-    for (const Json& v : array()) out.push_back(text_of(v, "an element of " + name_));
-    return out;
-  }
-
- private:
-  static std::string text_of(const Json& v, const std::string& name) {
-    if (!v.is_string()) damaged(name + " is not a text");
-    const auto& text = v.get_ref<const std::string&>();
-    if (text.find('\0') != std::string::npos) damaged(name + " contains a zero byte");
-    return text;
-  }
-  const Json& get() const {
-    if (!value_) damaged(name_ + " is missing");
-    return *value_;
-  }
-
-  const Json* value_;
-  std::string name_;
-};
 
 TensorSpec parse_tensor(const Json& json, const std::string& where) {
   if (!json.is_object()) damaged(where + "is not an object");
@@ -254,6 +199,7 @@ Metadata parse_metadata(std::string_view json) {
   for (StepSpec& step : out.steps) {
     for (const std::string& source : step.sources) step.source_texts.push_back(source.c_str());
   }
+  if (const Field f(root, "device"); f.present()) out.device = parse_device(f.object(), out);
   return out;
 }
 

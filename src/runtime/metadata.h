@@ -1,10 +1,13 @@
 // The metadata of a compiled library (docs/artifact.md), parsed and checked.
 #pragma once
 
+#include "device_metadata.h"
+
 #include <burnish/runtime.h>
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -34,6 +37,7 @@ struct Metadata {
   std::vector<StepSpec> steps;
   std::uint32_t threads = 0, most_threads = UINT32_MAX;
   std::uint64_t arena_bytes = 0, scratch_bytes = 0, weights_bytes = 0, macs = 0;
+  std::optional<DeviceSpec> device;  // of models for GPUs
 };
 
 const char* dtype_name(burnish_dtype dtype);                  // null for a value that is none

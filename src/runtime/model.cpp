@@ -16,6 +16,7 @@ std::shared_ptr<const Model> Model::load(File file, const std::string& path,
   out->library_ = Library(file, out->metadata_, path);
   const burnish_entry& e = out->entry();
   out->weights_ = e.weights;
+  if (out->metadata_.device) return out;  // their copies are in GPUs
   const bool aligned = reinterpret_cast<std::uintptr_t>(e.weights) % 64 == 0;
   const bool copy = weights == BURNISH_WEIGHTS_COPY ||
                     (weights == BURNISH_WEIGHTS_AUTO && e.weights_bytes >= worth_a_copy) ||
@@ -32,6 +33,17 @@ std::shared_ptr<const Model> Model::load(File file, const std::string& path,
   }
   out->copy_.make_read_only();
   return out;
+}
+
+std::shared_ptr<const cuda::Program> Model::on_gpu(int ordinal) const {
+  const std::lock_guard lock(loading_);
+  std::shared_ptr<const cuda::Program>& program = on_gpus_[ordinal];
+  if (!program) {
+    program = std::make_shared<cuda::Program>(
+        *metadata_.device,
+        std::span(static_cast<const std::byte*>(weights_), metadata_.weights_bytes), ordinal);
+  }
+  return program;
 }
 
 }  // namespace burnish::runtime

@@ -1,8 +1,8 @@
-// One user of a model: its tensors, arena, scratch and threads.
+// One user of a model: its tensors and what a run needs besides. Names, checks and turns are here;
+// CpuSession and cuda::Session run.
 #pragma once
 
 #include "model.h"
-#include "pool.h"
 
 #include <atomic>
 #include <memory>
@@ -11,46 +11,63 @@
 namespace burnish::runtime {
 
 enum class Port { Input, Output };
+const char* port_name(Port port);
 
 class Session {
  public:
-  Session(std::shared_ptr<const Model> model, std::shared_ptr<Pool> pool, std::uint32_t threads);
+  explicit Session(std::shared_ptr<const Model> model) : model_(std::move(model)) {}
+  virtual ~Session() = default;
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
 
-  std::uint32_t threads() const { return threads_; }
-
+  virtual std::uint32_t threads() const = 0;
   std::size_t steps() const { return model_->metadata().steps.size(); }
 
   // Null: the session's own buffer again.
   void bind(Port port, const char* name, const burnish_tensor* tensor);
   void set_input(const char* name, const burnish_tensor& tensor);
   burnish_tensor get(Port port, const char* name);
+  // The session's own buffer in the GPU's memory, which runs then use.
+  burnish_tensor get_device(Port port, const char* name);
 
   // Throws Failure. step_ns: null, or one element a step.
   void run(std::uint64_t* step_ns, std::uint64_t* total_ns);
+  // On the caller's stream; `run` without waiting for the end.
+  void run_async(void* stream);
+  // Waits for what run_async began.
+  void synchronize();
+
+ protected:
+  // An input or output: its index in inputs-then-outputs, and what the model says about it.
+  struct Slot {
+    Port port;
+    std::size_t index;
+    const TensorSpec& spec;
+  };
+  const Model& model() const { return *model_; }
+  const Metadata& metadata() const { return model_->metadata(); }
 
  private:
-  struct Run;
-  struct InUse;
+  // What the functions above do, arguments checked, by one thread at a time. data: never null but
+  // for tensors without elements.
+  virtual void bind_to(const Slot& slot, void* data) = 0;
+  virtual void bind_own(const Slot& slot) = 0;
+  virtual void copy_in(const Slot& slot, const void* data) = 0;
+  virtual void* where(const Slot& slot) = 0;
+  virtual void* where_on_device(const Slot& slot);
+  virtual void run_once(std::uint64_t* step_ns, std::uint64_t* total_ns) = 0;
+  virtual void begin_run(void* stream);
+  virtual void wait() {}
 
-  const std::vector<TensorSpec>& specs(Port port) const;
-  // The index in tensors_, and what the model says about it.
-  std::size_t find(Port port, const char* name, const TensorSpec** spec) const;
-  void* own_buffer(std::size_t index, const TensorSpec& spec);
-  void give_buffers();
+  struct InUse;
+  Slot find(Port port, const char* name) const;
 
   std::shared_ptr<const Model> model_;
-  std::shared_ptr<Pool> pool_;
-  std::uint32_t threads_;  // as asked for
-  std::uint32_t working_;  // of them, those that a run takes
-  Buffer arena_, scratch_;
-  std::uint64_t scratch_stride_ = 0;
-  std::vector<void*> tensors_;  // inputs, then outputs; null: own buffer, not yet made
-  std::vector<Buffer> own_;     // by the same index
   std::atomic<bool> in_use_{false};
 };
 
 }  // namespace burnish::runtime
 
 struct burnish_session {
-  burnish::runtime::Session session;
+  std::unique_ptr<burnish::runtime::Session> session;
 };

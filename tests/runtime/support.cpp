@@ -2,6 +2,7 @@
 
 #include <burnish/artifact_format.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -19,18 +20,18 @@ constexpr const char* triple = "x86_64-linux-gnu";
 constexpr const char* triple = "aarch64-linux-gnu";
 #endif
 // Notes are padded to this, so that tests can write other metadata in place.
-constexpr std::size_t metadata_capacity = 2048;
-
-std::string metadata_head() {
-  return std::string(R"({"abi":1,"compiler":"burnish 0.1.0","triple":")") + triple +
-         R"(","cpu":"test","features":[],"target":"llvm:cpu=test","threads":2,"weights_hash":"0",)";
-}
+constexpr std::size_t metadata_at_least = 2048;
 
 burnish_tensor tensor(void* data, std::uint64_t bytes, burnish_dtype dtype) {
   return {.data = data, .bytes = bytes, .dtype = dtype, .rank = 0, .shape = nullptr};
 }
 
 }  // namespace
+
+std::string metadata_head() {
+  return std::string(R"({"abi":1,"compiler":"burnish 0.1.0","triple":")") + triple +
+         R"(","cpu":"test","features":[],"target":"llvm:cpu=test","threads":2,"weights_hash":"0",)";
+}
 
 std::string affine_metadata() {
   return metadata_head() +
@@ -56,6 +57,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 Bytes compile_model(const std::string& name, const std::string& metadata,
                     const std::string& flags) {
   const TempDir dir;
+  const std::size_t metadata_capacity = std::max(metadata_at_least, metadata.size() / 4 * 4 + 256);
   std::ofstream inc(dir.path("metadata.inc"));
   for (const char c : metadata) inc << static_cast<int>(static_cast<unsigned char>(c)) << ',';
   for (std::size_t i = metadata.size(); i < metadata_capacity; ++i) inc << "32,";

@@ -24,6 +24,8 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 // models/<name>.c as a linked and stamped library.
 Bytes compile_model(const std::string& name, const std::string& metadata,
                     const std::string& flags = "");
+// What comes before "inputs" in the metadata of a library for this machine.
+std::string metadata_head();
 Bytes affine();
 Bytes rounds();
 // Writes other metadata over a library's own and stamps it.
