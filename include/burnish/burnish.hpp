@@ -163,6 +163,7 @@ struct SessionOptions {
   std::int32_t spin_us = 0;          // as in ThreadPool
   bool pin = false;                  // as in ThreadPool
   const ThreadPool* pool = nullptr;  // null: the session has threads of its own
+  std::int32_t device = 0;           // of a model for GPUs: which one, as CUDA numbers them
 };
 
 // One user of a model. Move-only; used by one thread at a time.
@@ -199,6 +200,28 @@ class Session {
   }
   void unbind_output(const std::string& name) {
     detail::check(burnish_session_bind_output(handle_.get(), name.c_str(), nullptr));
+  }
+
+  // ---- models for GPUs: bind_input and bind_output take memory of the GPU, too ----
+
+  // Makes runs read (write) memory of the GPU that the session owns, and tells where it is.
+  template <class T> T* device_input(const std::string& name) {
+    return view<T>(burnish_session_get_device_input, "input", name).data();
+  }
+  template <class T> T* device_output(const std::string& name) {
+    return view<T>(burnish_session_get_device_output, "output", name).data();
+  }
+  // One inference on the caller's stream (a cudaStream_t; null: CUDA's default stream), after what
+  // was enqueued there; does not wait for it. All tensors must be on the GPU or in the session's
+  // own buffers.
+  void run_async(void* stream) { detail::check(burnish_session_run_async(handle_.get(), stream)); }
+  void synchronize() { detail::check(burnish_session_synchronize(handle_.get())); }
+  // The GPU; UserError for models of the CPU.
+  burnish_device_info device() const {
+    burnish_device_info info{};
+    info.struct_size = sizeof info;
+    detail::check(burnish_session_get_device(handle_.get(), &info));
+    return info;
   }
 
   // One inference; the calling thread takes part. Allocates nothing after the first one.
@@ -299,6 +322,7 @@ class Model {
     o.spin_us = options.spin_us;
     o.pin = options.pin;
     o.pool = options.pool ? options.pool->handle() : nullptr;
+    o.device = options.device;
     burnish_session* session = nullptr;
     detail::check(burnish_session_create(handle_.get(), &o, &session));
     return Session(session, info().steps);

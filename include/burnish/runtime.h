@@ -218,8 +218,8 @@ BURNISH_API burnish_status burnish_session_get_output(burnish_session* session, 
  * more: BURNISH_ERROR_FAULT, then and ever after. */
 
 /* Makes runs read the input (write the output) in the session's own memory of the GPU, and tells
- * where that is, until it is bound anew; where memory of the GPU is bound, tells that.
- * BURNISH_ERROR_USER for models of the CPU. */
+ * where that is, until it is bound anew; where memory of the GPU is bound, tells that. An input
+ * begins with what runs copied there last, or zeros. BURNISH_ERROR_USER for models of the CPU. */
 BURNISH_API burnish_status burnish_session_get_device_input(burnish_session* session,
                                                             const char* name,
                                                             burnish_tensor* tensor);
@@ -235,6 +235,20 @@ BURNISH_API burnish_status burnish_session_run_async(burnish_session* session, v
 /* Waits for the end of the session's run, and tells its error. Errors are told by whatever call
  * comes first. */
 BURNISH_API burnish_status burnish_session_synchronize(burnish_session* session);
+
+typedef struct burnish_device_info {
+  size_t struct_size;
+  const char* name;     /* "NVIDIA H100 80GB HBM3"; valid as long as the process */
+  int32_t device;       /* its number */
+  int32_t major, minor; /* compute capability */
+  uint32_t processors;  /* streaming multiprocessors */
+  uint64_t clock_hz;    /* of them, at most */
+  uint64_t memory_rate; /* bytes a second that its memory moves, at most */
+} burnish_device_info;
+
+/* The GPU of a session. BURNISH_ERROR_USER for models of the CPU. */
+BURNISH_API burnish_status burnish_session_get_device(const burnish_session* session,
+                                                      burnish_device_info* info);
 
 /* One inference. The calling thread takes part as thread 0. Allocates nothing after the first one.
  * Inputs that were never given are zero. The same library, CPU, inputs and thread count give

@@ -40,6 +40,16 @@ template <class T> T read_options(const T* given, const char* what) {
   return out;
 }
 
+// As much of a struct as the caller knows.
+template <class T> void give_struct(const T& out, T& info, const char* what) {
+  const std::size_t size = info.struct_size;
+  if (size < sizeof(std::size_t)) {
+    fail(BURNISH_ERROR_USER, "%s.struct_size is %zu; set it to sizeof(%s)", what, size, what);
+  }
+  std::memcpy(&info, &out, std::min(sizeof out, size));
+  info.struct_size = size;
+}
+
 void give_tensor_info(const std::vector<TensorSpec>& specs, std::uint32_t index, const char* what,
                       burnish_tensor_info* info) {
   need(info, "info");
@@ -133,13 +143,8 @@ burnish_status burnish_model_get_info(const burnish_model* model, burnish_model_
   return guard([&] {
     need(model, "model");
     need(info, "info");
-    if (info->struct_size < sizeof(std::size_t)) {
-      fail(BURNISH_ERROR_USER,
-           "burnish_model_info.struct_size is %zu; set it to sizeof(burnish_model_info)",
-           info->struct_size);
-    }
     const Metadata& m = model->model->metadata();
-    const burnish_model_info out = {.struct_size = info->struct_size,
+    const burnish_model_info out = {.struct_size = sizeof out,
                                     .metadata = m.text.c_str(),
                                     .compiler = m.compiler.c_str(),
                                     .target = m.target.c_str(),
@@ -152,7 +157,7 @@ burnish_status burnish_model_get_info(const burnish_model* model, burnish_model_
                                     .scratch_bytes = m.scratch_bytes,
                                     .weights_bytes = m.weights_bytes,
                                     .macs = m.macs};
-    std::memcpy(info, &out, std::min(sizeof out, info->struct_size));
+    give_struct(out, *info, "burnish_model_info");
   });
 }
 
@@ -280,6 +285,15 @@ burnish_status burnish_session_get_device_output(burnish_session* session, const
     need(session, "session");
     need(tensor, "tensor");
     *tensor = session->session->get_device(Port::Output, name);
+  });
+}
+
+burnish_status burnish_session_get_device(const burnish_session* session,
+                                          burnish_device_info* info) {
+  return guard([&] {
+    need(session, "session");
+    need(info, "info");
+    give_struct(session->session->device(), *info, "burnish_device_info");
   });
 }
 

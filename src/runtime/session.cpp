@@ -126,6 +126,10 @@ void Session::synchronize() {
   wait();
 }
 
+burnish_device_info Session::device() const {
+  fail(BURNISH_ERROR_USER, "the model runs on the CPU: it has no GPU");
+}
+
 void* Session::where_on_device(const Slot&) {
   fail(BURNISH_ERROR_USER, "the model runs on the CPU: it has no memory of a GPU");
 }

@@ -21,6 +21,7 @@ class Session {
   Session& operator=(const Session&) = delete;
 
   virtual std::uint32_t threads() const = 0;
+  virtual burnish_device_info device() const;
   std::size_t steps() const { return model_->metadata().steps.size(); }
 
   // Null: the session's own buffer again.

@@ -4,6 +4,8 @@
 #include "fake_cuda/control.h"
 #include "fake_cuda/fake.h"
 
+#include <burnish/burnish.hpp>
+
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -450,6 +452,27 @@ TEST(Gpu, CpuModelsHaveNoMemoryOfGpus) {
 }
 
 // ---- errors of the driver
+
+TEST(Gpu, FromCpp) {
+  const Model model = Model::load(plain_model().data(), plain_model().size());
+  Session session = model.session({.device = 0});
+  const burnish_device_info gpu = session.device();
+  EXPECT_STREQ(gpu.name, "Fake GPU");
+  EXPECT_EQ(gpu.major, 9);
+  EXPECT_EQ(gpu.processors, 132u);
+  EXPECT_EQ(gpu.memory_rate, 256'000'000'000u);
+  session.set_input("x", input(4).data(), count);
+  session.run();
+  const TensorView<float> y = session.output<float>("y");
+  EXPECT_EQ(std::vector<float>(y.begin(), y.end()), expected(input(4)));
+  auto* on_gpu = session.device_output<float>("y");
+  session.device_input<float>("x");  // holds what was copied there last
+  session.run_async(nullptr);
+  session.synchronize();
+  EXPECT_EQ(OnGpu::take(on_gpu), expected(input(4)));
+  EXPECT_THROW(session.device_output<int>("y"), UserError);
+  EXPECT_THROW(model.session({.device = 3}), UserError);
+}
 
 TEST(Gpu, NoMemory) {
   fake_function<void(const char*, int, int)>("fake_cuda_fail")("cuMemAlloc_v2", 1, 2);

@@ -28,10 +28,11 @@ struct ModelArgs {
   std::string path;
   std::vector<std::string> shapes;  // name=1x3x544x960
   std::string target = "native", precision;
-  int threads = 0;
+  int threads = 0, device = 0;
   std::string records;              // compile with what `burnish tune` found
 };
 void add_model_options(CLI::App& command, ModelArgs& args, bool compiles);
+void add_device_option(CLI::App& command, ModelArgs& args);  // part of those, but of commands that only compile
 void add_records_option(CLI::App& command, ModelArgs& args);
 void add_input_option(CLI::App& command, std::vector<std::string>& inputs, const char* help);
 CompileOptions compile_options(const ModelArgs& args);
@@ -41,6 +42,7 @@ void show_progress(CompileOptions& options);
 // A compiled library as it is, or a model file compiled in memory.
 Model open_model(const ModelArgs& args);
 bool is_library(const std::string& path);
+Session open_session(const ModelArgs& args, const Model& model);
 
 // Fills the session's inputs: name=@file.npy, name=random[:seed], name=picture.png[:mean=..,scale=..,bgr].
 // Inputs that are not named get random numbers of seed 0 when `random` is set, else it is an error.

@@ -80,6 +80,11 @@ void add_model_options(CLI::App& command, ModelArgs& args, bool compiles) {
   command.add_option("--precision", args.precision, "of a GPU: strict (as f32, the default), tf32 or fp16")
       ->check(CLI::IsMember({"strict", "tf32", "fp16"}));
   command.add_option("--threads", args.threads, "threads; 0: all CPUs")->check(CLI::Range(0, 1024));
+  if (!compiles) add_device_option(command, args);
+}
+
+void add_device_option(CLI::App& command, ModelArgs& args) {
+  command.add_option("--device", args.device, "the GPU that a model for GPUs runs on, as CUDA numbers them");
 }
 
 void add_records_option(CLI::App& command, ModelArgs& args) {
@@ -168,6 +173,10 @@ Array random_array(const TensorInfo& info, uint64_t seed) {
     case DType::BF16: fill(static_cast<uint16_t*>(nullptr), [&] { return 0x3f00 | (engine() & 0x7f); }); break;
   }
   return a;
+}
+
+Session open_session(const ModelArgs& args, const Model& model) {
+  return model.session({.threads = static_cast<uint32_t>(args.threads), .device = args.device});
 }
 
 void set_input(Session& session, const std::string& name, const Array& a) {

@@ -11,6 +11,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
+#include "driver/cli/gpu.h"
 #include "driver/peak.h"
 #include "driver/roofline.h"
 #include "search/statistics.h"
@@ -32,16 +33,18 @@ struct ProfileArgs {
 struct Times {
   std::vector<double> median, least;  // seconds, by step
   double run = 0;                     // median of whole runs that were not profiled
+  double total = 0;                   // median of what profiles tell of the whole
 };
 
 Times measure(Session& session, size_t steps, int runs) {
   using Clock = std::chrono::steady_clock;
   std::vector<std::vector<double>> samples(steps);
-  std::vector<double> whole;
+  std::vector<double> whole, totals;
   for (int i = 0; i < 5; ++i) session.run();
   for (int i = 0; i < runs; ++i) {
     const Profile p = session.profile();
     for (size_t s = 0; s < steps; ++s) samples[s].push_back(static_cast<double>(p.step_ns[s]) * 1e-9);
+    totals.push_back(static_cast<double>(p.total_ns) * 1e-9);
     const auto start = Clock::now();
     session.run();
     whole.push_back(std::chrono::duration<double>(Clock::now() - start).count());
@@ -52,6 +55,7 @@ Times measure(Session& session, size_t steps, int runs) {
     t.least.push_back(*std::ranges::min_element(s));
   }
   t.run = median(whole);
+  t.total = median(totals);
   return t;
 }
 
@@ -97,12 +101,48 @@ Roofline roofline_of(const ProfileArgs& args, const Model& model, const Session&
   return r;
 }
 
+std::vector<size_t> order_of(const Times& times, bool by_time) {
+  std::vector<size_t> order(times.median.size());
+  std::iota(order.begin(), order.end(), size_t{0});
+  if (by_time) std::ranges::stable_sort(order, std::greater{}, [&](size_t s) { return times.median[s]; });
+  return order;
+}
+
+// Of the time that memory or arithmetic would take at their nominal rates, whichever is longer, as a share of what was
+// taken.
+double share_of_peak(const StepInfo& step, const GpuPeaks& peaks, double seconds) {
+  const double of_bytes = peaks.bytes > 0 ? static_cast<double>(step.bytes) / peaks.bytes : 0;
+  const double of_macs = peaks.macs > 0 ? static_cast<double>(step.macs) / peaks.macs : 0;
+  return std::max(of_bytes, of_macs) / std::max(1e-9, seconds);
+}
+
+void print_gpu(const Model& model, const std::vector<GpuStep>& launched, const burnish_device_info& gpu,
+               const Times& times, bool by_time) {
+  const std::vector<StepInfo> steps = model.steps();
+  const GpuPeaks peaks = gpu_peaks(gpu, model.info().target);
+  const double total = std::accumulate(times.median.begin(), times.median.end(), 0.0);
+  fmt::print("{:>4} {:>8} {:>8} {:>5} {:>8} {:>7} {:>6} {:>7} {:>7} {:>8} {:>5} {:>6}  kernel: nodes\n", "step", "us",
+             "min us", "%", "GFLOP/s", "GB/s", "peak%", "kernels", "blocks", "threads", "regs", "block");
+  int kernels = 0;
+  for (const size_t s : order_of(times, by_time)) {
+    const GpuStep& g = launched[s];
+    const double seconds = std::max(1e-9, times.median[s]);
+    kernels += g.launches;
+    fmt::print("{:>4} {:>8.1f} {:>8.1f} {:>5.1f} {:>8.0f} {:>7.0f} {:>6.1f} {:>7} {:>7} {:>8} {:>5} {:>6}  {}: {}{}\n", s,
+               times.median[s] * 1e6, times.least[s] * 1e6, 100 * times.median[s] / std::max(1e-12, total),
+               2e-9 * static_cast<double>(steps[s].macs) / seconds, 1e-9 * static_cast<double>(steps[s].bytes) / seconds,
+               100 * share_of_peak(steps[s], peaks, seconds), g.launches, g.blocks, g.threads, g.registers,
+               g.block_bytes, steps[s].name, join(steps[s].sources, "+"),
+               g.spill_bytes ? fmt::format(" (spills {} bytes)", g.spill_bytes) : "");
+  }
+  fmt::print("{} steps, {} kernels on {}: {:.3f} ms step by step, {:.3f} ms as one graph with its copies, {:.3f} ms a call\n",
+             steps.size(), kernels, described(gpu), total * 1e3, times.total * 1e3, times.run * 1e3);
+}
+
 void print_kernels(const std::vector<StepInfo>& steps, const Times& times, unsigned threads, bool by_time) {
   const double total = std::accumulate(times.median.begin(), times.median.end(), 0.0);
   const double least = std::accumulate(times.least.begin(), times.least.end(), 0.0);
-  std::vector<size_t> order(steps.size());
-  std::iota(order.begin(), order.end(), size_t{0});
-  if (by_time) std::ranges::stable_sort(order, std::greater{}, [&](size_t s) { return times.median[s]; });
+  const std::vector<size_t> order = order_of(times, by_time);
   fmt::print("{:>4} {:>9} {:>9} {:>6} {:>9} {:>9}  kernel: nodes\n", "step", "us", "min us", "%", "GFLOP/s", "MB");
   for (const size_t s : order) {
     fmt::print("{:>4} {:>9.1f} {:>9.1f} {:>6.1f} {:>9.1f} {:>9.2f}  {}: {}\n", s, times.median[s] * 1e6,
@@ -118,10 +158,13 @@ void profile_command(const ProfileArgs& args) {
   require_usage(args.roofline || (!args.json && args.peers.empty()), "--json and --peers belong to --roofline");
   require_usage(!args.roofline || !args.by_time, "--by-time does not go with --roofline, whose order is the gap");
   const Model model = open_model(args.model);
-  Session session = model.session({.threads = static_cast<uint32_t>(args.model.threads)});
+  Session session = open_session(args.model, model);
   set_inputs(session, model, args.inputs, true);
   const std::vector<StepInfo> steps = model.steps();
+  const auto launched = gpu_steps(model);
+  require(!launched || !args.roofline, "--roofline is for models that run on the CPU; without it, the share of a GPU's peak is told");
   const Times times = measure(session, steps.size(), args.runs);
+  if (launched) return print_gpu(model, *launched, session.device(), times, args.by_time);
   if (!args.roofline) {
     print_kernels(steps, times, session.threads(), args.by_time);
     return;

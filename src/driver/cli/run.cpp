@@ -38,7 +38,7 @@ std::string summary(const Array& a) {
 
 void run_command(const RunArgs& args) {
   const Model model = open_model(args.model);
-  Session session = model.session({.threads = static_cast<uint32_t>(args.model.threads)});
+  Session session = open_session(args.model, model);
   set_inputs(session, model, args.inputs, false);
   session.run();
   std::vector<std::pair<std::string, std::string>> files;

@@ -56,14 +56,29 @@ Context::Context(const Driver& driver, int ordinal)
   check(driver.device(&device, ordinal), "opening the device");
   char name[200] = "";
   check(driver.device_name(name, sizeof name - 1, device), "reading the device's name");
-  check(driver.device_attribute(&major_, capability_major, device), "reading an attribute");
-  check(driver.device_attribute(&minor_, capability_minor, device), "reading an attribute");
-  int block_bytes = 0;
-  check(driver.device_attribute(&block_bytes, cuda::most_block_bytes, device),
-        "reading an attribute");
-  most_block_bytes_ = static_cast<std::uint32_t>(std::max(block_bytes, 0));
-  name_ +=
-      std::string(" (") + name + ", sm_" + std::to_string(major_) + std::to_string(minor_) + ")";
+  device_name_ = name;
+  const auto attribute = [&](int which) {
+    int value = 0;
+    check(driver.device_attribute(&value, which, device), "reading an attribute");
+    return value;
+  };
+  const auto told = [&](int which) {  // 0: not known
+    int value = 0;
+    const bool known = driver.device_attribute(&value, which, device) == success && value > 0;
+    return known ? static_cast<std::uint64_t>(value) : 0;
+  };
+  constexpr std::uint64_t kilo = 1000, bits = 8, edges = 2;  // data move at both of a clock's edges
+  info_ = {.struct_size = sizeof info_,
+           .name = device_name_.c_str(),
+           .device = ordinal,
+           .major = attribute(capability_major),
+           .minor = attribute(capability_minor),
+           .processors = static_cast<std::uint32_t>(told(multiprocessor_count)),
+           .clock_hz = told(clock_rate) * kilo,
+           .memory_rate =
+               told(memory_clock_rate) * kilo * edges * told(memory_bus_width) / bits};
+  most_block_bytes_ = static_cast<std::uint32_t>(told(cuda::most_block_bytes));
+  name_ += " (" + device_name_ + ", sm_" + std::to_string(major()) + std::to_string(minor()) + ")";
   check(driver.context_retain(&handle_, device), "making a context");
 }
 

@@ -4,6 +4,8 @@
 
 #include "driver.h"
 
+#include <burnish/runtime.h>
+
 #include <atomic>
 #include <cstdint>
 #include <string>
@@ -20,8 +22,9 @@ class Context {
   const Driver& driver() const { return driver_; }
   int ordinal() const { return ordinal_; }
   const std::string& name() const { return name_; }  // "GPU 0 (NVIDIA H100, sm_90)"
-  int major() const { return major_; }
-  int minor() const { return minor_; }
+  const burnish_device_info& info() const { return info_; }
+  int major() const { return info_.major; }
+  int minor() const { return info_.minor; }
   std::uint32_t most_block_bytes() const { return most_block_bytes_; }
 
   // Throws Failure where the result is none of success: "WHAT on GPU 0 (...): CUDA_ERROR_...". An
@@ -45,9 +48,9 @@ class Context {
 
   const Driver& driver_;
   const int ordinal_;
-  std::string name_;
+  std::string name_, device_name_;
   Context_ handle_ = nullptr;
-  int major_ = 0, minor_ = 0;
+  burnish_device_info info_{};
   std::uint32_t most_block_bytes_ = 0;
   int process_ = 0;
   std::atomic<Result> lost_{success};

@@ -17,6 +17,7 @@ class Session final : public runtime::Session {
   ~Session() override;
 
   std::uint32_t threads() const override { return 1; }
+  burnish_device_info device() const override { return context_.info(); }
 
  private:
   // Where the caller has a tensor: in a buffer of the session or in memory of his own, on the host,
