@@ -13,7 +13,7 @@ namespace {
 
 constexpr size_t kAlignment = 64;
 
-burnish_dtype dtype_of(const char* name, nb::dlpack::dtype type) {
+burnish_dtype dtype_of(const std::string& name, nb::dlpack::dtype type) {
   using nb::dlpack::dtype_code;
   if (type.lanes == 1) {
     switch (static_cast<dtype_code>(type.code)) {
@@ -41,29 +41,9 @@ burnish_dtype dtype_of(const char* name, nb::dlpack::dtype type) {
       default: break;
     }
   }
-  throw UserError("input " + std::string(name) + ": element type (DLPack code " +
+  throw UserError(name + ": element type (DLPack code " +
                   std::to_string(static_cast<int>(type.code)) + ", " + std::to_string(type.bits) +
                   " bits) is not supported; convert the array to the type that get_inputs() tells");
-}
-
-nb::dlpack::dtype dlpack_of(burnish_dtype dtype) {
-  switch (dtype) {
-    case BURNISH_BOOL: return nb::dtype<bool>();
-    case BURNISH_I8: return nb::dtype<int8_t>();
-    case BURNISH_U8: return nb::dtype<uint8_t>();
-    case BURNISH_I16: return nb::dtype<int16_t>();
-    case BURNISH_U16:
-    case BURNISH_BF16: return nb::dtype<uint16_t>();  // numpy has no bfloat16: array_over views the bits
-    case BURNISH_I32: return nb::dtype<int32_t>();
-    case BURNISH_U32: return nb::dtype<uint32_t>();
-    case BURNISH_I64: return nb::dtype<int64_t>();
-    case BURNISH_U64: return nb::dtype<uint64_t>();
-    case BURNISH_F16: return {static_cast<uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
-    case BURNISH_F32: return nb::dtype<float>();
-    case BURNISH_F64: return nb::dtype<double>();
-  }
-  throw InternalError("the runtime gave dtype " + std::to_string(static_cast<int>(dtype)) +
-                      ", which the Python binding does not know");
 }
 
 // ml_dtypes, which gives numpy a bfloat16, if the user has it; otherwise nothing.
@@ -94,31 +74,134 @@ nb::object prepared(nb::handle value, bool& bfloat16) {
 }
 
 // When an array's own __dlpack__ fails, its exception is what the user has to see; the cast above swallowed it.
-void raise_cause(const char* name, nb::handle value) {
+void raise_cause(const std::string& name, nb::handle value) {
   if (is_numpy(value) || !nb::hasattr(value, "__dlpack__")) return;
   try {
     value.attr("__dlpack__")();
   } catch (nb::python_error& error) {
     if (!error.matches(PyExc_Exception)) throw;  // Ctrl-C
     const nb::object type = nb::module_::import_("burnish._core").attr("UserError");
-    nb::raise_from(error, type.ptr(), "input %s: its __dlpack__ failed", name);
+    nb::raise_from(error, type.ptr(), "%s: its __dlpack__ failed", name.c_str());
     throw nb::python_error();
   }
 }
 
+// Is it an array in a GPU's memory, by what DLPack says of it?
+bool is_on_gpu(nb::handle value) {
+  if (is_numpy(value) || !nb::hasattr(value, "__dlpack_device__")) return false;
+  constexpr int cuda = 2, cuda_managed = 13;
+  const nb::object device = value.attr("__dlpack_device__")();
+  const int kind = nb::cast<int>(nb::int_(device[nb::int_(0)]));
+  return kind == cuda || kind == cuda_managed;
+}
+
+template <class Array>
+void describe(Feed& feed, const Array& array) {
+  feed.data = const_cast<void*>(array.data());  // inputs are only read
+  feed.bytes = array.nbytes();
+  for (size_t i = 0; i < array.ndim(); ++i) feed.shape.push_back(static_cast<int64_t>(array.shape(i)));
+}
+
+[[noreturn]] void refuse_strided(const std::string& name) {
+  throw UserError(name + ": an array on the GPU must be C-contiguous; make it so (torch: tensor.contiguous())");
+}
+
+Feed feed_by_dlpack(const std::string& name, nb::handle value, intptr_t stream) {
+  Feed feed;
+  feed.on_gpu = true;
+  nb::object capsule;
+  try {
+    capsule = value.attr("__dlpack__")(nb::arg("stream") = stream);
+  } catch (nb::python_error& error) {
+    if (!error.matches(PyExc_Exception)) throw;
+    const nb::object type = nb::module_::import_("burnish._core").attr("UserError");
+    nb::raise_from(error, type.ptr(), "%s: its __dlpack__ failed", name.c_str());
+    throw nb::python_error();
+  }
+  if (!nb::try_cast(capsule, feed.gpu_array)) refuse_strided(name);
+  feed.dtype = dtype_of(name, feed.gpu_array.dtype());
+  describe(feed, feed.gpu_array);
+  return feed;
+}
+
+burnish_dtype dtype_of_typestr(const std::string& name, const std::string& type) {
+  constexpr std::pair<const char*, burnish_dtype> known[] = {
+      {"|b1", BURNISH_BOOL}, {"|i1", BURNISH_I8},   {"|u1", BURNISH_U8},   {"<i2", BURNISH_I16}, {"<u2", BURNISH_U16},
+      {"<i4", BURNISH_I32},  {"<u4", BURNISH_U32},  {"<i8", BURNISH_I64},  {"<u8", BURNISH_U64}, {"<f2", BURNISH_F16},
+      {"<f4", BURNISH_F32},  {"<f8", BURNISH_F64}};
+  for (const auto& [text, dtype] : known) {
+    if (type == text) return dtype;
+  }
+  throw UserError(name + ": element type '" + type + "' is not supported; convert the array to the type that "
+                  "get_inputs() tells");
+}
+
+// https://numba.readthedocs.io/en/stable/cuda/cuda_array_interface.html, versions 2 and 3.
+Feed feed_by_interface(const std::string& name, nb::handle value, intptr_t stream) {
+  const nb::dict given = nb::cast<nb::dict>(value.attr("__cuda_array_interface__"));
+  Feed feed;
+  feed.on_gpu = true;
+  feed.owner = nb::borrow(value);
+  feed.data = reinterpret_cast<void*>(nb::cast<uintptr_t>(given["data"][nb::int_(0)]));
+  feed.dtype = dtype_of_typestr(name, nb::cast<std::string>(given["typestr"]));
+  uint64_t bytes = burnish_dtype_size(feed.dtype);
+  for (nb::handle size : given["shape"]) {
+    feed.shape.push_back(nb::cast<int64_t>(size));
+    if (feed.shape.back() < 0 || __builtin_mul_overflow(bytes, static_cast<uint64_t>(feed.shape.back()), &bytes)) {
+      throw UserError(name + ": its __cuda_array_interface__ has an impossible shape");
+    }
+  }
+  feed.bytes = bytes;
+  if (given.contains("strides") && !given["strides"].is_none()) {
+    int64_t expected = static_cast<int64_t>(burnish_dtype_size(feed.dtype));
+    const nb::object strides = given["strides"];
+    for (size_t i = feed.shape.size(); i-- > 0; expected *= feed.shape[i]) {
+      if (feed.shape[i] > 1 && nb::cast<int64_t>(strides[nb::int_(i)]) != expected) refuse_strided(name);
+    }
+  }
+  if (given.contains("stream") && !given["stream"].is_none() && nb::cast<intptr_t>(given["stream"]) != stream) {
+    throw UserError(name + ": its producer works on another stream; run the session there (stream=), or synchronize");
+  }
+  return feed;
+}
+
 }  // namespace
+
+nb::dlpack::dtype dlpack_of(burnish_dtype dtype) {
+  switch (dtype) {
+    case BURNISH_BOOL: return nb::dtype<bool>();
+    case BURNISH_I8: return nb::dtype<int8_t>();
+    case BURNISH_U8: return nb::dtype<uint8_t>();
+    case BURNISH_I16: return nb::dtype<int16_t>();
+    case BURNISH_U16:
+    case BURNISH_BF16: return nb::dtype<uint16_t>();  // numpy has no bfloat16: array_over views the bits
+    case BURNISH_I32: return nb::dtype<int32_t>();
+    case BURNISH_U32: return nb::dtype<uint32_t>();
+    case BURNISH_I64: return nb::dtype<int64_t>();
+    case BURNISH_U64: return nb::dtype<uint64_t>();
+    case BURNISH_F16: return {static_cast<uint8_t>(nb::dlpack::dtype_code::Float), 16, 1};
+    case BURNISH_F32: return nb::dtype<float>();
+    case BURNISH_F64: return nb::dtype<double>();
+  }
+  throw InternalError("the runtime gave dtype " + std::to_string(static_cast<int>(dtype)) +
+                      ", which the Python binding does not know");
+}
 
 burnish_tensor Feed::tensor() const {
   burnish_tensor tensor{};
-  tensor.data = const_cast<void*>(array.data());  // inputs are only read
-  tensor.bytes = array.nbytes();
+  tensor.data = data;
+  tensor.bytes = bytes;
   tensor.dtype = dtype;
   tensor.rank = static_cast<uint32_t>(shape.size());
   tensor.shape = shape.data();
   return tensor;
 }
 
-Feed feed_of(const char* name, nb::handle value) {
+Feed feed_of(const std::string& name, nb::handle value, intptr_t stream) {
+  if (is_on_gpu(value)) return feed_by_dlpack(name, value, stream);
+  if (!nb::hasattr(value, "__dlpack__") && nb::hasattr(value, "__cuda_array_interface__")) {
+    return feed_by_interface(name, value, stream);
+  }
   bool bfloat16 = false;
   nb::object source = prepared(value, bfloat16);
   Feed feed;
@@ -129,13 +212,11 @@ Feed feed_of(const char* name, nb::handle value) {
       const nb::object dtype = value.attr("dtype");
       got += " of " + std::string(nb::str(nb::handle(dtype)).c_str());
     }
-    throw UserError("input " + std::string(name) + ": expected a numpy array or an array with __dlpack__ in main "
-                    "memory, in this machine's byte order, got " + got);
+    throw UserError(name + ": expected a numpy array or an array with __dlpack__, in main memory or a GPU's, "
+                    "in this machine's byte order, got " + got);
   }
   feed.dtype = bfloat16 ? BURNISH_BF16 : dtype_of(name, feed.array.dtype());
-  for (size_t i = 0; i < feed.array.ndim(); ++i) {
-    feed.shape.push_back(static_cast<int64_t>(feed.array.shape(i)));
-  }
+  describe(feed, feed.array);
   return feed;
 }
 

@@ -9,6 +9,7 @@
 from typing import TYPE_CHECKING
 
 from ._core import (
+    DeviceArray,
     Error,
     InferenceSession,
     InternalError,
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CompiledModel",
+    "DeviceArray",
     "Error",
     "InferenceSession",
     "InternalError",

@@ -116,7 +116,10 @@ struct FunctionState {
 };
 
 StreamState legacy;
-StreamState& stream_of(Stream s) { return s ? *reinterpret_cast<StreamState*>(s) : legacy; }
+// Handles 1 and 2 are default streams, too.
+StreamState& stream_of(Stream s) {
+  return reinterpret_cast<std::uintptr_t>(s) <= 2 ? legacy : *reinterpret_cast<StreamState*>(s);
+}
 template <class T> T* state(Handle h) { return reinterpret_cast<T*>(h); }
 template <class T> Handle handle(T* s) { return reinterpret_cast<Handle>(s); }
 
