@@ -42,6 +42,17 @@ def folder(tmp_path, model):
     return tmp_path
 
 
+def environment_of(page):
+    """Pages about GPUs run on the fakes of tests/fake_cuda."""
+    fakes = (BIN / "burnish").resolve().parents[2] / "tests"
+    named = {"BURNISH_CUDA_DRIVER": fakes / "libburnish_fake_cuda.so", "BURNISH_NVRTC": fakes / "libburnish_fake_nvrtc.so"}
+    if page.name != "gpu.md":
+        return dict(os.environ)
+    if not all(file.exists() for file in named.values()):
+        pytest.skip("the fakes are not built")
+    return {**os.environ, **{name: str(file) for name, file in named.items()}}
+
+
 def command_of(language, text, folder, number):
     if language == "sh":
         return ["bash", "-euo", "pipefail", "-c", text]
@@ -60,9 +71,10 @@ def command_of(language, text, folder, number):
 @pytest.mark.parametrize("page", [p for p in PAGES if blocks_of(p)], ids=lambda p: p.name)
 def test_examples_run(page, folder):
     assert (BIN / "burnish").exists(), f"there is no {BIN}/burnish: make build"
+    environment = {**environment_of(page), "BURNISH_CACHE": str(folder / "cache")}
     for number, (line, language, text) in enumerate(blocks_of(page)):
         command = command_of(language, text, folder, number)
-        run = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=300)
+        run = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, f"{page.name}:{line} exits {run.returncode}\n{text}\n{run.stdout}{run.stderr}"
         assert run.stdout or language != "python", f"{page.name}:{line} prints nothing"
 
