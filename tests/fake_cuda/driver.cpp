@@ -497,8 +497,9 @@ Result cuEventDestroy_v2(Event event) {
   delete state<EventState>(event);
   return success;
 }
-Result cuEventRecord(Event event, Stream stream) {
+Result cuEventRecordWithFlags(Event event, Stream stream, unsigned flags) {
   BEGIN();
+  if (stream_of(stream).captured && flags != event_external) return invalid_value;
   const auto r = std::make_shared<Recording>(&stream_of(stream));
   state<EventState>(event)->last = r;
   return put(stream, [r] {

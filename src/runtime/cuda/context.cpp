@@ -75,8 +75,7 @@ Context::Context(const Driver& driver, int ordinal)
            .minor = attribute(capability_minor),
            .processors = static_cast<std::uint32_t>(told(multiprocessor_count)),
            .clock_hz = told(clock_rate) * kilo,
-           .memory_rate =
-               told(memory_clock_rate) * kilo * edges * told(memory_bus_width) / bits};
+           .memory_rate = told(memory_clock_rate) * kilo * edges * told(memory_bus_width) / bits};
   most_block_bytes_ = static_cast<std::uint32_t>(told(cuda::most_block_bytes));
   name_ += " (" + device_name_ + ", sm_" + std::to_string(major()) + std::to_string(minor()) + ")";
   check(driver.context_retain(&handle_, device), "making a context");

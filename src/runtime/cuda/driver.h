@@ -46,6 +46,7 @@ constexpr int function_block_bytes = 8;
 constexpr int address_memory_type = 2, address_device = 9;
 constexpr unsigned memory_type_host = 1;
 constexpr unsigned stream_non_blocking = 1, event_no_timing = 2;
+constexpr unsigned event_external = 1;  // recorded whenever the graph runs that is captured
 constexpr int capture_thread_local = 1;
 constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
 
@@ -98,7 +99,7 @@ constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
     (const LaunchConfig* config, Function function, void** parameters, void** extra))              \
   X(event_create, "cuEventCreate", (Event * event, unsigned flags))                                \
   X(event_destroy, "cuEventDestroy_v2", (Event event))                                             \
-  X(event_record, "cuEventRecord", (Event event, Stream stream))                                   \
+  X(event_record, "cuEventRecordWithFlags", (Event event, Stream stream, unsigned flags))          \
   X(event_synchronize, "cuEventSynchronize", (Event event))                                        \
   X(event_elapsed, "cuEventElapsedTime", (float* milliseconds, Event from, Event to))
 

@@ -54,6 +54,7 @@ Session::~Session() {
 void Session::place(Tensor& tensor, Place place) {
   tensor.place = place;
   graph_ = nullptr;
+  marked_ = {};
 }
 
 void Session::bind_to(const Slot& slot, void* data) {
@@ -150,7 +151,8 @@ void Session::set_parameters() {
   }
 }
 
-void Session::enqueue_copies(bool inputs, Stream stream) {
+void Session::enqueue_copies(bool inputs) {
+  const Stream stream = stream_.get();
   for (const Tensor& t : tensors_) {
     if (t.input != inputs || !t.copied() || t.bytes == 0) continue;
     context_.check(
@@ -160,7 +162,16 @@ void Session::enqueue_copies(bool inputs, Stream stream) {
   }
 }
 
-void Session::enqueue_launch(std::size_t index, Stream stream) {
+void Session::enqueue_launches(bool marked) {
+  const auto& launches = metadata().device->launches;
+  if (marked) mark(0, event_external);
+  for (std::size_t i = 0, step = 0; step < steps(); ++step) {
+    for (; i < launches.size() && launches[i].step == step; ++i) enqueue_launch(i);
+    if (marked) mark(step + 1, event_external);
+  }
+}
+
+void Session::enqueue_launch(std::size_t index) {
   const DeviceSpec& device = *metadata().device;
   const DeviceLaunch& launch = device.launches[index];
   const DeviceKernel& kernel = device.kernels[launch.kernel];
@@ -177,13 +188,13 @@ void Session::enqueue_launch(std::size_t index, Stream stream) {
                               .block_y = 1,
                               .block_z = 1,
                               .block_bytes = kernel.block_bytes,
-                              .stream = stream,
+                              .stream = stream_.get(),
                               .attributes = &attribute,
                               .attribute_count = 1};
     result = driver().launch_ex(&config, function, parameters, nullptr);
   } else {
     result = driver().launch(function, launch.blocks, 1, 1, kernel.threads, 1, 1,
-                             kernel.block_bytes, stream, parameters, nullptr);
+                             kernel.block_bytes, stream_.get(), parameters, nullptr);
   }
   if (result == success) return;
   const std::string doing = "launching kernel \"" + kernel.name.substr(0, 200) + "\"";
@@ -217,12 +228,12 @@ class Session::Capture {
   bool ended_ = false;
 };
 
-OwnedGraphExec Session::captured() {
+OwnedGraphExec Session::captured(bool marked) {
   set_parameters();
   Capture capture(context_, stream_.get());
-  enqueue_copies(true, stream_.get());
-  for (std::size_t i = 0; i < first_parameter_.size(); ++i) enqueue_launch(i, stream_.get());
-  enqueue_copies(false, stream_.get());
+  enqueue_copies(true);
+  enqueue_launches(marked);
+  enqueue_copies(false);
   context_.check(capture.end(), "capturing a run");
   GraphExec exec = nullptr;
   context_.check(driver().graph_instantiate(&exec, capture.graph(), 0), "making a graph");
@@ -238,7 +249,7 @@ GraphExec Session::graph() {
   auto found = std::find_if(captured_.begin(), captured_.end(),
                             [&](const Captured& c) { return c.addresses == addresses_; });
   if (found == captured_.end()) {
-    OwnedGraphExec exec = captured();
+    OwnedGraphExec exec = captured(false);
     if (captured_.size() < most_captured) {
       captured_.emplace_back();
       found = captured_.end() - 1;
@@ -292,7 +303,7 @@ void Session::begin_run(void* stream) {
     context_.check(driver().stream_wait(on, done_.get(), 0), "waiting for the run before");
   }
   context_.check(driver().graph_launch(exec, on), "starting a run");
-  context_.check(driver().event_record(done_.get(), on), "starting a run");
+  context_.check(driver().event_record(done_.get(), on, 0), "starting a run");
   pending_ = true;
   pending_on_ = on;
 }
@@ -313,29 +324,24 @@ std::uint64_t Session::nanoseconds(std::size_t from, std::size_t to) {
   return milliseconds > 0 ? static_cast<std::uint64_t>(static_cast<double>(milliseconds) * 1e6) : 0;
 }
 
-// Once launch by launch with events between steps; once more as a graph between two of them.
+void Session::mark(std::size_t index, unsigned flags) {
+  context_.check(driver().event_record(marks_[index].get(), stream_.get(), flags), "timing a run");
+}
+
+// Once with events between steps, in the graph, so that the GPU does not wait for the host; once
+// more as it is, between two of them.
 void Session::profile(std::uint64_t* step_ns, std::uint64_t* total_ns) {
-  const Stream stream = stream_.get();
   while (marks_.size() < steps() + 1 || marks_.size() < 2) marks_.push_back(new_event(context_, 0));
-  const auto mark = [&](std::size_t i) {
-    context_.check(driver().event_record(marks_[i].get(), stream), "timing a run");
-  };
-  const GraphExec exec = graph();
-  set_parameters();
-  enqueue_copies(true, stream);
-  mark(0);
-  const auto& launches = metadata().device->launches;
-  for (std::size_t i = 0, step = 0; step < steps(); mark(++step)) {
-    for (; i < launches.size() && launches[i].step == step; ++i) enqueue_launch(i, stream);
-  }
-  enqueue_copies(false, stream);
-  context_.check(driver().stream_synchronize(stream), "a run");
+  if (!marked_) marked_ = captured(true);
+  context_.check(driver().graph_launch(marked_.get(), stream_.get()), "starting a run");
+  context_.check(driver().stream_synchronize(stream_.get()), "a run");
   for (std::size_t s = 0; s < steps(); ++s) step_ns[s] = nanoseconds(s, s + 1);
   if (!total_ns) return;
-  mark(0);
-  context_.check(driver().graph_launch(exec, stream), "starting a run");
-  mark(1);
-  context_.check(driver().stream_synchronize(stream), "a run");
+  const GraphExec exec = graph();
+  mark(0, 0);
+  context_.check(driver().graph_launch(exec, stream_.get()), "starting a run");
+  mark(1, 0);
+  context_.check(driver().stream_synchronize(stream_.get()), "a run");
   *total_ns = nanoseconds(0, 1);
 }
 

@@ -57,10 +57,12 @@ class Session final : public runtime::Session {
   void* staging(Tensor& tensor);
   void give_buffers();
   GraphExec graph();
-  OwnedGraphExec captured();
+  OwnedGraphExec captured(bool marked);
   void set_parameters();
-  void enqueue_copies(bool inputs, Stream stream);
-  void enqueue_launch(std::size_t index, Stream stream);
+  void enqueue_copies(bool inputs);
+  void enqueue_launches(bool marked);
+  void enqueue_launch(std::size_t index);
+  void mark(std::size_t index, unsigned flags);
   void profile(std::uint64_t* step_ns, std::uint64_t* total_ns);
   std::uint64_t nanoseconds(std::size_t from, std::size_t to);
 
@@ -81,6 +83,7 @@ class Session final : public runtime::Session {
   GraphExec graph_ = nullptr;  // for what is bound now; null: to be found
   std::uint64_t uses_ = 0;
   std::vector<OwnedEvent> marks_;  // of profiles: the ends of steps, a beginning before them
+  OwnedGraphExec marked_;          // the run for what is bound now, with marks; null: to be made
 };
 
 }  // namespace burnish::runtime::cuda
