@@ -113,6 +113,7 @@ class Burnish:
         self.check(self.runtime.burnish_model_get_info(self.model, ctypes.byref(info)))
         self.metadata = json.loads(info.metadata)
         self.check(self.runtime.burnish_session_create(self.model, None, ctypes.byref(self.session)))
+        self.stream = ctypes.c_void_p(torch.cuda.current_stream().cuda_stream)
         self.inputs = [self.bind("input", i, feeds) for i in range(info.inputs)]
         self.outputs = [self.bind("output", i, None) for i in range(info.outputs)]
         self.run()
@@ -130,7 +131,7 @@ class Burnish:
         return tensor
 
     def run(self):
-        self.check(self.runtime.burnish_session_run(self.session))
+        self.check(self.runtime.burnish_session_run_async(self.session, self.stream))
 
     def check(self, status):
         if status != 0:
