@@ -5,18 +5,13 @@
 
 #include <algorithm>
 #include <cstdlib>
-#include <cstring>
 #include <fstream>
-
-#include "target/weights.h"
 
 namespace burnish::cuda_test {
 
 using cuda_target::Launches;
 
-Emulated::Emulated(const Launches& launches) { build(launches); }
-
-Emulated::Emulated(const Function& f, cuda_target::Precision precision) {
+Launches launches_of_function(const Function& f, cuda_target::Precision precision) {
   Launches all{.kernels = c_like::kernels_of(f, cuda_target::dialect(precision))};
   for (const c_like::Kernel& k : all.kernels) {
     cuda_target::Launch launch{.step = 0, .kernel = static_cast<uint32_t>(all.launches.size())};
@@ -28,14 +23,14 @@ Emulated::Emulated(const Function& f, cuda_target::Precision precision) {
     }
     all.launches.push_back(std::move(launch));
   }
-  build(all);
+  return all;
 }
 
 Emulated::~Emulated() {
   if (library_) dlclose(library_);
 }
 
-void Emulated::build(const Launches& all) {
+Emulated::Emulated(const Launches& all) {
   source_ = cuda_target::source_of(all.kernels);
   std::string text = "#include \"" BURNISH_SOURCE_DIR "/tests/cuda/emulation.h\"\n" + source_;
   // What an argument is cast to is what the parameter is.
@@ -44,6 +39,7 @@ void Emulated::build(const Launches& all) {
           "reversed) {\n";
   for (const cuda_target::Launch& l : all.launches) {
     const c_like::Kernel& k = all.kernels[l.kernel];
+    EXPECT_LE(k.block_bytes, 227 << 10) << k.name << " fits no GPU, nor the emulation's memory";
     std::string args;
     for (const cuda_target::Argument& a : l.args) {
       const std::string base = a.place == cuda_target::in_arena ? "arena"
@@ -69,44 +65,6 @@ void Emulated::build(const Launches& all) {
 void Emulated::operator()(const std::vector<void*>& tensors, void* arena, const void* weights,
                           bool reversed) const {
   run_(tensors.data(), arena, weights, reversed);
-}
-
-std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::Precision precision,
-                                                 const std::vector<const void*>& inputs,
-                                                 bool reversed) {
-  const Emulated emulated(cuda_target::launches_of(p, precision));
-  std::vector<std::vector<std::byte>> outputs;
-  if (!emulated) return outputs;
-  constexpr size_t align = 256;
-  // Aligned, as memory of a GPU.
-  const auto aligned = [](std::vector<std::byte>& m, size_t bytes) {
-    m.assign(bytes + align, std::byte{0xff});  // floats: NaN
-    return m.data() + (align - reinterpret_cast<uintptr_t>(m.data()) % align);
-  };
-  std::vector<std::byte> arena_memory, weights_memory;
-  std::byte* arena = aligned(arena_memory, static_cast<size_t>(cuda_target::arena_bytes(p)));
-  const std::vector<std::byte> section = weights_of(p);
-  std::byte* weights = aligned(weights_memory, section.size());
-  std::ranges::copy(section, weights);
-  std::vector<std::vector<std::byte>> memory(p.inputs.size() + p.outputs.size());
-  std::vector<void*> tensors;
-  const auto place = [&](uint32_t t) {
-    const size_t size = static_cast<size_t>(p.tensors[t].size * size_of(p.tensors[t].dtype));
-    tensors.push_back(aligned(memory[tensors.size()], size));
-    return size;
-  };
-  for (size_t i = 0; i < p.inputs.size(); ++i) {
-    const size_t size = place(p.inputs[i]);
-    if (size) std::memcpy(tensors[i], inputs[i], size);
-  }
-  for (uint32_t t : p.outputs) place(t);
-  emulated(tensors, arena, weights, reversed);
-  for (size_t o = 0; o < p.outputs.size(); ++o) {
-    const ProgramTensor& t = p.tensors[p.outputs[o]];
-    const auto* at = static_cast<const std::byte*>(tensors[p.inputs.size() + o]);
-    outputs.emplace_back(at, at + t.size * size_of(t.dtype));
-  }
-  return outputs;
 }
 
 }  // namespace burnish::cuda_test

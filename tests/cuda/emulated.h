@@ -11,11 +11,12 @@
 
 namespace burnish::cuda_test {
 
+// Kernels of one function, whose parameters are the tensors.
+cuda_target::Launches launches_of_function(const Function& f, cuda_target::Precision precision);
+
 class Emulated {
  public:
   explicit Emulated(const cuda_target::Launches& launches);
-  // Kernels of one function, whose parameters are the tensors.
-  Emulated(const Function& f, cuda_target::Precision precision);
   ~Emulated();
   Emulated(const Emulated&) = delete;
   Emulated& operator=(const Emulated&) = delete;
@@ -27,16 +28,10 @@ class Emulated {
   const std::string& source() const { return source_; }
 
  private:
-  void build(const cuda_target::Launches& launches);
   TemporaryFolder folder_;
   std::string source_;  // of the kernels
   void* library_ = nullptr;
   void (*run_)(void* const*, void*, const void*, bool) = nullptr;
 };
-
-// All of a program, on an arena of NaNs; `inputs` in order, outputs are returned.
-std::vector<std::vector<std::byte>> run_emulated(const Program& p, cuda_target::Precision precision,
-                                                 const std::vector<const void*>& inputs,
-                                                 bool reversed);
 
 }  // namespace burnish::cuda_test

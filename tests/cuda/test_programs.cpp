@@ -1,11 +1,10 @@
-// Whole programs of the target: their launch tables, run by the emulation against the operators'
-// formulas.
+// Whole programs of the target: their launch tables, run against the operators' formulas.
 #include <gtest/gtest.h>
 
 #include <cstring>
 
 #include "base/error.h"
-#include "cuda/emulated.h"
+#include "cuda/machines.h"
 #include "graph/op.h"
 #include "passes/oracle.h"
 #include "passes/pipeline.h"
@@ -25,7 +24,7 @@ Program program_of(const Graph& g) {
   return compile_graph(g, context);
 }
 
-void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
+void expect_right(On machine, const Graph& g, const std::string& what, uint64_t seed) {
   SCOPED_TRACE(what);
   const Program p = program_of(g);
   const std::vector<Tensor> inputs = test::random_inputs(g, seed),
@@ -33,7 +32,7 @@ void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
   std::vector<const void*> in;
   for (const Tensor& t : inputs) in.push_back(t.bytes.data());
   for (const bool reversed : {false, true}) {
-    const auto bytes = run_emulated(p, Precision::Strict, in, reversed);
+    const auto bytes = run_program(machine, p, Precision::Strict, in, reversed);
     ASSERT_EQ(bytes.size(), wanted.size());
     std::vector<Tensor> got;
     for (size_t o = 0; o < wanted.size(); ++o) {
@@ -45,13 +44,15 @@ void expect_emulated(const Graph& g, const std::string& what, uint64_t seed) {
   }
 }
 
-TEST(Programs, RandomNetworks) {
+using Programs = OnMachine;
+
+TEST_P(Programs, RandomNetworks) {
   for (uint64_t seed = 1; seed <= 6; ++seed)
-    expect_emulated(test::random_network(seed), fmt::format("seed {}", seed), seed);
+    expect_right(GetParam(), test::random_network(seed), fmt::format("seed {}", seed), seed);
 }
 
 // Stages of one element follow one another without barriers: one thread's, in their order.
-TEST(Programs, ScalarsAfterOneAnother) {
+TEST_P(Programs, ScalarsAfterOneAnother) {
   Graph g;
   const ValueId x = g.add_input("x", {DType::F32, {3, 5}, {}});
   uint64_t seed = 5;
@@ -62,10 +63,10 @@ TEST(Programs, ScalarsAfterOneAnother) {
             {x, test::random_weights(g, {3, 5}, seed), test::random_weights(g, {3, 5}, seed)},
             attrs, "norm"));
   g.values[g.outputs[0]].name = "y";
-  expect_emulated(g, "layer norm of all", 5);
+  expect_right(GetParam(), g, "layer norm of all", 5);
 }
 
-TEST(Programs, EveryStepHasItsLaunches) {
+TEST(LaunchTable, EveryStepHasItsLaunches) {
   const Program p = program_of(test::random_network(3));
   const Launches l = cuda_target::launches_of(p, Precision::Strict);
   std::vector<int> launches(p.steps.size());
@@ -80,6 +81,8 @@ TEST(Programs, EveryStepHasItsLaunches) {
     EXPECT_NE(k.source.find("__restrict__"), std::string::npos)
         << "outputs in the place of inputs: " << k.source;
 }
+
+BURNISH_ON_MACHINES(Programs);
 
 }  // namespace
 }  // namespace burnish::cuda_test

@@ -10,8 +10,9 @@
 #include <span>
 
 #include "base/error.h"
+#include "base/temporary_folder.h"
 #include "base/text.h"
-#include "cuda/emulated.h"
+#include "cuda/machines.h"
 #include "target/cuda/cache.h"
 #include "target/cuda/images.h"
 #include "target/metadata.h"
@@ -102,7 +103,7 @@ TEST(Launches, RunAsTheProgramSays) {
   std::vector<float> x(64);
   for (size_t i = 0; i < 64; ++i) x[i] = static_cast<float>(i) / 8;
   for (const bool reversed : {false, true}) {
-    const auto out = run_emulated(three_steps(), Precision::Strict, {x.data()}, reversed);
+    const auto out = run_program(On::Emulation, three_steps(), Precision::Strict, {x.data()}, reversed);
     ASSERT_EQ(out.size(), 1u);
     for (size_t i = 0; i < 64; ++i) {
       float got;

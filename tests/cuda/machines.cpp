@@ -1,0 +1,86 @@
+#include "cuda/machines.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+
+#include "cuda/emulated.h"
+#include "cuda/native.h"
+#include "target/weights.h"
+
+namespace burnish::cuda_test {
+namespace {
+
+bool launched(On machine, const cuda_target::Launches& launches, cuda_target::Precision precision,
+              const std::vector<Bytes>& tensors, Bytes arena, Bytes weights, bool reversed) {
+  if (machine == On::Gpu) return run_native(launches, precision, tensors, arena, weights);
+  const Emulated emulated(launches);
+  if (!emulated) return false;
+  std::vector<void*> at;
+  for (const Bytes& t : tensors) at.push_back(t.at);
+  emulated(at, arena.at, weights.at, reversed);
+  return true;
+}
+
+}  // namespace
+
+void OnMachine::SetUp() {
+  if (GetParam() != On::Gpu) return;
+  const char* wanted = std::getenv("BURNISH_TEST_GPU");
+  if (wanted == nullptr || *wanted == '\0' || *wanted == '0')
+    GTEST_SKIP() << "BURNISH_TEST_GPU=1 runs this on the GPU";
+  // Who asks for it is not served by a skipped test.
+  ASSERT_EQ(native_missing(), "");
+}
+
+bool run_function(On machine, const Function& f, cuda_target::Precision precision,
+                  const std::vector<void*>& args, bool reversed) {
+  std::vector<Bytes> tensors;
+  for (size_t i = 0; i < args.size(); ++i) {
+    const Buffer& b = f.buffers[f.params[i]];
+    tensors.push_back({args[i], static_cast<size_t>(b.size * size_of(b.dtype))});
+  }
+  return launched(machine, launches_of_function(f, precision), precision, tensors, {}, {},
+                  reversed);
+}
+
+std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
+                                                cuda_target::Precision precision,
+                                                const std::vector<const void*>& inputs,
+                                                bool reversed) {
+  std::vector<std::vector<std::byte>> outputs;
+  constexpr size_t align = 256;
+  // Aligned, as memory of a GPU.
+  const auto aligned = [](std::vector<std::byte>& m, size_t bytes) {
+    m.assign(bytes + align, std::byte{0xff});  // floats: NaN
+    return m.data() + (align - reinterpret_cast<uintptr_t>(m.data()) % align);
+  };
+  std::vector<std::byte> arena_memory, weights_memory;
+  const auto arena_bytes = static_cast<size_t>(cuda_target::arena_bytes(p));
+  std::byte* arena = aligned(arena_memory, arena_bytes);
+  const std::vector<std::byte> section = weights_of(p);
+  std::byte* weights = aligned(weights_memory, section.size());
+  std::ranges::copy(section, weights);
+  std::vector<std::vector<std::byte>> memory(p.inputs.size() + p.outputs.size());
+  std::vector<Bytes> tensors;
+  const auto place = [&](uint32_t t) {
+    const size_t size = static_cast<size_t>(p.tensors[t].size * size_of(p.tensors[t].dtype));
+    tensors.push_back({aligned(memory[tensors.size()], size), size});
+  };
+  for (size_t i = 0; i < p.inputs.size(); ++i) {
+    place(p.inputs[i]);
+    if (tensors[i].size) std::memcpy(tensors[i].at, inputs[i], tensors[i].size);
+  }
+  for (uint32_t t : p.outputs) place(t);
+  if (!launched(machine, cuda_target::launches_of(p, precision), precision, tensors,
+                {arena, arena_bytes}, {weights, section.size()}, reversed))
+    return outputs;
+  for (size_t o = 0; o < p.outputs.size(); ++o) {
+    const ProgramTensor& t = p.tensors[p.outputs[o]];
+    const auto* at = static_cast<const std::byte*>(tensors[p.inputs.size() + o].at);
+    outputs.emplace_back(at, at + t.size * size_of(t.dtype));
+  }
+  return outputs;
+}
+
+}  // namespace burnish::cuda_test
