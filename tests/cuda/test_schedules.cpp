@@ -30,16 +30,18 @@ StageGroup one_conv(const Conv& c, bool residual = false) {
 TEST(Schedules, Convolutions) {
   for (const int sm : {75, 90}) {
     const std::string step = sm < 80 ? "cache_read" : "tensorize";
-    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 40}), "1x1", step, sm);
-    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 24, .out = 24}, true), "1x1 with residual", step, sm);
+    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 72, .out = 40}), "1x1", step, sm);
+    expect_scheduled(one_conv({.height = 9, .width = 11, .in = 72, .out = 24}, true), "1x1 with residual", step, sm);
     expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3}), "3x3", step, sm);
     expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3, .stride = 2}), "3x3, stride 2", step, sm);
-    expect_scheduled(one_conv({.height = 10, .width = 13, .in = 16, .out = 10}), "few channels", "cache_read", sm);
+    expect_scheduled(one_conv({.height = 10, .width = 13, .in = 72, .out = 10}), "few channels", "cache_read", sm);
   }
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 3, .out = 24, .kernel = 3, .stride = 2}), "of 3 channels");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 24, .out = 24, .kernel = 3, .depthwise = true}), "depthwise");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 7, .out = 7, .kernel = 3, .stride = 2, .depthwise = true}), "depthwise of 7");
-  expect_scheduled(one_conv({.height = 6, .width = 5, .in = 13, .out = 7}), "odd channels", "cache_read");
+  expect_scheduled(one_conv({.height = 6, .width = 5, .in = 73, .out = 7}), "odd channels", "cache_read");
+  expect_scheduled(one_conv({.height = 6, .width = 5, .in = 13, .out = 7}), "a short sum of odd channels");
+  expect_scheduled(one_conv({.height = 7, .width = 30, .in = 3, .out = 32, .kernel = 3}), "of columns that are cut");
 }
 
 StageGroup product(int64_t m, int64_t n, int64_t k) {

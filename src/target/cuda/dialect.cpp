@@ -77,13 +77,20 @@ HELPER unsigned nearest_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
 HELPER void sum_tf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
   mma_16x8x8_tf32(c0, c1, c2, c3, nearest_tf32(a0), nearest_tf32(a1), nearest_tf32(a2), nearest_tf32(a3), nearest_tf32(b0), nearest_tf32(b1));
 }
-// A float as the sum of two such numbers; the product of the small ones is below its rounding.
+// A float as the sum of two such numbers; the product of the small ones is below its rounding. Instructions round sums towards
+// zero, which adds up: theirs are of one step, added to the others' by the usual rounding.
 HELPER float large_part(float x) { return __uint_as_float(nearest_tf32(x) & 0xffffe000u); }
+HELPER unsigned bits(float x) { return __float_as_uint(x); }
 HELPER void sum_3xtf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
   const float A0 = large_part(a0), A1 = large_part(a1), A2 = large_part(a2), A3 = large_part(a3), B0 = large_part(b0), B1 = large_part(b1);
-  sum_tf32(c0, c1, c2, c3, a0 - A0, a1 - A1, a2 - A2, a3 - A3, B0, B1);
-  sum_tf32(c0, c1, c2, c3, A0, A1, A2, A3, b0 - B0, b1 - B1);
-  sum_tf32(c0, c1, c2, c3, A0, A1, A2, A3, B0, B1);
+  float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
+  mma_16x8x8_tf32(s0, s1, s2, s3, bits(a0 - A0), bits(a1 - A1), bits(a2 - A2), bits(a3 - A3), bits(B0), bits(B1));
+  mma_16x8x8_tf32(s0, s1, s2, s3, bits(A0), bits(A1), bits(A2), bits(A3), bits(b0 - B0), bits(b1 - B1));
+  mma_16x8x8_tf32(s0, s1, s2, s3, bits(A0), bits(A1), bits(A2), bits(A3), bits(B0), bits(B1));
+  c0 += s0;
+  c1 += s1;
+  c2 += s2;
+  c3 += s3;
 }
 )";
 

@@ -9,55 +9,126 @@ namespace {
 
 constexpr int64_t kThreads = 128;  // of a block whose threads are all alike
 
-// The sum that the thread of `out`'s loop `at` finishes is in its registers.
-void sum_of_thread(Schedule& s, const std::string& acc, const std::string& out, const std::string& at) {
-  s.compute_at(acc, out, at);
-  s.set_scope(acc, Scope::Register);
-  if (s.failure()) return;
-  const Stage stage = s.group()[*s.group().named(acc)];
-  std::vector<std::string> nest;
-  for (const Axis& a : stage.raxes) nest.push_back(a.name);
-  for (const std::string& l : names(stage.axes, physical_order(s.group()[*s.group().named(out)]))) nest.push_back(l);
-  s.reorder(acc, nest);
-  for (const Axis& a : stage.axes) s.unroll(acc, a.name);
+// What a reduction reads besides its input: constants with the stage's innermost axis innermost, as the lanes want them.
+void weights_in_lanes(Schedule& s, const Stage& acc, VarId lanes) {
+  for (const StageId from : producers(s.group(), *s.group().named(acc.name))) {
+    const Stage& w = s.group()[from];
+    if (w.kind != StageKind::Constant || !w.layout.empty()) continue;
+    std::optional<uint32_t> last;
+    bool once = true;
+    visit(acc.body, [&](const Expr& e) {
+      if (e.kind() != ExprKind::Load || e.from() != from) return;
+      for (uint32_t i = 0; i < e.indices().size(); ++i) {
+        if (!moves(e.indices()[i], lanes)) continue;
+        once &= (!last || *last == i) && e.indices()[i].is_affine() && e.indices()[i].a.slope(lanes) == 1;
+        last = i;
+      }
+    });
+    if (!last || !once) continue;
+    Layout l;
+    for (uint32_t a = 0; a < w.axes.size(); ++a)
+      if (a != *last) l.push_back({a});
+    l.push_back({*last});
+    s.pack(w.name, l);
+  }
 }
 
-// Points of the stage one after the other in memory to threads, `vector` neighbours each; the innermost loop of threads. A
-// reduction's sum is a register of its thread.
-std::string points_to_threads(Schedule& s, const std::string& name, int64_t vector) {
+// The sum that the thread of `out`'s loop `at` finishes is in its registers; short windows are unrolled, so that neighbours
+// share what they read.
+void sum_of_thread(Schedule& s, const std::string& acc, const std::string& out, const std::string& at, const Share& share) {
+  const Layout layout = s.group()[*s.group().named(out)].layout;
+  if (!layout.empty()) s.pack(acc, layout);
+  s.compute_at(acc, out, at);
+  s.set_scope(acc, Scope::Register);
+  s.guard_halo(acc);
+  if (s.failure()) return;
+  const Stage stage = s.group()[*s.group().named(acc)];
+  const std::vector<uint32_t> order = physical_order(s.group()[*s.group().named(out)]);
+  std::vector<std::string> nest, unrolled, loops = names(stage.axes, order);
+  constexpr int64_t most = 16, at_once = 4;
+  int64_t terms = 1;
+  for (size_t i = stage.raxes.size(); i-- > 0;) {
+    const Axis& k = stage.raxes[i];
+    if (terms * k.extent <= most) {
+      unrolled.insert(unrolled.begin(), k.name);
+      terms *= k.extent;
+    } else if (terms == 1 && k.extent % at_once == 0) {
+      auto [serial, inner] = s.split(acc, k.name, at_once, Tail::Exact);
+      nest.insert(nest.begin(), serial);
+      unrolled.push_back(inner);
+      terms = most;
+    } else {
+      nest.insert(nest.begin(), k.name);
+      terms = most;
+    }
+  }
+  nest.insert(nest.end(), unrolled.begin(), unrolled.end());
+  std::string lanes;
+  if (share.vector > 1) {
+    weights_in_lanes(s, stage, stage.axes[order.back()].var);
+    if (share.vectors > 1) {
+      std::tie(loops.back(), lanes) = s.split(acc, loops.back(), share.vector, Tail::Exact);
+    } else {
+      lanes = loops.back();
+      loops.pop_back();
+    }
+  }
+  nest.insert(nest.end(), loops.begin(), loops.end());
+  if (!lanes.empty()) nest.push_back(lanes);
+  s.reorder(acc, nest);
+  for (const std::string& l : loops) s.unroll(acc, l);
+  if (!lanes.empty()) s.vectorize(acc, lanes);
+  for (const std::string& l : unrolled) s.unroll(acc, l);
+}
+
+// Points of the stage one after the other in memory to threads; the innermost loop of threads. A reduction's sum is in
+// registers of its thread.
+std::string points_to_threads(Schedule& s, const std::string& name, const Share& share) {
   const Stage stage = s.group()[*s.group().named(name)];
   const std::vector<uint32_t> order = physical_order(stage);
-  std::vector<std::string> loops = names(stage.axes, order);
-  if (loops.empty()) return "";
+  std::vector<std::string> loops = names(stage.axes, order), own;
+  if (loops.empty() || (share.columns > 1 && loops.size() < 2)) return "";
   const std::string acc = stage.is_reduction() ? s.cache_write(name) : "";
-  std::string lanes;
-  if (vector > 1) std::tie(loops.back(), lanes) = s.split(name, loops.back(), vector, Tail::Exact);
   // The block's threads: the innermost loops as long as they fit, the next one in part.
+  const auto own_part = [&](size_t i) { return i + 1 == loops.size() ? share.vectors * share.vector : i + 2 == loops.size() ? share.columns : 1; };
+  const auto shares_of = [&](size_t i) { return stage.axes[order[i]].extent / own_part(i); };
   int64_t inner = 1;
   size_t first = loops.size();
-  const auto extent = [&](size_t i) {
-    const int64_t n = stage.axes[order[i]].extent;
-    return i + 1 == loops.size() ? n / vector : n;
-  };
-  while (first > 0 && inner * extent(first - 1) <= kThreads) inner *= extent(--first);
-  std::vector<std::string> blocks(loops.begin(), loops.begin() + static_cast<ptrdiff_t>(first)), threads(loops.begin() + static_cast<ptrdiff_t>(first), loops.end());
+  const Tail tail = share.points() > 1 ? Tail::Whole : Tail::Guard;
+  while (first > 0 && inner * shares_of(first - 1) <= kThreads) inner *= shares_of(--first);
+  std::vector<std::string> blocks(loops.begin(), loops.begin() + static_cast<ptrdiff_t>(first));
   if (first > 0) {
-    auto [o, i] = s.split(name, loops[first - 1], std::max<int64_t>(1, kThreads / inner));
-    blocks.back() = o;
-    threads.insert(threads.begin(), i);
+    --first;
+    const int64_t most = std::max<int64_t>(1, kThreads / inner);
+    int64_t part = most;  // without a tail where that leaves threads enough
+    while (part > 1 && shares_of(first) % part) --part;
+    if (3 * part < 2 * most) part = most;
+    std::tie(blocks.back(), loops[first]) = s.split(name, loops[first], part * own_part(first), tail);
   } else {  // one block: a loop of one iteration stands for it
-    auto [o, i] = s.split(name, threads.front(), extent(0));
-    blocks.push_back(o);
-    threads.front() = i;
+    std::tie(blocks.emplace_back(), loops[0]) = s.split(name, loops[0], shares_of(0) * own_part(0));
   }
+  std::string lanes;
+  for (size_t i = first; i < loops.size(); ++i) {
+    const bool innermost = i + 1 == loops.size();
+    if (own_part(i) == 1) continue;
+    if (!innermost || share.vectors > 1) {
+      std::tie(loops[i], own.emplace_back()) = s.split(name, loops[i], own_part(i), tail);
+      if (innermost && share.vector > 1) std::tie(own.back(), lanes) = s.split(name, own.back(), share.vector, tail);
+    } else {
+      std::tie(loops[i], lanes) = s.split(name, loops[i], share.vector, tail);
+    }
+  }
+  const std::vector<std::string> threads(loops.begin() + static_cast<ptrdiff_t>(first), loops.end());
   std::vector<std::string> all = blocks;
   all.insert(all.end(), threads.begin(), threads.end());
+  all.insert(all.end(), own.begin(), own.end());
   if (!lanes.empty()) all.push_back(lanes);
   s.reorder(name, all);
   s.parallel(name, fused(s, name, blocks));
   for (const std::string& t : threads) s.bind(name, t);
+  for (const std::string& l : own) s.unroll(name, l);
   if (!lanes.empty()) s.vectorize(name, lanes);
-  if (!acc.empty()) sum_of_thread(s, acc, name, threads.back());
+  if (!acc.empty()) sum_of_thread(s, acc, name, threads.back(), share);
   return threads.back();
 }
 
@@ -69,24 +140,46 @@ std::string fused(Schedule& s, const std::string& stage, const std::vector<std::
   return all;
 }
 
-bool by_points(Schedule& s, const std::string& name, int64_t vector) {
+bool by_points(Schedule& s, const std::string& name, const Share& share) {
   Schedule t = s;
-  points_to_threads(t, name, vector);
+  points_to_threads(t, name, share);
   if (!lowers(t)) return false;
   s = t;
   return true;
 }
 
-bool finished_by_points(Schedule& s, const Roles& r, int64_t vector) {
+bool finished_by_points(Schedule& s, const Roles& r, const Share& share) {
   if (r.acc == r.out) return false;
   Schedule t = s;
   const std::string acc = t.group()[r.acc].name, out = t.group()[r.out].name;
-  const std::string at = points_to_threads(t, out, vector);
+  const std::string at = points_to_threads(t, out, share);
   if (t.failure()) return false;
-  sum_of_thread(t, acc, out, at);
+  sum_of_thread(t, acc, out, at, share);
   if (!lowers(t)) return false;
   s = t;
   return true;
+}
+
+std::vector<Share> shares(const Stage& s, const Device& d) {
+  std::vector<Share> all;
+  if (s.axes.empty()) return all;
+  const std::vector<uint32_t> order = physical_order(s);
+  const int64_t innermost = s.axes[order.back()].extent, before = order.size() > 1 ? s.axes[order[order.size() - 2]].extent : 1;
+  for (const int64_t vector : {4, 2, 1}) {
+    if (innermost % vector || (vector > 1 && s.dtype != DType::F32)) continue;
+    for (const int64_t vectors : {2, 1}) {
+      if (innermost % (vector * vectors)) continue;
+      for (const int64_t columns : {4, 2, 1})
+        if (before % columns == 0) all.push_back({vector, vectors, columns});
+    }
+  }
+  // What threads share of their reads is worth more than their number, as long as they fill the GPU.
+  const int64_t wanted = d.multiprocessors * 256;
+  return from_the_best(all, [&](const Share& x) {
+    const double threads = static_cast<double>(points(s.axes)) / static_cast<double>(x.points());
+    const double reads = 1.0 / static_cast<double>(x.columns) + 1.0 / static_cast<double>(x.vectors * x.vector) + 0.1 / static_cast<double>(x.vector);
+    return reads * std::max(1.0, static_cast<double>(wanted) / threads);
+  });
 }
 
 }  // namespace burnish::cuda_target

@@ -34,18 +34,19 @@ Schedule default_schedule(const StageGroup& g, const Device& d) {
   if (first_of(chain_tiles(s, d), [&](const ChainTile& t) { return by_chain(s, t, d); })) return s;
   if (stages.size() <= 2) {
     if (const auto roles = roles_of(s, s.group().outputs.back())) {
+      const Stage& acc = s.group()[roles->acc];
       const auto matrix = [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); };
-      if (first_of(matrix_tiles(s, *roles, d), matrix) || by_tile(s, *roles)) return s;
-      const int64_t innermost = s.group()[roles->out].axes[roles->vector].extent;
-      for (const int64_t vector : {4, 1})
-        if (innermost % vector == 0 && finished_by_points(s, *roles, vector)) return s;
+      const auto by_shares = [&] { return first_of(shares(s.group()[roles->out], d), [&](const Share& x) { return finished_by_points(s, *roles, x); }); };
+      // Of a short sum the block's threads share too little to bring it to the block's memory.
+      constexpr int64_t short_sum = 64;
+      if (first_of(matrix_tiles(s, *roles, d), matrix)) return s;
+      if (points(acc.raxes) <= short_sum && by_shares()) return s;
+      if (by_tile(s, *roles) || by_shares()) return s;
     }
   }
   for (const std::string& name : stages) {
     const Stage x = s.group()[*s.group().named(name)];
-    const int64_t innermost = x.axes.empty() ? 1 : x.axes[physical_order(x).back()].extent;
-    if (x.dtype == DType::F32 && innermost % 4 == 0 && by_points(s, name, 4)) continue;
-    by_points(s, name, 1);
+    first_of(x.is_reduction() ? shares(x, d) : std::vector<Share>{{4}, {1}}, [&](const Share& share) { return by_points(s, name, share); });
   }
   return s;
 }

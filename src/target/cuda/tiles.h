@@ -16,10 +16,16 @@ namespace burnish::cuda_target {
 // Fuses loops that follow one another; the name of all.
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
 
-// points.cpp. Points of the stage one after the other in memory to threads, `vector` neighbours each.
-bool by_points(Schedule& s, const std::string& stage, int64_t vector);
+// points.cpp. Points of a stage one after the other in memory to threads.
+struct Share {  // of a thread: `vectors` times `vector` neighbours of `columns` neighbours along the axis before
+  int64_t vector = 1, vectors = 1, columns = 1;
+  int64_t points() const { return vector * vectors * columns; }
+};
+// From the best by estimate.
+std::vector<Share> shares(const Stage& s, const Device& d);
+bool by_points(Schedule& s, const std::string& stage, const Share& share);
 // The same for a reduction and the stage that finishes it; the sum is in registers of its thread.
-bool finished_by_points(Schedule& s, const Roles& r, int64_t vector);
+bool finished_by_points(Schedule& s, const Roles& r, const Share& share);
 
 // tile.cpp. A convolution or product by multiply-adds: a thread has a tile of points and channels.
 bool by_tile(Schedule& s, const Roles& r);
