@@ -163,8 +163,8 @@ void Schedule::merge_epilogue(std::string_view stage) {
   record(*this, failure_, step::MergeEpilogue{str(stage)});
 }
 std::string Schedule::rfactor(std::string_view stage, std::string_view axis, int64_t factor,
-                              bool lanes) {
-  record(*this, failure_, step::RFactor{str(stage), str(axis), factor, lanes});
+                              bool lanes, int64_t together) {
+  record(*this, failure_, step::RFactor{str(stage), str(axis), factor, lanes, together});
   return str(stage) + ".rf";
 }
 void Schedule::set_scope(std::string_view stage, Scope scope) {

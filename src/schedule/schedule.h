@@ -81,6 +81,7 @@ struct RFactor {
   std::string stage, axis;
   int64_t factor;
   bool lanes = false;  // keeps the inner part, `factor` neighbours that a vector may run along
+  int64_t together = 1;  // of lanes: each is so many neighbours, of which it has the sum
 };
 struct SetScope {
   std::string stage;
@@ -161,7 +162,7 @@ class Schedule {
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
   std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor,
-                      bool lanes = false);
+                      bool lanes = false, int64_t together = 1);
   void set_scope(std::string_view stage, Scope scope);
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);

@@ -58,7 +58,8 @@ std::string text(const step::MergeEpilogue& x) {
   return fmt::format("merge_epilogue({})", x.stage);
 }
 std::string text(const step::RFactor& x) {
-  return fmt::format("rfactor({}, {}, {}{})", x.stage, x.axis, x.factor, x.lanes ? ", lanes" : "");
+  return fmt::format("rfactor({}, {}, {}{}{})", x.stage, x.axis, x.factor, x.lanes ? ", lanes" : "",
+                     x.together > 1 ? fmt::format(", {}", x.together) : "");
 }
 std::string text(const step::SetScope& x) {
   return fmt::format("set_scope({}, {})", x.stage, name_of(x.scope));
@@ -214,6 +215,7 @@ ScheduleStep parse_step(std::string_view raw) {
         const std::string kind = a.name();
         require(kind == "lanes", "{}: '{}' should be lanes", line, kind);
         x.lanes = true;
+        if (a.left()) x.together = a.number();
       }
       return x;
     }

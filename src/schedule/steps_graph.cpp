@@ -270,10 +270,10 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   return Done{};
 }
 
-// One part of a reduction over raxes[axis], which becomes `position`; `kept` is an axis of the part, `reduced` a
-// reduce axis; either may be missing.
+// One part of a reduction over raxes[axis], which becomes `position`; `kept` is an axis of the part, which may be missing,
+// `reduced` are reduce axes.
 Stage part_of(Stages s, StageId id, const std::string& axis, const Aff& position, const std::optional<Axis>& kept,
-              const std::optional<Axis>& reduced) {
+              const std::vector<Axis>& reduced) {
   Stage part;
   const std::vector<Axis> raxes = s.group[id].raxes;
   std::map<VarId, Aff> becomes;
@@ -281,7 +281,7 @@ Stage part_of(Stages s, StageId id, const std::string& axis, const Aff& position
   part.op = s.group[id].op;
   part.axes = fresh_axes(s.group, s.group[id].axes, becomes);
   if (kept) part.axes.push_back(*kept);
-  if (reduced) part.raxes.push_back(*reduced);
+  part.raxes = reduced;
   std::vector<Axis> others;
   for (const Axis& a : raxes)
     if (a.name != axis) others.push_back(a);
@@ -308,15 +308,22 @@ Result<> apply(Stages s, const step::RFactor& x) {
   if (x.factor < 1) return refuse("{}.{} factored by {}", x.stage, x.axis, x.factor);
   const int64_t extent = axis->extent, factor = std::min(x.factor, extent);
   // Lanes: whole blocks only, what is left over is a stage of its own. Else the last block is short.
-  const int64_t blocks = x.lanes ? extent / factor : ceil_div(extent, factor);
+  if (x.together < 1 || (x.together > 1 && (!x.lanes || extent / factor % x.together || extent % factor)))
+    return refuse("{}.{} of {} is not made of lanes of {} neighbours", x.stage, x.axis, extent, x.together);
+  const int64_t blocks = x.lanes ? extent / factor / x.together : ceil_div(extent, factor);
   const int64_t rest = x.lanes ? extent % factor : 0;
   Axis outer{x.axis + "o", s.group.fresh(x.axis + "o"), blocks};
   Axis inner{x.axis + "i", s.group.fresh(x.axis + "i"), factor};
   Axis& kept = x.lanes ? inner : outer;
   for (const Axis& a : s.group[*id].axes)
     if (a.name == kept.name) return refuse("{} has an axis {} already", x.stage, a.name);
-  const Aff position = Aff::of(outer.var, factor) + Aff::of(inner.var);
-  Stage part = part_of(s, *id, x.axis, position, kept, x.lanes ? outer : inner);
+  Aff position = Aff::of(outer.var, factor * x.together) + Aff::of(inner.var, x.together);
+  std::vector<Axis> reduced = {x.lanes ? outer : inner};
+  if (x.together > 1) {
+    reduced.push_back({x.axis + "n", s.group.fresh(x.axis + "n"), x.together});
+    position += Aff::of(reduced.back().var);
+  }
+  Stage part = part_of(s, *id, x.axis, position, kept, reduced);
   part.name = part_name;
   if (!x.lanes && extent % factor) {
     Index inside(Aff(extent - 1) - position);
@@ -326,7 +333,7 @@ Result<> apply(Stages s, const step::RFactor& x) {
   StageId at = *id;
   if (rest) {
     Axis left{x.axis + "r", s.group.fresh(x.axis + "r"), rest};
-    Stage over = part_of(s, at, x.axis, Aff::of(left.var) + Aff(blocks * factor), std::nullopt, left);
+    Stage over = part_of(s, at, x.axis, Aff::of(left.var) + Aff(blocks * factor), std::nullopt, {left});
     over.name = rest_name;
     insert_stage(s, at++, std::move(over));
   }

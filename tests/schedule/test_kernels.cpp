@@ -140,6 +140,21 @@ Case split_k(int64_t M, int64_t N, int64_t K, int64_t parts) {
   return c;
 }
 
+// Of every block of neighbours, each lane has some that follow one another.
+TEST(SplitK, LanesOfNeighbours) {
+  for (const auto& [lanes, together] : {std::pair(2, 8), std::pair(3, 4)}) {
+    GroupBuilder b("splitk");
+    StageId x = b.input("A", F, {{"m", 5}, {"k", 96}}), w = b.input("B", F, {{"k", 96}, {"n", 7}});
+    b.output(b.reduce("C", F, {{"m", 5}, {"n", 7}}, {{"k", 96}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+      return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]});
+    }));
+    Case c(b.group());
+    const std::string part = c.schedule.rfactor("C", "k", lanes, true, together);
+    c.schedule.reorder(part, {"ko", "ki", "kn", "m", "n"});
+    expect_same(c, fmt::format("{} of {}", lanes, together));
+  }
+}
+
 TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");

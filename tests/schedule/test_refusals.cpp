@@ -50,6 +50,7 @@ TEST(Refused, Steps) {
   refused("inline(B)", "is an output");
   refused("cache_write(B)", "before changing its loops", "split(B, i, 4)");
   refused("rfactor(S, i, 4)", "not a reduce axis");
+  refused("rfactor(S, j, 4, lanes, 7)", "is not made of lanes");
   refused("rfactor(S, j, 4)", "before changing its loops", "split(S, j, 4)");
   refused("merge_epilogue(A)", "no reduction");
   refused("merge_epilogue(S)", "does not have the form");

@@ -29,17 +29,6 @@ void channels_last(Schedule& t, const Stage& reader, StageId weights, VarId chan
   t.pack(w.name, l);
 }
 
-// Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
-void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth) {
-  for (const StageId weights : producers(t.group(), *t.group().named(acc.name))) {
-    const Stage& w = t.group()[weights];
-    const auto c = axis_moved(acc, weights, channel), k = axis_moved(acc, weights, depth_axis);
-    if (w.kind != StageKind::Constant || !c || !k || *c == *k) continue;
-    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), *c, *k, columns, depth));
-    return;
-  }
-}
-
 // Axes of one point, rows, columns: what stands before the channels.
 Layout image_of(const Roles& r) {
   Layout l;
@@ -154,40 +143,6 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   return !t.failure();
 }
 
-// O and its sum, one block a tile; `chunk` becomes the loop over the expanded channels.
-std::string project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
-                    std::string& chunk) {
-  const StageGroup& g = t.group();
-  const Stage o = g[*g.named(out)], a = g[*g.named(acc)];
-  const Axis& k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
-  const int64_t columns = chain.channels / 8 / c.warps_n;
-  in_fragments(t, a, a.axes[p.vector].var, k.var, columns, 2 * kMatrixDepth);
-  if (!o.layout.empty()) t.pack(acc, o.layout);
-  std::string block;
-  for (const std::string& stage : {out, acc}) {
-    const Stage& self = stage == out ? o : a;
-    const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-    auto [yo, y] = t.split(stage, axis(p.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
-    auto [y_warp, group] = t.split(stage, y, kMatrixGroups, Tail::Whole);
-    auto [xo, xi] = t.split(stage, axis(*p.tile), c.columns, Tail::Whole);
-    auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
-    auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
-    auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
-    WarpLoops w{.outside = names(self.axes, p.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
-    w.outside.insert(w.outside.end(), {yo, xo});
-    if (stage == out) {
-      store_by_warps(t, out, w, p.vector, columns);
-      block = blocks_of(t, out, w.outside, acc);
-      continue;
-    }
-    auto [ko, ki] = t.split(acc, k.name, c.chunk);
-    w.outside.push_back(ko);
-    sum_by_warps(t, acc, w, k, ki, 2 * kMatrixDepth);
-    chunk = ko;
-  }
-  return block;
-}
-
 // D as the output, one block a tile and chunk of channels; its threads have vectors of channels in a column.
 std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d, const ChainTile& c) {
   const Stage o = t.group()[*t.group().named(out)];
@@ -220,6 +175,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const Chain& chain = *found;
   if (chain.expanded % c.chunk || (c.chunk / 8) % c.expand_n) return false;
   if (chain.project && ((c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
+  if (c.chunk % (2 * kMatrixDepth * c.warps_k)) return false;
   Schedule t = s;
   const StageGroup& g = t.group();
   const std::string out = g[g.outputs[0]].name, d_out = g[chain.depthwise.roles.out].name;
@@ -232,7 +188,10 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     reader = t.failure() ? "" : sum_of(t, out);
     const auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
     if (!roles || !roles->tile || roles->outer.size() != 1) return false;
-    block = project(t, out, reader, *roles, chain, c, at);
+    const Projection projection = project(t, out, reader, *roles, chain, c);
+    block = projection.block;
+    reader = projection.reader;
+    at = projection.chunk;
   } else {
     expand_depthwise(t, chain.depthwise);
     if (t.failure()) return false;

@@ -25,6 +25,16 @@ struct Chain {
 
 std::optional<Chain> chain_of(const Schedule& s);
 
+// chain_project.cpp
+// Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
+void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth);
+struct Projection {
+  std::string block;   // the loop of `out` over all blocks
+  std::string reader;  // the stage that sums, and its loop over chunks of the expanded channels
+  std::string chunk;
+};
+Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c);
+
 // Number of the axis of `of` that the stage's axis or reduce axis `v` moves; with slope 1 alone.
 std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v);
 

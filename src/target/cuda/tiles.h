@@ -75,11 +75,12 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block; rows: 8 * warps_y
-  int64_t warps_y = 1, warps_x = 1, warps_n = 1;  // of the projection: all warps
+  int64_t warps_y = 1, warps_x = 1, warps_n = 1;  // of the projection
+  int64_t warps_k = 1;                            // which share the expanded channels of a chunk: all warps
   int64_t chunk = 32;                             // expanded channels at a time
   int64_t expand_y = 1, expand_n = 1;             // of the expansion: warps along rows and along channels; one for 8 columns
   int64_t expand_rows = 2;                        // in registers at once
-  int64_t threads() const { return 32 * warps_y * warps_x * warps_n; }
+  int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.
 std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);

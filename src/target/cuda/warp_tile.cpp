@@ -1,4 +1,6 @@
 // Loops of a warp's tile: what products, convolutions and chains by matrix instructions share.
+#include <algorithm>
+
 #include "loop/matrix_sum.h"
 #include "target/cuda/tiles.h"
 
@@ -62,7 +64,7 @@ void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, con
   std::vector<std::string> order = w.outside;
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   for (const Axis& other : t.group()[*t.group().named(stage)].raxes)
-    if (other.name != k.name) order.push_back(other.name);
+    if (other.name != k.name && std::ranges::find(order, other.name) == order.end()) order.push_back(other.name);
   order.insert(order.end(), {steps, step});
   lay_out(t, stage, w, std::move(order), {tiles_down, tiles_across, pair_down, pair_across}, "");
 }
