@@ -81,6 +81,14 @@ struct Barrier {
 };
 inline Barrier of_block, of_warp[32];
 
+// Copies that a thread has started are made when it waits for them, not before.
+struct Copy {
+  float* to;
+  float values[4];
+  int n;
+};
+inline std::vector<Copy> copies[1024];
+
 // `reversed`: threads take their turns from the last to the first, so that what is missing a barrier differs.
 inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::function<void()>& kernel) {
   body = &kernel;
@@ -99,6 +107,7 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
       makecontext(&c.context, entry, 0);
     }
     of_block = {};
+    for (auto& c : copies) c.clear();
     for (Barrier& w : of_warp) w = {};
     for (alive = threads; alive > 0;) {
       for (unsigned t = 0; t < threads; ++t) {
@@ -123,6 +132,17 @@ inline Operands operands[32][32];
 inline float tf32(unsigned x) { return __uint_as_float(x & 0xffffe000u); }
 
 }  // namespace emulation
+
+template <int bytes> void copy_async(float* to, const float* from, bool inside) {
+  emulation::Copy c{to, {}, bytes / 4};
+  for (int i = 0; i < c.n; ++i) c.values[i] = inside ? from[i] : 0.0f;
+  emulation::copies[emulation::running].push_back(c);
+}
+inline void wait_for_copies() {
+  for (const emulation::Copy& c : emulation::copies[emulation::running])
+    for (int i = 0; i < c.n; ++i) c.to[i] = c.values[i];
+  emulation::copies[emulation::running].clear();
+}
 
 inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
 

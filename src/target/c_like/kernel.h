@@ -23,6 +23,9 @@ struct Dialect {
   // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
   // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
   std::string_view matrix_sum;
+  // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
+  // 4, 8 or 16, of (to, from, whether to copy or to write zeros). Empty: there is none.
+  std::string_view copy, wait;
 };
 
 std::string type_name(DType t);

@@ -43,6 +43,8 @@ class Printer {
   void tensor_loop(const Stmt& s);  // matrix.cpp
   void alloc(const Stmt& s);
   void store(const Stmt& s);
+  bool may_copy(const Stmt& s) const;  // copies.cpp
+  bool copied(const Stmt& s);
   void alone(const Stmt& s);  // by the block's first thread
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
   std::string bound(const Bound& b) const;
@@ -54,6 +56,7 @@ class Printer {
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
   Lanes loaded(const Expr& e);
+  Lanes loaded_where(const std::string& inside, const Expr& load, const std::string& other);
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
   std::string temporary(DType t, const std::string& init);
@@ -77,7 +80,8 @@ class Printer {
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
   int64_t block_bytes_ = 0;
-  bool has_threads_ = false, in_threads_ = false;
+  bool has_threads_ = false, in_threads_ = false, copies_ = false;
+  Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around
   std::optional<VarId> lane_;

@@ -64,6 +64,8 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   enter(l);
   has_threads_ = has_loop(s, LoopKind::Thread);
   threads_ = static_cast<int>(std::max<int64_t>(threads_, threads_inside(s.children()[0])));
+  copies_ = false;
+  visit(s, [&](const Stmt& x) { copies_ |= may_copy(x); });
   open("{");
   line(fmt::format("const int {} = {};", vars_[l.var], block));
   for (const Bound& b : l.lower) line(fmt::format("if ({} < {}) return;", vars_[l.var], bound(b)));
@@ -129,7 +131,9 @@ void Printer::statement(const Stmt& s) {
     close();
     return close();
   }
-  case StmtKind::Barrier: return line(d_.barrier);
+  case StmtKind::Barrier:
+    if (copies_) line(fmt::format("{}();", d_.wait));
+    return line(d_.barrier);
   case StmtKind::Call: unsupported("calls between kernels are not written");
   }
 }
@@ -169,7 +173,10 @@ void Printer::thread_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
   const int64_t inside = threads_inside(s.children()[0]);
   const bool first = !in_threads_;
-  if (first) number_ = std::string(d_.thread);
+  if (first) {
+    number_ = std::string(d_.thread);
+    phase_ = s;
+  }
   const std::string outer = number_, v = vars_[l.var];
   open("{");
   line(fmt::format("const int {} = {};", v, inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
@@ -243,6 +250,7 @@ void Printer::store(const Stmt& s) {
   open("{");
   done_.assign(1, {});
   count_uses(s->value);
+  if (in_threads_ && copied(s)) return close();
   const Buffer& buffer = f_.buffers[s->buffer];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(s->buffer);
   const Lanes x = value(s->value);

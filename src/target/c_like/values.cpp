@@ -81,8 +81,8 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
   case BinaryOp::Le: return infix("<=");
   case BinaryOp::Gt: return infix(">");
   case BinaryOp::Ge: return infix(">=");
-  case BinaryOp::And: return infix(t == DType::Bool ? "&&" : "&");
-  case BinaryOp::Or: return infix(t == DType::Bool ? "||" : "|");
+  case BinaryOp::And: return infix("&");  // also of truth values: a branch would take longer than what it saves
+  case BinaryOp::Or: return infix("|");
   case BinaryOp::Xor: return infix(t == DType::Bool ? "!=" : "^");
   case BinaryOp::Shl: return call("shift_left");
   case BinaryOp::Shr: return call("shift_right");
@@ -277,6 +277,28 @@ Lanes Printer::loaded(const Expr& e) {
   return x;
 }
 
+// Without a branch, so that loads need not wait for one another: elsewhere, the buffer's first element is read.
+Lanes Printer::loaded_where(const std::string& inside, const Expr& e, const std::string& other) {
+  const BufferId b = e.from();
+  const Buffer& buffer = f_.buffers[b];
+  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
+  const Index at = own_part(b, e.indices()[0]);
+  const bool moves = lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0;
+  Lanes x;
+  if (moves && vector_access(b, at)) {
+    Index base = at;
+    base.a.add(*lane_, -1);
+    const std::string v = fmt::format("t{}", temporaries_++);
+    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, fmt::format("({} ? {} : 0)", inside, index(base)[0]))));
+    for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
+  } else {
+    x = index(at);
+    for (std::string& s : x) s = temporary(e.dtype(), place(b, fmt::format("({} ? {} : 0)", inside, s)));
+  }
+  for (std::string& s : x) s = temporary(e.dtype(), fmt::format("{} ? {} : {}", inside, s, other));
+  return x;
+}
+
 Lanes Printer::selected(const Expr& e) {
   const Expr &c = e.children()[0], &a = e.children()[1], &b = e.children()[2];
   const Lanes condition = value(c);
@@ -285,6 +307,9 @@ Lanes Printer::selected(const Expr& e) {
     return each(condition, each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
                 [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
   }
+  if (a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && condition.size() == 1 && a.dtype() == DType::F32 &&
+      f_.buffers[a.from()].scope != Scope::Register)
+    return loaded_where(temporary(DType::Bool, condition[0]), a, number(b));
   const size_t lanes = static_cast<size_t>(lanes_);
   Lanes out;
   for (size_t i = 0; i < lanes; ++i) out.push_back(temporary(e.dtype(), ""));

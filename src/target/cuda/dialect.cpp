@@ -67,6 +67,18 @@ HELPER float4 load4(const float* p) { return *(const float4*)p; }
 HELPER void store2(float* p, float a, float b) { *(float2*)p = make_float2(a, b); }
 HELPER void store4(float* p, float a, float b, float c, float d) { *(float4*)p = make_float4(a, b, c, d); }
 #ifndef EMULATED
+template <int bytes> HELPER void copy_async(float* to, const float* from, bool inside) {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "n"(bytes), "r"(inside ? bytes : 0) : "memory");
+#else
+  for (int i = 0; i < bytes / 4; ++i) to[i] = inside ? from[i] : 0.0f;
+#endif
+}
+HELPER void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_all;" ::: "memory");
+#endif
+}
 HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
@@ -107,6 +119,8 @@ const c_like::Dialect& dialect(Precision precision) {
       .global = "",
       .restrict = "__restrict__",
       .matrix_sum = matrix_sum,
+      .copy = "copy_async",
+      .wait = "wait_for_copies",
   }; };
   static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32");
   return precision == Precision::Strict ? strict : tf32;

@@ -1,0 +1,70 @@
+// Copies from the memory of all blocks to that of one block, which the dialect may make without passing them through
+// registers: a thread starts its copies one after the other and waits for all of them where the block meets.
+#include <cmath>
+
+#include "base/error.h"
+#include "target/c_like/printer.h"
+
+namespace burnish::c_like {
+
+namespace {
+
+bool is_zero(const Expr& e) { return e.kind() == ExprKind::Const && e.dtype() == DType::F32 && e.number() == 0 && !std::signbit(e.number()); }
+
+// What is copied: a load, or zeros where a condition does not hold.
+const Expr* source_of(const Stmt& s) {
+  const Expr& e = s->value;
+  const Expr* load = &e;
+  if (e.kind() == ExprKind::Select) {
+    if (!is_zero(e.children()[2])) return nullptr;
+    load = &e.children()[1];
+  }
+  return load->kind() == ExprKind::Load && load->dtype() == DType::F32 ? load : nullptr;
+}
+
+bool reads(const Stmt& s, BufferId b) {
+  bool found = false;
+  visit(s, [&](const Stmt& x) {
+    const auto look = [&](const Expr& e) {
+      if (e) visit(e, [&](const Expr& y) { found |= y.kind() == ExprKind::Load && y.from() == b; });
+    };
+    look(x->value);
+    for (const Atom& a : x->index.atoms) look(a.value);
+    for (const Expr& e : x->args) look(e);
+  });
+  return found;
+}
+
+}  // namespace
+
+bool Printer::may_copy(const Stmt& s) const {
+  if (d_.copy.empty() || s.kind() != StmtKind::Store) return false;
+  const Scope to = f_.buffers[s->buffer].scope;
+  const Expr* load = source_of(s);
+  return load != nullptr && to != Scope::Param && to != Scope::Shared && to != Scope::Register && f_.buffers[load->from()].scope == Scope::Param;
+}
+
+// Not where the phase reads what it copies: there a thread does not wait for the others.
+bool Printer::copied(const Stmt& s) {
+  if (!may_copy(s) || block_offset_[s->buffer] < 0 || reads(phase_, s->buffer)) return false;
+  const Expr& load = *source_of(s);
+  const Index to = own_part(s->buffer, s->index), from = own_part(load.from(), load.indices()[0]);
+  Index base_to = to, base_from = from;
+  if (lane_ && lanes_ > 1) {
+    if (!vector_access(s->buffer, to) || !vector_access(load.from(), from)) return false;
+    base_to.a.add(*lane_, -1);
+    base_from.a.add(*lane_, -1);
+  }
+  touched_.insert(load.from());
+  const bool guarded = s->value.kind() == ExprKind::Select;
+  Lanes inside = {"true"};
+  if (guarded) inside = value(s->value.children()[0]);
+  if (inside.size() != 1) return false;
+  if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
+  const std::string at = index(base_from)[0];
+  line(fmt::format("{}<{}>(&{}, &{}, {});", d_.copy, 4 * lanes_, place(s->buffer, index(base_to)[0]),
+                   place(load.from(), guarded ? fmt::format("({} ? {} : 0)", inside[0], at) : at), inside[0]));
+  return true;
+}
+
+}  // namespace burnish::c_like
