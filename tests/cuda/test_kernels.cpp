@@ -80,6 +80,27 @@ TEST_P(Kernels, DefaultSchedules) {
   }
 }
 
+// Parts of the reduction to warps, operands loaded ahead.
+TEST_P(Kernels, TilesOfMatrixInstructions) {
+  for (const int kernel : {1, 3}) {
+    GroupBuilder b("conv");
+    const target_test::Conv c{.height = 11, .width = 13, .in = 64, .out = 48, .kernel = kernel};
+    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
+    const StageGroup g = b.group();
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{1, 2, 1, 1, 4, 0}, {2, 3, 1, 2, 1, 1}, {1, 3, 2, 1, 2, 2}, {1, 6, 1, 1, 8, 0}}) {
+      Schedule x = s;
+      ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
+      for (const Precision p : {Precision::Strict, Precision::Tf32}) {
+        expect_right(Case(g, x), fmt::format("{} x {}, {} parts, {} steps ahead", kernel, kernel, t.warps_k, t.ahead), p);
+      }
+    }
+  }
+}
+
 // Expansion, depthwise convolution and projection by matrix instructions in one kernel; several blocks in both directions.
 TEST_P(Kernels, ChainsByMatrixInstructions) {
   using cuda_target::ChainTile;

@@ -2,16 +2,32 @@
 // depths that it numbers t and t + 4. Depths may come in any order as long as A and B agree: thread t takes `n` neighbours,
 // n * t, n * t + 1, ..., as one vector from each, and a pair of them serves one instruction. Both operands are the loop's
 // own expressions with its variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
+//
+// Operands that are to be fetched ahead (Buffer::prefetch) are loaded by the iteration before of the serial loop around:
+//
+//   for k in 0..K: sum(load(k))   ->   x = load(0); for k in 0..K - 1: { y = load(k + 1); sum(x); x = y; }  sum(x);
+#include <algorithm>
+
 #include "base/error.h"
-#include "loop/matrix_sum.h"
+#include "target/c_like/matrix.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
 
-void Printer::tensor_loop(const Stmt& s) {
-  if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
-  MatrixSum m = matrix_sum(f_, s, thread_loops_).expect("tensor loop");
-  const int n = static_cast<int>(m.depth.extent / kMatrixLanes);
+namespace {
+
+// Loops that an operand moves with, the innermost last.
+size_t moving(const Expr& e, const std::vector<ForStmt>& loops) {
+  size_t n = 0;
+  for (size_t i = 0; i < loops.size(); ++i)
+    if (depends_on(e, loops[i].var)) n = i + 1;
+  return n;
+}
+
+}  // namespace
+
+// Consts of the thread's column in B.
+void Printer::enter_tensor(TensorLoop& t) {
   const auto variable = [&](const std::string& name, const std::string& value, int64_t extent) {
     const VarId v = static_cast<VarId>(vars_.size());
     vars_.push_back(fmt::format("{}_{}", name, v));
@@ -20,44 +36,68 @@ void Printer::tensor_loop(const Stmt& s) {
     line(fmt::format("const int {} = {};", vars_[v], value));
     return v;
   };
-  open("{");
-  const VarId half = variable("column", fmt::format("{} / {}", vars_[m.group], kMatrixPairs), kMatrixLanes);
-  const VarId odd = variable("pair", fmt::format("{} % {}", vars_[m.group], kMatrixPairs), kMatrixPairs);
-  // The values of an operand: lanes along k.
+  t.half = variable("column", fmt::format("{} / {}", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
+  t.odd = variable("pair", fmt::format("{} % {}", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
+}
+
+// A thread's values of one step: of B, or of a row of A.
+Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
+  const MatrixSum& m = t.sum;
+  const int n = static_cast<int>(m.depth.extent / kMatrixLanes);
+  const Aff depth = Aff::of(m.lane, n) + Aff::of(m.depth.var), of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
+  const Aff fixed(row.value_or(0));
+  const Expr at = substitute(e, [&](VarId v) -> const Aff* {
+    if (v == m.depth.var) return &depth;
+    if (row) return v == m.row ? &fixed : nullptr;
+    return v == m.lane ? &of_half : v == m.column ? &of_odd : nullptr;
+  });
   lane_ = m.depth.var;
   lanes_ = n;
-  const Aff depth = Aff::of(m.lane, n) + Aff::of(m.depth.var), of_half = Aff::of(half), of_odd = Aff::of(odd);
-  const auto operand = [&](const Expr& e, std::optional<int64_t> row) {
-    const Aff fixed(row.value_or(0));
-    const Expr at = substitute(e, [&](VarId v) -> const Aff* {
-      if (v == m.depth.var) return &depth;
-      if (row) return v == m.row ? &fixed : nullptr;
-      return v == m.lane ? &of_half : v == m.column ? &of_odd : nullptr;
-    });
-    done_.assign(1, {});
-    count_uses(at);
-    Lanes x = value(at);
-    if (x.size() == 1) x.assign(static_cast<size_t>(n), x[0]);
-    for (std::string& v : x) v = temporary(DType::F32, v);
-    return x;
-  };
-  // Each as far out as its tiles let it.
-  Lanes upper, lower, b;
-  size_t left_a = 0, left_b = 0;  // loops that it still moves with
-  for (size_t i = 0; i < m.tiles.size(); ++i) {
-    if (depends_on(m.a, m.tiles[i].var)) left_a = i + 1;
-    if (depends_on(m.b, m.tiles[i].var)) left_b = i + 1;
-  }
-  for (size_t i = 0; i <= m.tiles.size(); ++i) {
-    if (i == left_b) b = operand(m.b, {});
-    if (i == left_a) upper = operand(m.a, 0), lower = operand(m.a, 1);
-    if (i == m.tiles.size()) break;
-    const ForStmt& l = m.tiles[i];
+  done_.assign(1, {});
+  count_uses(at);
+  Lanes x = value(at);
+  if (x.size() == 1) x.assign(static_cast<size_t>(n), x[0]);
+  lane_.reset();
+  lanes_ = 1;
+  return x;
+}
+
+void Printer::open_tiles(std::span<const ForStmt> loops) {
+  for (const ForStmt& l : loops) {
     ranges_.set(l.var, 0, l.extent - 1);
     open_unrolled(l);
   }
-  lane_.reset();
-  lanes_ = 1;
+}
+
+void Printer::close_tiles(size_t loops) {
+  for (size_t i = 0; i < loops; ++i) close();
+}
+
+// The instructions; operands that were not loaded before are loaded as far out as their tiles let them.
+void Printer::tensor_sums(const TensorLoop& t) {
+  const MatrixSum& m = t.sum;
+  const auto n = static_cast<size_t>(m.depth.extent / kMatrixLanes);
+  const size_t left_a = moving(m.a, m.tiles), left_b = moving(m.b, m.tiles);
+  const auto held = [&](const Ahead& x, size_t row) {
+    Lanes out;
+    for (size_t e = 0; e < n; ++e) out.push_back(fmt::format("{}[{}][{}]", x.name, x.place, row * n + e));
+    return out;
+  };
+  const auto loaded_here = [&](const Expr& e, std::optional<int64_t> row) {
+    Lanes x = tensor_operand(t, e, row);
+    for (std::string& v : x) v = temporary(DType::F32, v);
+    return x;
+  };
+  Lanes upper, lower, b;
+  open_tiles(t.around);
+  for (size_t i = 0; i <= m.tiles.size(); ++i) {
+    if (i == left_b) b = t.ahead_b ? held(*t.ahead_b, 0) : loaded_here(m.b, {});
+    if (i == left_a) {
+      upper = t.ahead_a ? held(*t.ahead_a, 0) : loaded_here(m.a, 0);
+      lower = t.ahead_a ? held(*t.ahead_a, 1) : loaded_here(m.a, 1);
+    }
+    if (i < m.tiles.size()) open_tiles({&m.tiles[i], 1});
+  }
   std::string sums;
   for (int64_t i = 0; i < kMatrixPairs; ++i) {
     for (int64_t j = 0; j < kMatrixPairs; ++j) {
@@ -66,10 +106,114 @@ void Printer::tensor_loop(const Stmt& s) {
       sums += fmt::format("{}{}", sums.empty() ? "" : ", ", place(m.sums, index(own_part(m.sums, at))[0]));
     }
   }
-  for (size_t e = 0; e < static_cast<size_t>(n); e += 2)
+  for (size_t e = 0; e < n; e += 2)
     line(fmt::format("{}({}, {}, {}, {}, {}, {}, {});", d_.matrix_sum, sums, upper[e], lower[e], upper[e + 1], lower[e + 1], b[e], b[e + 1]));
-  for (size_t i = 0; i < m.tiles.size(); ++i) close();
+  close_tiles(t.around.size() + m.tiles.size());
+}
+
+// All of an operand that an iteration of the loop around needs, to the array `name`.
+void Printer::load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name) {
+  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  open_tiles(x.loops);
+  for (size_t row = 0; row < (x.rows ? 2u : 1u); ++row) {
+    open("{");
+    const Lanes v = tensor_operand(t, x.value, x.rows ? std::optional(static_cast<int64_t>(row)) : std::nullopt);
+    for (size_t e = 0; e < n; ++e) line(fmt::format("{}[{}][{}] = {};", name, x.place, row * n + e, v[e]));
+    close();
+  }
+  close_tiles(x.loops.size());
+}
+
+void Printer::tensor_loop(const Stmt& s) {
+  if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
+  TensorLoop t{.sum = matrix_sum(f_, s, thread_loops_).expect("tensor loop")};
+  open("{");
+  enter_tensor(t);
+  tensor_sums(t);
   close();
+}
+
+bool Printer::tensor_pipeline(const Stmt& s) {
+  const ForStmt& l = s->loop;
+  if (d_.matrix_sum.empty() || l.extent < 2 || !l.lower.empty() || !l.upper.empty()) return false;
+  // The loop around a tensor loop alone, and perhaps unrolled loops and what its variable stands for.
+  std::vector<std::pair<VarId, Index>> lets;
+  std::vector<ForStmt> around;
+  Stmt inner = s.children()[0];
+  for (;; inner = inner.children()[0]) {
+    if (inner.kind() == StmtKind::Let && around.empty()) {
+      lets.emplace_back(inner->var, inner->index);
+    } else if (inner.kind() == StmtKind::For && inner->loop.kind == LoopKind::Unroll && inner->loop.lower.empty() && inner->loop.upper.empty()) {
+      around.push_back(inner->loop);
+    } else {
+      break;
+    }
+  }
+  if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor) return false;
+  TensorLoop t{.sum = matrix_sum(f_, inner, thread_loops_).expect("tensor loop"), .around = around};
+  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  std::vector<ForStmt> all = around;
+  all.insert(all.end(), t.sum.tiles.begin(), t.sum.tiles.end());
+  const auto ahead = [&](const Expr& e, bool rows) -> std::optional<Ahead> {
+    bool wanted = false;
+    visit(e, [&](const Expr& x) { wanted |= x.kind() == ExprKind::Load && f_.buffers[x.from()].prefetch > 0; });
+    if (!wanted) return std::nullopt;
+    Ahead a{.value = e, .rows = rows, .name = fmt::format("ahead{}", temporaries_++)};
+    for (const ForStmt& loop : all) {
+      if (!depends_on(e, loop.var)) continue;
+      a.place = a.place.empty() ? vars_[loop.var] : fmt::format("({}) * {} + {}", a.place, loop.extent, vars_[loop.var]);
+      a.size *= loop.extent;
+      a.loops.push_back(loop);
+    }
+    if (a.place.empty()) a.place = "0";
+    return a;
+  };
+  t.ahead_a = ahead(t.sum.a, true);
+  t.ahead_b = ahead(t.sum.b, false);
+  if (!t.ahead_a && !t.ahead_b) return false;
+
+  open("{");
+  enter_tensor(t);
+  const std::string name = vars_[l.var];
+  const auto with = [&](const std::string& variable, const std::string& value, const std::function<void()>& body) {
+    open("{");
+    vars_[l.var] = variable;
+    if (!value.empty()) line(fmt::format("const int {} = {};", variable, value));
+    for (const auto& [v, what] : lets) {
+      const Interval range = ranges_.bounds(what);
+      ranges_.set(v, range.lo, range.hi);
+      done_.assign(1, {});
+      uses_.clear();
+      line(fmt::format("const int {} = {};", vars_[v], index(what)[0]));
+    }
+    body();
+    vars_[l.var] = name;
+    close();
+  };
+  const auto each = [&](const std::function<void(const Ahead&, size_t row_values)>& f) {
+    for (const auto* x : {&t.ahead_a, &t.ahead_b})
+      if (*x) f(**x, (*x)->rows ? 2 * n : n);
+  };
+  const auto load = [&](const char* suffix) { each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); }); };
+  each([&](const Ahead& x, size_t values) { line(fmt::format("float {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values)); });
+  with(name, "0", [&] { load(""); });
+  out_ += "#pragma unroll 2\n";
+  open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", name, l.extent - 1));
+  with(name + "_next", name + " + 1", [&] { load("_next"); });
+  with(name, "", [&] { tensor_sums(t); });
+  each([&](const Ahead& x, size_t values) {
+    out_ += "#pragma unroll\n";
+    open(fmt::format("for (int i = 0; i < {}; ++i) {{", x.size));
+    out_ += "#pragma unroll\n";
+    open(fmt::format("for (int j = 0; j < {}; ++j) {{", values));
+    line(fmt::format("{0}[i][j] = {0}_next[i][j];", x.name));
+    close();
+    close();
+  });
+  close();
+  with(name, std::to_string(l.extent - 1), [&] { tensor_sums(t); });
+  close();
+  return true;
 }
 
 }  // namespace burnish::c_like

@@ -7,6 +7,7 @@
 
 #include "expr/interval.h"
 #include "target/c_like/kernel.h"
+#include "target/c_like/matrix.h"
 
 namespace burnish::c_like {
 
@@ -40,7 +41,6 @@ class Printer {
   void thread_loop(const Stmt& s);
   void vector_loop(const Stmt& s);
   void plain_loop(const Stmt& s);
-  void tensor_loop(const Stmt& s);  // matrix.cpp
   void alloc(const Stmt& s);
   void store(const Stmt& s);
   bool may_copy(const Stmt& s) const;  // copies.cpp
@@ -51,6 +51,16 @@ class Printer {
   std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);
+
+  // matrix.cpp
+  void tensor_loop(const Stmt& s);
+  bool tensor_pipeline(const Stmt& serial_loop);  // prints it where operands are to be fetched ahead
+  void enter_tensor(TensorLoop& t);
+  void tensor_sums(const TensorLoop& t);
+  Lanes tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
+  void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
+  void open_tiles(std::span<const ForStmt> loops);
+  void close_tiles(size_t loops);
 
   // values.cpp
   Lanes value(const Expr& e);

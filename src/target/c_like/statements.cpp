@@ -204,6 +204,7 @@ void Printer::plain_loop(const Stmt& s) {
     if (!condition.empty()) close();
     return close();
   }
+  if (tensor_pipeline(s)) return;
   open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v, limit("larger", 0, l.lower),
                    limit("smaller", l.extent, l.upper)));
   statement(s.children()[0]);

@@ -67,19 +67,32 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Device& d) {
   std::vector<MatrixTile> tiles;
   const Stage& o = s.group()[r.out];
-  if (d.sm < 80 || !r.tile || r.grouped || !operands_of(s, s.group()[r.acc], r)) return tiles;
-  const int64_t n = o.axes[r.vector].extent;
+  const auto operands = operands_of(s, s.group()[r.acc], r);
+  if (d.sm < 80 || !r.tile || r.grouped || !operands) return tiles;
+  const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands->reduce].extent;
   for (const int64_t rows : {1, 2, 4}) {
     for (int64_t columns = 1; columns <= 10; ++columns) {
       for (const int64_t warps_n : {1, 2, 4}) {
         if (n % (8 * columns * warps_n)) continue;
         for (const int64_t warps_m : {1, 2, 4, 8}) {
-          if (warps_m * warps_n <= 8 && warps_m * warps_n >= 2) tiles.push_back({rows, columns, warps_m, warps_n});
+          for (const int64_t warps_k : {1, 2, 4, 8, 16}) {
+            const int64_t warps = warps_m * warps_n * warps_k;
+            if (warps < 2 || warps > (warps_k > 1 ? 16 : 8) || k % (kMatrixDepth * warps_k)) continue;
+            const int64_t steps = k / warps_k / depth_for(k / warps_k);
+            for (const int64_t ahead : {0, 1, 2, 4})
+              if (ahead == 0 || steps % ahead == 0) tiles.push_back({rows, columns, warps_m, warps_n, warps_k, ahead});
+          }
         }
       }
     }
   }
   return tiles;
+}
+
+// Registers of a thread: sums, and operands at hand or on their way.
+double registers_of(const MatrixTile& t, const Device& d) {
+  const double operands = static_cast<double>(8 * t.rows + 4 * t.columns), split = d.products > 1 ? 16 : 0;
+  return 48 + split + static_cast<double>(4 * t.rows * t.columns) + operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
 }
 
 double cycles_of(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
@@ -96,21 +109,28 @@ double cycles_of(const Schedule& s, const Roles& r, const MatrixTile& t, const D
   }
   blocks *= static_cast<double>(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
   for (const Axis& k : acc.raxes) steps *= static_cast<double>(k.extent);
-  steps /= kMatrixDepth;
-  // A step of a warp: instructions, the memory that they wait for; those of a multiprocessor's quarter run one after the other.
-  const double warps = static_cast<double>(t.warps_m * t.warps_n);
-  const double tiles = static_cast<double>(t.rows * t.columns);
-  const double sums = tiles * 6.2 * d.products, loads = static_cast<double>(16 * t.rows + 8 * t.columns);
-  const double resident = std::min(8.0, std::floor(48.0 / (warps * (1 + tiles / 16))));  // blocks of a multiprocessor
-  const double slots = std::max(1.0, resident) * d.multiprocessors;
+  steps /= static_cast<double>(kMatrixDepth * t.warps_k);
+  // A step of a warp: instructions, operands made ready for them, vectors from the first-level cache.
+  const double warps = static_cast<double>(t.threads()) / 32;
+  const double tiles = static_cast<double>(t.rows * t.columns), values = static_cast<double>(4 * t.rows + 2 * t.columns);
+  const double sums = tiles * 6.2 * d.products, conversions = values * (d.products > 1 ? 5 : 2) + (d.products > 1 ? 4 * tiles : 0);
+  const double loads = 2 * static_cast<double>(2 * t.rows + t.columns);
+  const double registers = registers_of(t, d);
+  if (registers > 250 || registers * warps * 32 > 65536) return std::numeric_limits<double>::infinity();
+  const double resident = std::max(1.0, std::min({16.0, std::floor(65536 / (registers * warps * 32)), std::floor(64 / warps)}));
+  const double slots = resident * d.multiprocessors;
   const double waves = std::ceil(blocks / slots);
-  const double busy = std::min(blocks, slots) / d.multiprocessors * warps / 4;  // warps of a quarter
-  const double step = std::max(std::max(1.0, busy) * std::max(sums, loads), 40 + sums);  // latency of a step where few warps hide it
+  const double present = std::min(std::ceil(blocks / d.multiprocessors), resident) * warps;  // warps of a multiprocessor
+  // Loads are waited for once an iteration.
+  const double latency = 320, together = 2 * static_cast<double>(std::max<int64_t>(1, t.ahead));
+  const double work = std::max(sums, conversions) * 1.1;
+  const double alone = t.ahead ? std::max(latency / together, work) : latency / together + work;
+  const double step = std::max({alone, std::max(1.0, present / 4) * work, present * loads});
   double inner = 1, bytes = 0;  // what one reads and the other writes
   for (const Axis& k : acc.raxes) inner = std::max(inner, static_cast<double>(k.extent));
   bytes = 4 * static_cast<double>(points(o.axes)) * (1 + inner / static_cast<double>(o.axes[r.vector].extent));
-  const double start = 1500;
-  return start + std::max(waves * (400 + steps * step), bytes / d.bytes_per_cycle);
+  const double start = 1500, meeting = t.warps_k > 1 ? 500 + 8 * tiles * warps : 0;
+  return start + std::max(waves * (400 + steps * step + meeting), bytes / d.bytes_per_cycle);
 }
 
 }  // namespace
@@ -125,6 +145,158 @@ double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
   return best;
 }
 
+namespace {
+
+// Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
+WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const MatrixTile& tile, const std::string& split) {
+  const auto axis = [&](uint32_t i) { return x.axes[i].name; };
+  const int64_t high = 2 * tile.rows;
+  WarpLoops w{.outside = names(x.axes, r.unit)};
+  const auto in_block = [&](const std::string& loop, int64_t size) {
+    auto [outer, inner] = t.split(x.name, loop, size, Tail::Whole);
+    w.outside.push_back(outer);
+    return inner;
+  };
+  for (size_t i = 0; i + 1 < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
+  std::string points_warp, group;
+  if (!r.outer.empty()) {
+    const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m);
+    group = in_block(axis(*r.tile), kMatrixGroups);
+    std::tie(points_warp, w.points) = t.split(x.name, y, high, Tail::Whole);
+  } else {
+    const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m);
+    auto [warp, within] = t.split(x.name, y, kMatrixGroups * high, Tail::Whole);
+    std::tie(group, w.points) = t.split(x.name, within, high, Tail::Whole);
+    points_warp = warp;
+  }
+  const std::string channels = in_block(axis(r.vector), 8 * tile.columns * tile.warps_n);
+  auto [channels_warp, within] = t.split(x.name, channels, 8 * tile.columns, Tail::Whole);
+  auto [lane, own] = t.split(x.name, within, kMatrixPairs * tile.columns, Tail::Whole);
+  if (!split.empty()) w.bound.push_back(split);
+  w.bound.insert(w.bound.end(), {points_warp, channels_warp, group, lane});
+  w.channels = own;
+  return w;
+}
+
+// The block's tile of what is stored, dealt out to all threads: vectors of channels, columns, rows. The loop of all blocks, and
+// the innermost of threads.
+std::pair<std::string, std::string> store_by_block(Schedule& t, const std::string& out, const Roles& r, const MatrixTile& tile) {
+  const Stage x = t.group()[*t.group().named(out)];
+  const auto axis = [&](uint32_t i) { return x.axes[i].name; };
+  const int64_t high = 2 * tile.rows * tile.warps_m, wide = 8 * tile.columns * tile.warps_n;
+  std::vector<std::string> outside = names(x.axes, r.unit), bound, registers;
+  int64_t left = tile.threads();
+  // `most` neighbours of a thread at least.
+  const auto deal = [&](const std::string& loop, int64_t extent, int64_t least) {
+    const int64_t each = std::max(least, ceil_div(extent, left));
+    auto [threads, own] = t.split(out, loop, each, Tail::Whole);
+    left /= ceil_div(extent, each);
+    bound.insert(bound.begin(), threads);
+    return own;
+  };
+  const auto in_block = [&](const std::string& loop, int64_t size) {
+    auto [outer, inner] = t.split(out, loop, size, Tail::Whole);
+    outside.push_back(outer);
+    return inner;
+  };
+  for (size_t i = 0; i + 1 < r.outer.size(); ++i) outside.push_back(axis(r.outer[i]));
+  const bool image = !r.outer.empty();
+  std::string y, points;
+  if (image) y = in_block(axis(r.outer.back()), high);
+  points = in_block(axis(*r.tile), image ? kMatrixGroups : kMatrixGroups * high);
+  const std::string channels = in_block(axis(r.vector), wide);
+  const int64_t width = x.axes[r.vector].extent % 4 == 0 && x.dtype == DType::F32 ? 4 : 2;
+  std::string own = deal(channels, wide, width), vector;
+  if (ceil_div(wide, tile.threads()) > width) {
+    std::string more;
+    std::tie(more, vector) = t.split(out, own, width, Tail::Whole);
+    registers.push_back(more);
+  } else {
+    vector = own;
+  }
+  registers.insert(registers.begin(), deal(points, image ? kMatrixGroups : kMatrixGroups * high, 1));
+  if (image) registers.insert(registers.begin(), deal(y, high, 1));
+  std::vector<std::string> order = outside;
+  order.insert(order.end(), bound.begin(), bound.end());
+  order.insert(order.end(), registers.begin(), registers.end());
+  order.push_back(vector);
+  t.reorder(out, order);
+  for (const std::string& l : bound) t.bind(out, l);
+  for (const std::string& l : registers) t.unroll(out, l);
+  if (x.axes[r.vector].extent % width == 0 && x.dtype == DType::F32)
+    t.vectorize(out, vector);
+  else
+    t.unroll(out, vector);
+  const std::string block = fused(t, out, outside);
+  t.parallel(out, block);
+  return {block, bound.back()};
+}
+
+// Warps have parts of the reduction each, whose sums meet in the block's memory:
+//   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
+bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, const MatrixTile& tile, const Axis& k, int64_t depth) {
+  const std::string parts = t.rfactor(acc, k.name, k.extent / tile.warps_k);
+  if (t.failure()) return false;
+  const std::string sums = t.cache_write(parts);
+  if (t.failure()) return false;
+  const auto stage = [&](const std::string& name) { return t.group()[*t.group().named(name)]; };
+  const auto [block, innermost] = store_by_block(t, out, r, tile);
+
+  // In the block's memory: parts outermost, rows of channels that neighbouring threads find in different banks.
+  const Stage p = stage(parts);
+  const auto part = static_cast<uint32_t>(p.axes.size() - 1);
+  const Layout layout = stage(out).layout;
+  Layout in_block = {{part}};
+  if (layout.empty())
+    for (uint32_t a = 0; a < part; ++a) in_block.push_back({a});
+  in_block.insert(in_block.end(), layout.begin(), layout.end());
+  in_block.back().pad = 4;
+  t.pack(parts, in_block);
+  in_block.back().pad = 0;
+  t.pack(sums, in_block);
+  if (!layout.empty()) t.pack(acc, layout);
+
+  const WarpLoops stored = warp_loops(t, p, r, tile, p.axes[part].name);
+  store_by_warps(t, parts, stored, r.vector, tile.columns);
+  t.compute_at(parts, out, block);
+  t.guard_halo(parts);
+  const Stage s = stage(sums);
+  const WarpLoops summed = warp_loops(t, s, r, tile, s.axes[part].name);
+  const auto inner = std::ranges::find_if(s.raxes, [&](const Axis& a) { return a.name.starts_with(k.name); });
+  sum_by_warps(t, sums, summed, *inner, inner->name, depth, tile.ahead);
+  t.compute_at(sums, out, block);
+  t.set_scope(sums, Scope::Register);
+  t.guard_halo(sums);
+
+  // A thread's points, of all parts.
+  const Stage a = stage(acc);
+  std::vector<std::string> order = {a.raxes[0].name};
+  for (const std::string& l : names(a.axes, physical_order(a))) order.push_back(l);
+  const bool vector = stage(out).axes[r.vector].extent % 4 == 0 && stage(out).dtype == DType::F32;
+  std::string last = order.back();
+  if (vector) {
+    auto [more, four] = t.split(acc, order.back(), 4, Tail::Whole);
+    order.back() = more;
+    last = four;
+    order.push_back(four);
+  }
+  t.reorder(acc, order);
+  for (size_t i = 0; i < order.size(); ++i) {
+    if (vector && i + 1 == order.size())
+      t.vectorize(acc, last);
+    else
+      t.unroll(acc, order[i]);
+  }
+  t.compute_at(acc, out, innermost);
+  t.set_scope(acc, Scope::Register);
+  t.guard_halo(acc);
+  return true;
+}
+
+}  // namespace
+
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) { return cycles_of(s, r, t, d); }
+
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
@@ -135,47 +307,21 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   const auto operands = operands_of(t, a, r);
   if (d.sm < 80 || !r.tile || r.grouped || !operands) return false;
   const Axis k = a.raxes[operands->reduce];
-  const int64_t depth = depth_for(k.extent);
+  if (k.extent % (kMatrixDepth * tile.warps_k)) return false;
+  const int64_t depth = depth_for(k.extent / tile.warps_k);
+  if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
     t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), operands->channels, operands->depth, tile.columns, depth));
   }
-  if (!o.layout.empty()) t.pack(acc, o.layout);
-
-  const bool image = !r.outer.empty();
-  const int64_t high = 2 * tile.rows;
-  for (const std::string& stage : {out, acc}) {
-    const Stage& x = stage == out ? o : a;
-    const auto axis = [&](uint32_t i) { return x.axes[i].name; };
-    WarpLoops w{.outside = names(x.axes, r.unit)};
-    const auto in_block = [&](const std::string& loop, int64_t size) {
-      auto [outer, inner] = t.split(stage, loop, size, Tail::Whole);
-      w.outside.push_back(outer);
-      return inner;
-    };
-    for (size_t i = 0; i + 1 < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
-    std::string points_warp, group;
-    if (image) {
-      const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m);
-      group = in_block(axis(*r.tile), kMatrixGroups);
-      std::tie(points_warp, w.points) = t.split(stage, y, high, Tail::Whole);
-    } else {
-      const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m);
-      auto [warp, within] = t.split(stage, y, kMatrixGroups * high, Tail::Whole);
-      std::tie(group, w.points) = t.split(stage, within, high, Tail::Whole);
-      points_warp = warp;
-    }
-    const std::string channels = in_block(axis(r.vector), 8 * tile.columns * tile.warps_n);
-    auto [channels_warp, within] = t.split(stage, channels, 8 * tile.columns, Tail::Whole);
-    auto [lane, own] = t.split(stage, within, kMatrixPairs * tile.columns, Tail::Whole);
-    w.bound = {points_warp, channels_warp, group, lane};
-    w.channels = own;
-    if (stage == out) {
-      store_by_warps(t, out, w, r.vector, tile.columns);
-      blocks_of(t, out, w.outside, acc);
-    } else {
-      sum_by_warps(t, acc, w, k, k.name, depth);
-    }
+  if (tile.warps_k > 1) {
+    if (!by_parts(t, out, acc, r, tile, k, depth)) return false;
+  } else {
+    if (!o.layout.empty()) t.pack(acc, o.layout);
+    const WarpLoops stored = warp_loops(t, o, r, tile, "");
+    store_by_warps(t, out, stored, r.vector, tile.columns);
+    blocks_of(t, out, stored.outside, acc);
+    sum_by_warps(t, acc, warp_loops(t, a, r, tile, ""), k, k.name, depth, tile.ahead);
   }
   if (!lowers(t)) return false;
   s = t;

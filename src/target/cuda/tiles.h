@@ -45,8 +45,10 @@ int64_t depth_for(int64_t channels);
 Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
 // Lays out what is stored from registers: a thread's channels as vectors where they fit.
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns);
-// Lays out its sum along `k`, of which `depth_loop` is the loop, or a part, that instructions go through.
-void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth);
+// Lays out its sum along `k`, of which `depth_loop` is the loop, or a part, that instructions go through. `ahead`: the reduction
+// is one loop, each iteration of which has so many steps of instructions, whose operands the one before loads; 0: it is not.
+void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth,
+                  int64_t ahead = 0);
 // The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
 
@@ -65,11 +67,15 @@ template <class Tile, class Cost> std::vector<Tile> from_the_best(const std::vec
 struct MatrixTile {
   int64_t rows, columns;      // of a warp: instructions of 16 points and of 8 channels
   int64_t warps_m, warps_n;   // of a block
+  int64_t warps_k = 1;        // that have a part of the reduction each; their sums meet in the block's memory
+  int64_t ahead = 0;          // steps of instructions whose operands are loaded while as many are computed; 0: none
+  int64_t threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
 // From the best by estimate; none where instructions do not fit.
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
 // An estimate of a run with the best tile; infinite where there is none. Only the order matters.
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.

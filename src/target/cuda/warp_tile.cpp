@@ -56,17 +56,30 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
   lay_out(t, stage, w, std::move(order), registers, vector);
 }
 
-void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth) {
+void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth,
+                  int64_t ahead) {
   auto [tiles_down, pair_down] = t.split(stage, w.points, kMatrixPairs, Tail::Whole);
   auto [tiles_across, pair_across] = t.split(stage, w.channels, kMatrixPairs, Tail::Whole);
-  auto [steps, step] = t.split(stage, depth_loop, depth);
-  t.tensorize(stage, step);
-  std::vector<std::string> order = w.outside;
+  auto [steps, step] = t.split(stage, depth_loop, depth * std::max<int64_t>(1, ahead));
+  std::vector<std::string> order = w.outside, reduction, within = {step};
   order.insert(order.end(), w.bound.begin(), w.bound.end());
-  for (const Axis& other : t.group()[*t.group().named(stage)].raxes)
-    if (other.name != k.name && std::ranges::find(order, other.name) == order.end()) order.push_back(other.name);
-  order.insert(order.end(), {steps, step});
+  const Stage self = t.group()[*t.group().named(stage)];
+  for (const Axis& other : self.raxes)
+    if (other.name != k.name && std::ranges::find(order, other.name) == order.end() && (ahead == 0 || other.extent > 1)) reduction.push_back(other.name);
+  reduction.push_back(steps);
+  if (ahead > 1) {
+    auto [more, last] = t.split(stage, step, depth);
+    within = {more, last};
+    t.unroll(stage, more);
+  }
+  t.tensorize(stage, within.back());
+  order.insert(order.end(), reduction.begin(), reduction.end());
+  order.insert(order.end(), within.begin(), within.end());
   lay_out(t, stage, w, std::move(order), {tiles_down, tiles_across, pair_down, pair_across}, "");
+  if (ahead == 0) return;
+  fused(t, stage, reduction);
+  for (const StageId p : producers(t.group(), *t.group().named(stage)))
+    if (const Stage& x = t.group()[p]; !x.is_compute()) t.prefetch(x.name, depth * ahead * size_of(x.dtype));
 }
 
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc) {

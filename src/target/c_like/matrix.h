@@ -1,0 +1,29 @@
+// Private to c_like: what matrix.cpp notes of a tensor loop.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "loop/matrix_sum.h"
+
+namespace burnish::c_like {
+
+// An operand whose values an iteration of the loop around loads for the next one.
+struct Ahead {
+  Expr value;
+  bool rows = false;  // of A: two rows
+  std::string name;   // of an array: [place][value]
+  std::string place = {};
+  int64_t size = 1;
+  std::vector<ForStmt> loops = {};  // that it moves with
+};
+
+struct TensorLoop {
+  MatrixSum sum;
+  std::vector<ForStmt> around = {};  // unrolled loops between a pipeline's serial loop and this one
+  std::optional<Ahead> ahead_a = {}, ahead_b = {};
+  VarId half = 0, odd = 0;  // of the thread's column in B
+};
+
+}  // namespace burnish::c_like
