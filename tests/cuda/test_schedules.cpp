@@ -52,19 +52,28 @@ StageGroup product(int64_t m, int64_t n, int64_t k) {
   return b.group();
 }
 
+// Of several pairs of matrices, neither of them constant.
+StageGroup products(int64_t batch, int64_t m, int64_t n, int64_t k) {
+  GroupBuilder b("products");
+  const StageId x = b.input("X", DType::F32, {{"b", batch}, {"m", m}, {"k", k}}), y = b.input("Y", DType::F32, {{"b", batch}, {"k", k}, {"n", n}});
+  b.output(b.reduce("O", DType::F32, {{"b", batch}, {"m", m}, {"n", n}}, {{"k", k}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], a[1], r[0]}) * b.at(y, {a[0], r[0], a[2]}); }));
+  return b.group();
+}
+
 TEST(Schedules, TilesOfMatrixInstructions) {
-  for (const auto& g : {one_conv({.height = 21, .width = 18, .in = 16, .out = 40, .kernel = 3}), product(45, 24, 40)}) {
+  for (const auto& g : {one_conv({.height = 21, .width = 18, .in = 16, .out = 40, .kernel = 3}), product(45, 24, 64), products(2, 21, 37, 32)}) {
     Schedule s(g);
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());
     ASSERT_TRUE(roles);
     const auto tiles = cuda_target::matrix_tiles(s, *roles, {});
     EXPECT_GT(tiles.size(), 15u);
-    for (size_t i = 0; i < tiles.size(); i += 7) {
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 11) {
       Schedule t = s;
       const auto& x = tiles[i];
       EXPECT_TRUE(cuda_target::by_matrix(t, *roles, x, {}));
-      expect_same(Case(g, t), fmt::format("{} x {} tiles, {} x {} warps", x.rows, x.columns, x.warps_m, x.warps_n));
+      expect_same(Case(g, t), fmt::format("{} x {} tiles, {} x {} x {} warps, {} ahead", x.rows, x.columns, x.warps_m, x.warps_n, x.warps_k, x.ahead));
     }
   }
 }

@@ -17,6 +17,7 @@ struct Operands {
   std::optional<StageId> weights;  // a constant that moves with the channels
   uint32_t channels = 0, depth = 0;  // its axes
   size_t reduce = 0;               // of acc.raxes: the axis that instructions sum along
+  bool image = false;              // points are rows and columns: those of two axes have the same channels' operand
 };
 
 std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r) {
@@ -35,6 +36,10 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
       channels |= moves(i, lanes);
     }
     with_channels += channels;
+    if (channels && !r.outer.empty()) {
+      const VarId rows = acc.axes[r.outer.back()].var;
+      found.image = std::ranges::none_of(e.indices(), [&](const Index& i) { return moves(i, rows); });
+    }
     for (size_t k = 0; k < acc.raxes.size(); ++k) {
       int along = 0;
       for (const Index& i : e.indices()) along += i.a.slope(acc.raxes[k].var) == 1 ? 1 : moves(i, acc.raxes[k].var) ? 2 : 0;
@@ -64,16 +69,17 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   return found;
 }
 
-std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Device& d) {
+std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operands& operands) {
   std::vector<MatrixTile> tiles;
   const Stage& o = s.group()[r.out];
-  const auto operands = operands_of(s, s.group()[r.acc], r);
-  if (d.sm < 80 || !r.tile || r.grouped || !operands) return tiles;
-  const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands->reduce].extent;
+  const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands.reduce].extent;
+  const int64_t eights = ceil_div(n, int64_t{8});
   for (const int64_t rows : {1, 2, 4}) {
     for (int64_t columns = 1; columns <= 10; ++columns) {
       for (const int64_t warps_n : {1, 2, 4}) {
-        if (n % (8 * columns * warps_n)) continue;
+        const int64_t wide = columns * warps_n, computed = ceil_div(eights, wide) * wide;
+        // Weights come in whole warps; beyond the channels of what is no constant nothing is read or stored.
+        if (operands.weights ? n % (8 * wide) != 0 : 4 * computed > 5 * eights) continue;
         for (const int64_t warps_m : {1, 2, 4, 8}) {
           for (const int64_t warps_k : {1, 2, 4, 8, 16}) {
             const int64_t warps = warps_m * warps_n * warps_k;
@@ -95,13 +101,13 @@ double registers_of(const MatrixTile& t, const Device& d) {
   return 48 + split + static_cast<double>(4 * t.rows * t.columns) + operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
 }
 
-double cycles_of(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
+double cycles_of(const Schedule& s, const Roles& r, bool image, const MatrixTile& t, const Device& d) {
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
   double blocks = 1, steps = 1;
   for (const uint32_t a : r.outer) blocks *= static_cast<double>(o.axes[a].extent);
   const int64_t x = o.axes[*r.tile].extent;
   const int64_t high = 2 * t.rows * t.warps_m;
-  if (r.outer.empty()) {
+  if (!image) {
     blocks *= static_cast<double>(ceil_div(x, 8 * high));
   } else {
     const int64_t y = o.axes[r.outer.back()].extent;
@@ -136,19 +142,25 @@ double cycles_of(const Schedule& s, const Roles& r, const MatrixTile& t, const D
 }  // namespace
 
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
-  return from_the_best(tiles_of(s, r, d), [&](const MatrixTile& t) { return cycles_of(s, r, t, d); });
+  const auto operands = d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
+  if (!operands) return {};
+  return from_the_best(tiles_of(s, r, *operands), [&](const MatrixTile& t) { return cycles_of(s, r, operands->image, t, d); });
 }
 
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
-  double best = std::numeric_limits<double>::infinity();
-  for (const MatrixTile& t : tiles_of(s, r, d)) best = std::min(best, cycles_of(s, r, t, d));
-  return best;
+  const std::vector<MatrixTile> tiles = matrix_tiles(s, r, d);
+  return tiles.empty() ? std::numeric_limits<double>::infinity() : matrix_cycles(s, r, tiles[0], d);
+}
+
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
+  const auto operands = operands_of(s, s.group()[r.acc], r);
+  return operands ? cycles_of(s, r, operands->image, t, d) : std::numeric_limits<double>::infinity();
 }
 
 namespace {
 
 // Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
-WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const MatrixTile& tile, const std::string& split) {
+WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, bool image, const MatrixTile& tile, const std::string& split) {
   const auto axis = [&](uint32_t i) { return x.axes[i].name; };
   const int64_t high = 2 * tile.rows;
   WarpLoops w{.outside = names(x.axes, r.unit)};
@@ -157,9 +169,9 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const MatrixTi
     w.outside.push_back(outer);
     return inner;
   };
-  for (size_t i = 0; i + 1 < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
+  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
   std::string points_warp, group;
-  if (!r.outer.empty()) {
+  if (image) {
     const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m);
     group = in_block(axis(*r.tile), kMatrixGroups);
     std::tie(points_warp, w.points) = t.split(x.name, y, high, Tail::Whole);
@@ -180,17 +192,18 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const MatrixTi
 
 // The block's tile of what is stored, dealt out to all threads: vectors of channels, columns, rows. The loop of all blocks, and
 // the innermost of threads.
-std::pair<std::string, std::string> store_by_block(Schedule& t, const std::string& out, const Roles& r, const MatrixTile& tile) {
+std::pair<std::string, std::string> store_by_block(Schedule& t, const std::string& out, const Roles& r, bool image, const MatrixTile& tile) {
   const Stage x = t.group()[*t.group().named(out)];
   const auto axis = [&](uint32_t i) { return x.axes[i].name; };
   const int64_t high = 2 * tile.rows * tile.warps_m, wide = 8 * tile.columns * tile.warps_n;
   std::vector<std::string> outside = names(x.axes, r.unit), bound, registers;
   int64_t left = tile.threads();
-  // `most` neighbours of a thread at least.
+  // So many neighbours, or more, to a thread.
   const auto deal = [&](const std::string& loop, int64_t extent, int64_t least) {
-    const int64_t each = std::max(least, ceil_div(extent, left));
+    int64_t each = least;
+    while (extent % each || extent / each > left) each += least;
     auto [threads, own] = t.split(out, loop, each, Tail::Whole);
-    left /= ceil_div(extent, each);
+    left /= extent / each;
     bound.insert(bound.begin(), threads);
     return own;
   };
@@ -199,21 +212,15 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
     outside.push_back(outer);
     return inner;
   };
-  for (size_t i = 0; i + 1 < r.outer.size(); ++i) outside.push_back(axis(r.outer[i]));
-  const bool image = !r.outer.empty();
+  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i) outside.push_back(axis(r.outer[i]));
   std::string y, points;
   if (image) y = in_block(axis(r.outer.back()), high);
   points = in_block(axis(*r.tile), image ? kMatrixGroups : kMatrixGroups * high);
   const std::string channels = in_block(axis(r.vector), wide);
   const int64_t width = x.axes[r.vector].extent % 4 == 0 && x.dtype == DType::F32 ? 4 : 2;
-  std::string own = deal(channels, wide, width), vector;
-  if (ceil_div(wide, tile.threads()) > width) {
-    std::string more;
-    std::tie(more, vector) = t.split(out, own, width, Tail::Whole);
-    registers.push_back(more);
-  } else {
-    vector = own;
-  }
+  std::string own = deal(channels, wide, width);
+  auto [more, vector] = t.split(out, own, width, Tail::Whole);
+  registers.push_back(more);
   registers.insert(registers.begin(), deal(points, image ? kMatrixGroups : kMatrixGroups * high, 1));
   if (image) registers.insert(registers.begin(), deal(y, high, 1));
   std::vector<std::string> order = outside;
@@ -234,13 +241,14 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
 
 // Warps have parts of the reduction each, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
-bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, const MatrixTile& tile, const Axis& k, int64_t depth) {
+bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, bool image, const MatrixTile& tile, const Axis& k,
+              int64_t depth) {
   const std::string parts = t.rfactor(acc, k.name, k.extent / tile.warps_k);
   if (t.failure()) return false;
   const std::string sums = t.cache_write(parts);
   if (t.failure()) return false;
   const auto stage = [&](const std::string& name) { return t.group()[*t.group().named(name)]; };
-  const auto [block, innermost] = store_by_block(t, out, r, tile);
+  const auto [block, innermost] = store_by_block(t, out, r, image, tile);
 
   // In the block's memory: parts outermost, rows of channels that neighbouring threads find in different banks.
   const Stage p = stage(parts);
@@ -256,12 +264,12 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   t.pack(sums, in_block);
   if (!layout.empty()) t.pack(acc, layout);
 
-  const WarpLoops stored = warp_loops(t, p, r, tile, p.axes[part].name);
+  const WarpLoops stored = warp_loops(t, p, r, image, tile, p.axes[part].name);
   store_by_warps(t, parts, stored, r.vector, tile.columns);
   t.compute_at(parts, out, block);
   t.guard_halo(parts);
   const Stage s = stage(sums);
-  const WarpLoops summed = warp_loops(t, s, r, tile, s.axes[part].name);
+  const WarpLoops summed = warp_loops(t, s, r, image, tile, s.axes[part].name);
   const auto inner = std::ranges::find_if(s.raxes, [&](const Axis& a) { return a.name.starts_with(k.name); });
   sum_by_warps(t, sums, summed, *inner, inner->name, depth, tile.ahead);
   t.compute_at(sums, out, block);
@@ -295,8 +303,6 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
 
 }  // namespace
 
-double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) { return cycles_of(s, r, t, d); }
-
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
@@ -315,13 +321,13 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), operands->channels, operands->depth, tile.columns, depth));
   }
   if (tile.warps_k > 1) {
-    if (!by_parts(t, out, acc, r, tile, k, depth)) return false;
+    if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;
   } else {
     if (!o.layout.empty()) t.pack(acc, o.layout);
-    const WarpLoops stored = warp_loops(t, o, r, tile, "");
+    const WarpLoops stored = warp_loops(t, o, r, operands->image, tile, "");
     store_by_warps(t, out, stored, r.vector, tile.columns);
     blocks_of(t, out, stored.outside, acc);
-    sum_by_warps(t, acc, warp_loops(t, a, r, tile, ""), k, k.name, depth, tile.ahead);
+    sum_by_warps(t, acc, warp_loops(t, a, r, operands->image, tile, ""), k, k.name, depth, tile.ahead);
   }
   if (!lowers(t)) return false;
   s = t;
