@@ -66,12 +66,8 @@ void sum_of_thread(Schedule& s, const std::string& acc, const std::string& out, 
   std::string lanes;
   if (share.vector > 1) {
     weights_in_lanes(s, stage, stage.axes[order.back()].var);
-    if (share.vectors > 1) {
-      std::tie(loops.back(), lanes) = s.split(acc, loops.back(), share.vector, Tail::Exact);
-    } else {
-      lanes = loops.back();
-      loops.pop_back();
-    }
+    lanes = loops.back();
+    loops.pop_back();
   }
   nest.insert(nest.end(), loops.begin(), loops.end());
   if (!lanes.empty()) nest.push_back(lanes);
@@ -86,11 +82,11 @@ void sum_of_thread(Schedule& s, const std::string& acc, const std::string& out, 
 std::string points_to_threads(Schedule& s, const std::string& name, const Share& share) {
   const Stage stage = s.group()[*s.group().named(name)];
   const std::vector<uint32_t> order = physical_order(stage);
-  std::vector<std::string> loops = names(stage.axes, order), own;
+  std::vector<std::string> loops = names(stage.axes, order);
   if (loops.empty() || (share.columns > 1 && loops.size() < 2)) return "";
   const std::string acc = stage.is_reduction() ? s.cache_write(name) : "";
   // The block's threads: the innermost loops as long as they fit, the next one in part.
-  const auto own_part = [&](size_t i) { return i + 1 == loops.size() ? share.vectors * share.vector : i + 2 == loops.size() ? share.columns : 1; };
+  const auto own_part = [&](size_t i) { return i + 1 == loops.size() ? share.vector : i + 2 == loops.size() ? share.columns : 1; };
   const auto shares_of = [&](size_t i) { return stage.axes[order[i]].extent / own_part(i); };
   int64_t inner = 1;
   size_t first = loops.size();
@@ -107,26 +103,20 @@ std::string points_to_threads(Schedule& s, const std::string& name, const Share&
   } else {  // one block: a loop of one iteration stands for it
     std::tie(blocks.emplace_back(), loops[0]) = s.split(name, loops[0], shares_of(0) * own_part(0));
   }
-  std::string lanes;
+  std::string lanes, columns;
   for (size_t i = first; i < loops.size(); ++i) {
-    const bool innermost = i + 1 == loops.size();
     if (own_part(i) == 1) continue;
-    if (!innermost || share.vectors > 1) {
-      std::tie(loops[i], own.emplace_back()) = s.split(name, loops[i], own_part(i), tail);
-      if (innermost && share.vector > 1) std::tie(own.back(), lanes) = s.split(name, own.back(), share.vector, tail);
-    } else {
-      std::tie(loops[i], lanes) = s.split(name, loops[i], share.vector, tail);
-    }
+    std::tie(loops[i], i + 1 == loops.size() ? lanes : columns) = s.split(name, loops[i], own_part(i), tail);
   }
   const std::vector<std::string> threads(loops.begin() + static_cast<ptrdiff_t>(first), loops.end());
   std::vector<std::string> all = blocks;
   all.insert(all.end(), threads.begin(), threads.end());
-  all.insert(all.end(), own.begin(), own.end());
+  if (!columns.empty()) all.push_back(columns);
   if (!lanes.empty()) all.push_back(lanes);
   s.reorder(name, all);
   s.parallel(name, fused(s, name, blocks));
   for (const std::string& t : threads) s.bind(name, t);
-  for (const std::string& l : own) s.unroll(name, l);
+  if (!columns.empty()) s.unroll(name, columns);
   if (!lanes.empty()) s.vectorize(name, lanes);
   if (!acc.empty()) sum_of_thread(s, acc, name, threads.back(), share);
   return threads.back();
@@ -167,18 +157,15 @@ std::vector<Share> shares(const Stage& s, const Device& d) {
   const int64_t innermost = s.axes[order.back()].extent, before = order.size() > 1 ? s.axes[order[order.size() - 2]].extent : 1;
   for (const int64_t vector : {4, 2, 1}) {
     if (innermost % vector || (vector > 1 && s.dtype != DType::F32)) continue;
-    for (const int64_t vectors : {2, 1}) {
-      if (innermost % (vector * vectors)) continue;
-      for (const int64_t columns : {4, 2, 1})
-        if (before % columns == 0) all.push_back({vector, vectors, columns});
-    }
+    for (const int64_t columns : {8, 4, 2, 1})
+      if (before % columns == 0) all.push_back({vector, columns});
   }
-  // What threads share of their reads is worth more than their number, as long as they fill the GPU.
-  const int64_t wanted = d.multiprocessors * 256;
+  // Threads share more of their reads the more points they have, as long as there are enough of them to hide what reads take;
+  // pairs of lanes are better than none then. As measured on an H100.
+  const double wanted = 1536.0 * d.multiprocessors;
   return from_the_best(all, [&](const Share& x) {
     const double threads = static_cast<double>(points(s.axes)) / static_cast<double>(x.points());
-    const double reads = 1.0 / static_cast<double>(x.columns) + 1.0 / static_cast<double>(x.vectors * x.vector) + 0.1 / static_cast<double>(x.vector);
-    return reads * std::max(1.0, static_cast<double>(wanted) / threads);
+    return std::max(threads / wanted, wanted / threads) * (x.vector == 1 ? 4 : x.vector == 2 && x.columns > 1 ? 1.2 : 1);
   });
 }
 

@@ -17,9 +17,9 @@ namespace burnish::cuda_target {
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
 
 // points.cpp. Points of a stage one after the other in memory to threads.
-struct Share {  // of a thread: `vectors` times `vector` neighbours of `columns` neighbours along the axis before
-  int64_t vector = 1, vectors = 1, columns = 1;
-  int64_t points() const { return vector * vectors * columns; }
+struct Share {  // of a thread: a vector of neighbours, of `columns` neighbours along the axis before
+  int64_t vector = 1, columns = 1;
+  int64_t points() const { return vector * columns; }
 };
 // From the best by estimate.
 std::vector<Share> shares(const Stage& s, const Device& d);
