@@ -144,6 +144,8 @@ inline void wait_for_copies() {
   emulation::copies[emulation::running].clear();
 }
 
+inline int wait_for_kernels_before() { return 0; }
+
 inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
 
 inline void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {

@@ -80,6 +80,11 @@ class Splitter {
     }
     k.source = fmt::format(fmt::runtime(d_.kernel_head), k.name, k.threads) + "(" + parameters + ") {\n";
     if (k.block_bytes) k.source += fmt::format("  {}\n", d_.block_memory);
+    if (!d_.begin.empty()) {
+      // Addresses depend on the wait, since loads of what the kernel does not write could be moved before it otherwise.
+      k.source += fmt::format("  const int here = {}();\n", d_.begin);
+      for (BufferId b : k.args) k.source += fmt::format("  {} += here;\n", p.buffer_name(b));
+    }
     k.source += p.take() + "}\n";
     kernels_.push_back(std::move(k));
     parts_.clear();

@@ -79,6 +79,13 @@ HELPER void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
+HELPER int wait_for_kernels_before() {
+  int zero = 0;
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.wait;\n\tmov.u32 %0, 0;" : "=r"(zero)::"memory");
+#endif
+  return zero;
+}
 HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
@@ -121,6 +128,7 @@ const c_like::Dialect& dialect(Precision precision) {
       .matrix_sum = matrix_sum,
       .copy = "copy_async",
       .wait = "wait_for_copies",
+      .begin = "wait_for_kernels_before",
   }; };
   static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32");
   return precision == Precision::Strict ? strict : tf32;

@@ -164,12 +164,16 @@ std::string CudaTarget::build(const Program& p, const std::string& metadata) con
                        {"spill_bytes", code.spill_bytes[i]}});
   }
   auto& launches = device["launches"] = nlohmann::json::array();
+  constexpr int dependent_launch = 90;
   for (const Launch& launch : l.launches) {
+    // Kernels wait for those before them by themselves (c_like::Dialect::begin).
+    const bool dependent = !launches.empty() && device_.sm >= dependent_launch;
     nlohmann::json args = nlohmann::json::array();
     for (const Argument& a : launch.args) args.push_back({a.place, a.offset});
     launches.push_back({{"step", launch.step},
                         {"kernel", launch.kernel},
                         {"blocks", l.kernels[launch.kernel].blocks},
+                        {"dependent", dependent},
                         {"args", std::move(args)}});
   }
   nlohmann::json all =
