@@ -78,8 +78,7 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
     for (int64_t columns = 1; columns <= 10; ++columns) {
       for (const int64_t warps_n : {1, 2, 4}) {
         const int64_t wide = columns * warps_n, computed = ceil_div(eights, wide) * wide;
-        // Weights come in whole warps; beyond the channels of what is no constant nothing is read or stored.
-        if (operands.weights ? n % (8 * wide) != 0 : 4 * computed > 5 * eights) continue;
+        if (n < 8 || 4 * computed > 5 * eights) continue;  // what is computed for nothing
         for (const int64_t warps_m : {1, 2, 4, 8}) {
           for (const int64_t warps_k : {1, 2, 4, 8, 16}) {
             const int64_t warps = warps_m * warps_n * warps_k;
@@ -93,6 +92,14 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
     }
   }
   return tiles;
+}
+
+Layout rows_of_depth(uint32_t rank, uint32_t channels, uint32_t depth) {
+  Layout l = {{channels}};
+  for (uint32_t a = 0; a < rank; ++a)
+    if (a != channels && a != depth) l.push_back({a});
+  l.push_back({depth});
+  return l;
 }
 
 // Registers of a thread: sums, and operands at hand or on their way.
@@ -318,7 +325,11 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
-    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), operands->channels, operands->depth, tile.columns, depth));
+    const auto rank = static_cast<uint32_t>(w.axes.size());
+    // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
+    const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
+    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, depth)
+                         : rows_of_depth(rank, operands->channels, operands->depth));
   }
   if (tile.warps_k > 1) {
     if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;
