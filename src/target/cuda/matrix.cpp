@@ -94,6 +94,10 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
   return tiles;
 }
 
+// Sums on their way to memory through that of the block: where several warps have parts of them, or where a thread's channels are
+// so many that those of a vector's neighbours do not meet.
+bool through_block(const MatrixTile& t) { return t.warps_k > 1 || t.columns > 2; }
+
 Layout rows_of_depth(uint32_t rank, uint32_t channels, uint32_t depth) {
   Layout l = {{channels}};
   for (uint32_t a = 0; a < rank; ++a)
@@ -139,11 +143,14 @@ double cycles_of(const Schedule& s, const Roles& r, bool image, const MatrixTile
   const double work = std::max(sums, conversions) * 1.1;
   const double alone = t.ahead ? std::max(latency / together, work) : latency / together + work;
   const double step = std::max({alone, std::max(1.0, present / 4) * work, present * loads});
-  double inner = 1, bytes = 0;  // what one reads and the other writes
-  for (const Axis& k : acc.raxes) inner = std::max(inner, static_cast<double>(k.extent));
+  // What blocks read comes from the second-level cache, filters' points but once or twice.
+  double inner = 1, bytes = 0, all = 1;
+  for (const Axis& k : acc.raxes) inner = std::max(inner, static_cast<double>(k.extent)), all *= static_cast<double>(k.extent);
+  const double read = static_cast<double>(8 * t.columns * t.warps_n) * all + static_cast<double>(8 * high) * std::min(all, 1.7 * inner);
+  constexpr double second_level = 3000;  // bytes per cycle
   bytes = 4 * static_cast<double>(points(o.axes)) * (1 + inner / static_cast<double>(o.axes[r.vector].extent));
   const double start = 1500, meeting = t.warps_k > 1 ? 500 + 8 * tiles * warps : 0;
-  return start + std::max(waves * (400 + steps * step + meeting), bytes / d.bytes_per_cycle);
+  return start + std::max({waves * (400 + steps * step + meeting), bytes / d.bytes_per_cycle, 4 * blocks * read / second_level});
 }
 
 }  // namespace
@@ -246,7 +253,7 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
   return {block, bound.back()};
 }
 
-// Warps have parts of the reduction each, whose sums meet in the block's memory:
+// Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
 bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, bool image, const MatrixTile& tile, const Axis& k,
               int64_t depth) {
@@ -331,7 +338,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, depth)
                          : rows_of_depth(rank, operands->channels, operands->depth));
   }
-  if (tile.warps_k > 1) {
+  if (through_block(tile)) {
     if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;
   } else {
     if (!o.layout.empty()) t.pack(acc, o.layout);
