@@ -147,6 +147,9 @@ void Schedule::store_at(std::string_view stage, std::string_view at_stage,
 void Schedule::store_root(std::string_view stage) {
   record(*this, failure_, step::StoreRoot{str(stage)});
 }
+void Schedule::flatten(std::string_view stage, int64_t multiple) {
+  record(*this, failure_, step::Flatten{str(stage), multiple});
+}
 void Schedule::expand(std::string_view stage) { record(*this, failure_, step::Expand{str(stage)}); }
 void Schedule::inline_stage(std::string_view stage) {
   record(*this, failure_, step::Inline{str(stage)});

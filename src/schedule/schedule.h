@@ -65,6 +65,10 @@ struct StoreRoot {
 struct Inline {
   std::string stage;
 };
+struct Flatten {  // the reduction is along one axis, of a multiple of `multiple`
+  std::string stage;
+  int64_t multiple;
+};
 struct Expand {  // the reduction becomes one expression of all its terms
   std::string stage;
 };
@@ -118,7 +122,7 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
-                 step::Inline, step::Expand, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
+                 step::Inline, step::Expand, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
                  step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
@@ -157,6 +161,7 @@ class Schedule {
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
   void inline_stage(std::string_view stage);
+  void flatten(std::string_view stage, int64_t multiple = 1);
   void expand(std::string_view stage);
   std::string cache_read(std::string_view stage);
   std::string cache_write(std::string_view stage);

@@ -50,6 +50,7 @@ std::string text(const step::StoreAt& x) {
   return fmt::format("store_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
 std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})", x.stage); }
+std::string text(const step::Flatten& x) { return fmt::format("flatten({}, {})", x.stage, x.multiple); }
 std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
@@ -203,6 +204,11 @@ ScheduleStep parse_step(std::string_view raw) {
       return step::StoreAt{stage, at, loop};
     }
     if (name == "store_root") return stage_step(step::StoreRoot{});
+    if (name == "flatten") {
+      step::Flatten x{stage, 1};
+      x.multiple = a.number();
+      return x;
+    }
     if (name == "expand") return stage_step(step::Expand{});
     if (name == "inline") return stage_step(step::Inline{});
     if (name == "cache_read") return stage_step(step::CacheRead{});

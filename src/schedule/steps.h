@@ -36,6 +36,7 @@ Result<> apply(Stages s, const step::GuardHalo& x);
 // steps_graph.cpp: formulas
 Result<> apply(Stages s, const step::Inline& x);
 Result<> apply(Stages s, const step::Expand& x);
+Result<> apply(Stages s, const step::Flatten& x);
 Result<> apply(Stages s, const step::CacheRead& x);
 Result<> apply(Stages s, const step::CacheWrite& x);
 Result<> apply(Stages s, const step::MergeEpilogue& x);

@@ -155,6 +155,20 @@ TEST(SplitK, LanesOfNeighbours) {
   }
 }
 
+TEST(Flatten, ReduceAxesBecomeOne) {
+  for (const int64_t multiple : {1, 16}) {
+    GroupBuilder b("conv");
+    StageId x = b.input("X", F, {{"c", 3}, {"y", 6}}), w = b.constant("W", F, {{"o", 5}, {"c", 3}, {"y", 3}});
+    b.output(b.reduce("O", F, {{"o", 5}, {"y", 6}}, {{"k", 3}, {"ky", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+      return b.at(x, {r[0], Aff::of(a[1]) + Aff::of(r[1]) - Aff(1)}, 0.0) * b.at(w, {a[0], r[0], r[1]});
+    }));
+    Case c(b.group());
+    c.schedule.flatten("O", multiple);
+    c.schedule.split("O", "r", multiple, Tail::Exact);
+    expect_same(c, fmt::format("to a multiple of {}", multiple));
+  }
+}
+
 TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");

@@ -49,6 +49,8 @@ TEST(Refused, Steps) {
   refused("inline(S)", "is a reduction");
   refused("inline(B)", "is an output");
   refused("cache_write(B)", "before changing its loops", "split(B, i, 4)");
+  refused("flatten(S, 7)", "is no product of loads");
+  refused("flatten(S, 0)", "multiple of 0");
   refused("rfactor(S, i, 4)", "not a reduce axis");
   refused("rfactor(S, j, 4, lanes, 7)", "is not made of lanes");
   refused("rfactor(S, j, 4)", "before changing its loops", "split(S, j, 4)");
