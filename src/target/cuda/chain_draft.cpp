@@ -18,13 +18,13 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
     for (const int64_t y : {1, 2, 4}) {
       if (y > 1 && 4 * y >= chain.height) continue;
       for (const int64_t x : {1, 2, 3, 4, 5, 7, 8}) {
-        for (const int64_t n : {1, 2, 4}) {
-          const int64_t warps = y * x * n;
+        for (const auto& [n, k] : {std::pair(1, 1), {2, 1}, {4, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 6}, {2, 2}, {2, 4}}) {
+          const int64_t warps = y * x * n * k;
           if (columns % (2 * x) && chain.project) continue;
-          if (warps > 8 || (n > 1 && !chain.project) || (chain.project && chain.channels % (8 * n))) continue;
-          for (const int64_t chunk : {16, 32, 48, 64, 96}) {
-            if (chain.expanded % chunk) continue;
-            ChainTile t{.columns = columns, .warps_y = y, .warps_x = x, .warps_n = n, .chunk = chunk};
+          if (warps > 16 || (n * k > 1 && !chain.project) || (chain.project && chain.channels % (8 * n))) continue;
+          for (const int64_t chunk : {16, 32, 48, 64, 96, 128, 192}) {
+            if (chain.expanded % chunk || chunk % (2 * kMatrixDepth * k)) continue;
+            ChainTile t{.columns = columns, .warps_y = y, .warps_x = x, .warps_n = n, .warps_k = k, .chunk = chunk};
             if (!chain.expand) {
               tiles.push_back(t);
               continue;
@@ -49,13 +49,14 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
 
 double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const auto real = [](int64_t n) { return static_cast<double>(n); };
-  const int64_t rows = kMatrixGroups * c.warps_y, warps = c.warps_y * c.warps_x * c.warps_n;
+  const int64_t rows = kMatrixGroups * c.warps_y, warps = c.threads() / 32;
   const int64_t step = c.expand_rows * c.expand_y;
   const int64_t high = chain.expand ? ceil_div(chain.region(rows), step) * step : chain.region(rows);
   const int64_t wide = chain.expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups : chain.region(c.columns);
   const int64_t pad = floor_mod(2 * kMatrixDepth - chain.input_channels, 32);
   const int64_t image = high * wide * (c.chunk + 4);
-  const int64_t bytes = 4 * (image + (chain.expand ? high * wide * (chain.input_channels + pad) : 0));
+  const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
+  const int64_t bytes = 4 * (image + partial + (chain.expand ? high * wide * (chain.input_channels + pad) : 0));
   if (bytes > d.block_bytes) return std::numeric_limits<double>::infinity();
   const int64_t n_tiles = chain.project ? chain.channels / 8 / c.warps_n : 0;
   const int64_t p_tiles = chain.project ? c.columns / c.warps_x / 2 * n_tiles : 0;
@@ -76,7 +77,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const double fill = chain.expand ? real(high * wide * chain.input_channels) * 4 / 64 : 0;
   const double latency = 6000.0 + busy * 4 / std::min(4.0, real(warps));
   const double block_busy = real(chunks) * busy + fill + points * real(chain.channels) / 64, block_latency = real(chunks) * latency + 2500 + fill;
-  const double resident = std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)), std::floor(65536.0 / real(32 * warps * std::min<int64_t>(255, registers))), 16.0}));
+  const double resident = std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)), std::floor(65536.0 / real(32 * warps * std::min<int64_t>(2048 / warps, registers))), 16.0}));
   const double on_one = std::ceil(blocks / d.multiprocessors);
   const double full = std::floor(on_one / resident), rest = on_one - full * resident;
   return 1500 + full * std::max(resident * block_busy, block_latency) + (rest > 0 ? std::max(rest * block_busy, block_latency) : 0);
