@@ -93,6 +93,23 @@ TEST(Schedules, Chains) {
   }
 }
 
+// The best by estimate lower, and are right; the list is short enough to go through.
+TEST(Schedules, BestChains) {
+  for (const int stride : {1, 2}) {
+    const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
+    Schedule s(g);
+    inline_cheap(s);
+    const auto tiles = cuda_target::chain_tiles(s, {});
+    EXPECT_GT(tiles.size(), 20u);
+    EXPECT_LT(tiles.size(), 3000u);
+    for (size_t i = 0; i < std::min<size_t>(3, tiles.size()); ++i) {
+      Schedule t = s;
+      EXPECT_TRUE(cuda_target::by_chain(t, tiles[i], {}));
+      expect_same(Case(g, t), fmt::format("stride {}, tile {}", stride, i));
+    }
+  }
+}
+
 // Without the projection, without the expansion.
 TEST(Schedules, PartsOfChains) {
   using target_test::conv;
