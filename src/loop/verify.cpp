@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "expr/interval.h"
 #include "loop/text.h"
+#include "loop/thread_sum.h"
 
 namespace burnish {
 
@@ -175,6 +176,11 @@ class Verifier {
       for (const auto& known : prover_.atoms()) here.outer.insert(known.id);
       here.live = live_;
       if (loop.kind == LoopKind::Thread) {
+        if (sums_threads(f_, s)) {
+          const auto sum = thread_sum(f_, s);
+          require_that(sum.ok(), "{}", sum.ok() ? "" : sum.reason());
+          here.sum = sum->sum;
+        }
         threads_.push_back(&here);
       } else {
         here.has_threads = has_loop(s, LoopKind::Thread);
@@ -353,7 +359,7 @@ class Verifier {
     if (outside && (all_ || write || buffer.scope == Scope::Shared || buffer.written))
       note(*parallel_, b, at, write);
     for (Parallel* loop : threads_)
-      if (loop->live[b] && (write || own || buffer.scope == Scope::Shared || buffer.written))
+      if (loop->live[b] && loop->sum != b && (write || own || buffer.scope == Scope::Shared || buffer.written))
         note(*loop, b, at, write);
   }
 
@@ -375,6 +381,7 @@ class Verifier {
     std::set<Prover::Id> outer;
     std::vector<SharedAccess> accesses;
     bool has_threads, is_thread;
+    std::optional<BufferId> sum{};  // a register that the loop's threads sum to
   };
 
   void note(Parallel& loop, BufferId b, const Aff& at, bool write) {

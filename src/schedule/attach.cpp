@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "loop/matrix_sum.h"
+#include "loop/thread_sum.h"
 #include "schedule/lowering.h"
 
 namespace burnish::lowering {
@@ -37,7 +38,8 @@ Function Lowering::run() {
   fn_.body = wrap_allocs(allocated, std::move(out));
   if (has_threads_) {
     fn_.body = with_block_barriers(fn_);
-    if (const auto fits = check_matrix_sums(fn_); !fits) refuse_schedule("{}", fits.reason());
+    for (const auto& check : {check_matrix_sums, check_thread_sums})
+      if (const auto fits = check(fn_); !fits) refuse_schedule("{}", fits.reason());
   }
   return std::move(fn_);
 }

@@ -166,9 +166,10 @@ void Schedule::merge_epilogue(std::string_view stage) {
   record(*this, failure_, step::MergeEpilogue{str(stage)});
 }
 std::string Schedule::rfactor(std::string_view stage, std::string_view axis, int64_t factor,
-                              bool lanes, int64_t together) {
-  record(*this, failure_, step::RFactor{str(stage), str(axis), factor, lanes, together});
-  return str(stage) + ".rf";
+                              bool lanes, int64_t together, bool guard) {
+  const std::string part = schedule::part_name(group_, str(stage));
+  record(*this, failure_, step::RFactor{str(stage), str(axis), factor, lanes, together, guard});
+  return part;
 }
 void Schedule::set_scope(std::string_view stage, Scope scope) {
   record(*this, failure_, step::SetScope{str(stage), scope});

@@ -4,7 +4,7 @@
 //
 // Names are the trace's addresses. split(D, y, 4) makes D.y.o and D.y.i; fuse(D, y, x) makes D.y@x;
 // cache_write(C) makes the stage C.acc; cache_read(X) makes X.cached; rfactor(S, k, 64) makes S.rf
-// with the axis ko. A name depends on earlier steps of the same stage only, so a trace replays
+// (once more: S.rf2) with the axis ko. A name depends on earlier steps of the same stage only, so a trace replays
 // after an unrelated step is added, and on other shapes.
 #pragma once
 
@@ -86,6 +86,7 @@ struct RFactor {
   int64_t factor;
   bool lanes = false;  // keeps the inner part, `factor` neighbours that a vector may run along
   int64_t together = 1;  // of lanes: each is so many neighbours, of which it has the sum
+  bool guard = false;  // of lanes: the last block is short, instead of a stage for what is left over
 };
 struct SetScope {
   std::string stage;
@@ -167,7 +168,7 @@ class Schedule {
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
   std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor,
-                      bool lanes = false, int64_t together = 1);
+                      bool lanes = false, int64_t together = 1, bool guard = false);
   void set_scope(std::string_view stage, Scope scope);
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);

@@ -59,7 +59,7 @@ std::string text(const step::MergeEpilogue& x) {
   return fmt::format("merge_epilogue({})", x.stage);
 }
 std::string text(const step::RFactor& x) {
-  return fmt::format("rfactor({}, {}, {}{}{})", x.stage, x.axis, x.factor, x.lanes ? ", lanes" : "",
+  return fmt::format("rfactor({}, {}, {}{}{})", x.stage, x.axis, x.factor, !x.lanes ? "" : x.guard ? ", guarded" : ", lanes",
                      x.together > 1 ? fmt::format(", {}", x.together) : "");
 }
 std::string text(const step::SetScope& x) {
@@ -219,8 +219,9 @@ ScheduleStep parse_step(std::string_view raw) {
       x.factor = a.number();
       if (a.left()) {
         const std::string kind = a.name();
-        require(kind == "lanes", "{}: '{}' should be lanes", line, kind);
+        require(kind == "lanes" || kind == "guarded", "{}: '{}' should be lanes or guarded", line, kind);
         x.lanes = true;
+        x.guard = kind == "guarded";
         if (a.left()) x.together = a.number();
       }
       return x;

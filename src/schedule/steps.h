@@ -45,5 +45,7 @@ Result<> apply(Stages s, const step::RFactor& x);
 // The stage of that name, or why there is none; inputs are refused unless `any`.
 Result<StageId> find_stage(const Stages& s, std::string_view name, bool any = false);
 bool is_output(const StageGroup& g, StageId s);
+// Of the part that the stage's next rfactor makes.
+std::string part_name(const StageGroup& g, const std::string& stage);
 
 }  // namespace burnish::schedule

@@ -346,12 +346,19 @@ Stage part_of(Stages s, StageId id, const std::string& axis, const Aff& position
   return part;
 }
 
+std::string part_name(const StageGroup& g, const std::string& stage) {
+  std::string name = stage + ".rf";
+  for (int n = 2; g.named(name); ++n) name = fmt::format("{}.rf{}", stage, n);
+  return name;
+}
+
 Result<> apply(Stages s, const step::RFactor& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
-  const std::string part_name = x.stage + ".rf", rest_name = x.stage + ".rest";
-  for (const std::string& name : {part_name, rest_name})
-    if (auto ok = check_free(s.group, name); !ok) return ok;
+  const std::string part_of_it = part_name(s.group, x.stage), rest_name = x.stage + ".rest";
+  const bool whole_blocks = x.lanes && !x.guard;
+  if (whole_blocks)
+    if (auto ok = check_free(s.group, rest_name); !ok) return ok;
   if (!s.nests[*id].untouched(s.group[*id]))
     return refuse("rfactor {} before changing its loops", x.stage);
   const std::vector<Axis>& raxes = s.group[*id].raxes;
@@ -361,10 +368,10 @@ Result<> apply(Stages s, const step::RFactor& x) {
   if (x.factor < 1) return refuse("{}.{} factored by {}", x.stage, x.axis, x.factor);
   const int64_t extent = axis->extent, factor = std::min(x.factor, extent);
   // Lanes: whole blocks only, what is left over is a stage of its own. Else the last block is short.
-  if (x.together < 1 || (x.together > 1 && (!x.lanes || extent / factor % x.together || extent % factor)))
+  if (x.together < 1 || (x.together > 1 && (!x.lanes || (whole_blocks && (extent / factor % x.together || extent % factor)))))
     return refuse("{}.{} of {} is not made of lanes of {} neighbours", x.stage, x.axis, extent, x.together);
-  const int64_t blocks = x.lanes ? extent / factor / x.together : ceil_div(extent, factor);
-  const int64_t rest = x.lanes ? extent % factor : 0;
+  const int64_t blocks = whole_blocks ? extent / factor / x.together : ceil_div(extent, factor * x.together);
+  const int64_t rest = whole_blocks ? extent % factor : 0;
   Axis outer{x.axis + "o", s.group.fresh(x.axis + "o"), blocks};
   Axis inner{x.axis + "i", s.group.fresh(x.axis + "i"), factor};
   Axis& kept = x.lanes ? inner : outer;
@@ -377,8 +384,8 @@ Result<> apply(Stages s, const step::RFactor& x) {
     position += Aff::of(reduced.back().var);
   }
   Stage part = part_of(s, *id, x.axis, position, kept, reduced);
-  part.name = part_name;
-  if (!x.lanes && extent % factor) {
+  part.name = part_of_it;
+  if (!whole_blocks && extent % (factor * x.together)) {
     Index inside(Aff(extent - 1) - position);
     part.body =
         select(all_nonnegative(std::span(&inside, 1)), part.body, neutral(part.op, part.dtype));

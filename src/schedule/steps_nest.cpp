@@ -75,7 +75,7 @@ Result<> split(const Leaf& at, const std::string& stage, int64_t factor, Tail ta
 Result<> set_kind(Stages s, const std::string& stage, const std::string& loop, LoopKind kind) {
   auto at = find_leaf(s, stage, loop);
   if (!at) return Reason{at.reason()};
-  if (at->loop().reduce && (kind != LoopKind::Unroll))
+  if (at->loop().reduce && kind != LoopKind::Unroll && kind != LoopKind::Thread)
     return refuse("{}.{} is a reduction loop: rfactor it first", stage, loop);
   if (at->stage.scan && kind != LoopKind::Unroll) {
     LoopId axis = at->id;

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "loop/thread_sum.h"
 #include "schedule/lowering.h"
 
 namespace burnish::lowering {
@@ -228,6 +229,8 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   if (kind == LoopKind::Vectorize) lane_.reset();
   warm_up(w, i, part, e, v, out);
   out.push_back(make_for({v, kind, e.count, *e.lower, *e.upper}, std::move(inner)));
+  if (kind == LoopKind::Thread && loop.reduce && !sums_threads(fn_, out.back()))
+    refuse_schedule("{} is a reduction loop bound to threads: nothing but the sum may stand in it, which is in registers", name);
 }
 
 // If stages rolled over v: the iterations before its first, for them alone.

@@ -4,6 +4,7 @@
 
 #include <math.h>
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <ucontext.h>
 
@@ -79,7 +80,7 @@ struct Barrier {
     while (generation == here) swapcontext(&coroutines[running].context, &main_context);
   }
 };
-inline Barrier of_block, of_warp[32];
+inline Barrier of_block, of_warp[32], of_group[1024];  // groups of a warp's threads: by their first one
 
 // Copies that a thread has started are made when it waits for them, not before.
 struct Copy {
@@ -95,6 +96,7 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
   constexpr size_t stack_bytes = 256 << 10;
   coroutines.resize(threads);
   for (Coroutine& c : coroutines) c.stack.resize(stack_bytes);
+  for (Barrier& g : of_group) g = {};
   for (unsigned b = 0; b < blocks; ++b) {
     blockIdx.x = reversed ? blocks - 1 - b : b;
     memset(memory, 0xff, sizeof memory);
@@ -131,6 +133,9 @@ inline Operands operands[32][32];
 
 inline float tf32(unsigned x) { return __uint_as_float(x & 0xffffe000u); }
 
+// Values that threads exchange.
+inline unsigned char exchanged_values[1024][8];
+
 }  // namespace emulation
 
 template <int bytes> void copy_async(float* to, const float* from, bool inside) {
@@ -163,4 +168,18 @@ inline void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned
   };
   c0 = sum(c0, 0, 2 * t), c1 = sum(c1, 0, 2 * t + 1), c2 = sum(c2, 1, 2 * t), c3 = sum(c3, 1, 2 * t + 1);
   of_warp[warp].wait(32);
+}
+
+// All threads of the mask meet; a thread outside the mask, or one that does not exist, would never come.
+template <class T> T __shfl_xor_sync(unsigned mask, T x, int distance) {
+  using namespace emulation;
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "values of 4 or 8 bytes");
+  if (!(mask >> (running % 32) & 1)) abort();
+  const unsigned first = running / 32 * 32 + (unsigned)__builtin_ctz(mask), members = (unsigned)__builtin_popcount(mask);
+  memcpy(exchanged_values[running], &x, sizeof x);
+  of_group[first].wait(members);
+  T other;
+  memcpy(&other, exchanged_values[running ^ (unsigned)distance], sizeof other);
+  of_group[first].wait(members);
+  return other;
 }

@@ -1,6 +1,7 @@
 // Kernels of the CUDA dialect against the interpreter.
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cmath>
 #include <random>
 
@@ -115,6 +116,15 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
         expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
       }
     }
+  }
+}
+
+// Sums over the threads of a warp, or of a part of it.
+TEST_P(Kernels, FewPoints) {
+  using target_test::product;
+  for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 40, 384}, {2, 13, 1023}, {5, 7, 30}, {1, 10, 4}}) {
+    const StageGroup g = product(m, n, k);
+    expect_right(Case(g, cuda_target::default_schedule(g, {})), fmt::format("{} x {} x {}", m, n, k));
   }
 }
 

@@ -44,13 +44,7 @@ TEST(Schedules, Convolutions) {
   expect_scheduled(one_conv({.height = 7, .width = 30, .in = 3, .out = 32, .kernel = 3}), "of columns that are cut");
 }
 
-StageGroup product(int64_t m, int64_t n, int64_t k) {
-  GroupBuilder b("product");
-  const StageId x = b.input("X", DType::F32, {{"m", m}, {"k", k}}), w = b.constant("W", DType::F32, {{"k", k}, {"n", n}});
-  b.output(b.reduce("O", DType::F32, {{"m", m}, {"n", n}}, {{"k", k}}, Combine::Sum,
-                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]}); }));
-  return b.group();
-}
+using target_test::product;
 
 // Of several pairs of matrices, neither of them constant.
 StageGroup products(int64_t batch, int64_t m, int64_t n, int64_t k) {
@@ -127,6 +121,23 @@ TEST(Schedules, PartsOfChains) {
       ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_y = 1, .warps_x = 3, .chunk = 48, .expand_n = 1}, {}));
       expect_same(Case(g, s), fmt::format("stride {}", stride));
     }
+  }
+}
+
+// Sums of few points, by threads together: products of one row and of several, convolutions of maps of one point; odd sizes.
+TEST(Schedules, FewPoints) {
+  const std::string lanes = "guarded";
+  expect_scheduled(product(1, 40, 256), "a vector by a matrix", lanes);
+  expect_scheduled(product(1, 13, 1023), "odd sizes", lanes);
+  expect_scheduled(product(3, 10, 90), "three rows", lanes);
+  expect_scheduled(one_conv({.height = 1, .width = 1, .in = 96, .out = 4}), "to few channels", lanes);
+  expect_scheduled(one_conv({.height = 1, .width = 1, .in = 10, .out = 39}, true), "of few channels, residual", lanes);
+  expect_scheduled(one_conv({.height = 2, .width = 3, .in = 44, .out = 21}), "of six points", lanes);
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int64_t most) { return std::uniform_int_distribution<int64_t>(2, most)(random); };
+  for (int i = 0; i < 8; ++i) {
+    const int64_t m = any(8), n = any(50), k = any(700);
+    expect_scheduled(product(m, n, k), fmt::format("{} x {} x {}", m, n, k));
   }
 }
 

@@ -58,7 +58,6 @@ TEST(Refused, Steps) {
   refused("merge_epilogue(S)", "does not have the form");
   refused("guard_init(A)", "no reduction");
   refused("guard_halo(B)", "is an output");
-  refused("bind(S, j)", "rfactor it first");
   refused("pack(A, 0/4, 1, 0%2)", "overlap or leave a gap");
   refused("prefetch(A, 64)", "is computed here");
   refused("pack(A, 0)", "holds 0 of the 8");
@@ -71,7 +70,7 @@ TEST(Refused, Steps) {
 TEST(Refused, TextThatIsNoStep) {
   for (const char* text : {"split", "split(", "splat(A, i)", "split(A)", "split(A, i, x)",
                            "split(A, i, 4, sideways)", "unroll(A, i, j)", "pack(A, 1/0)",
-                           "set_scope(A, moon)", "split(A, i, 99999999999999999999)"})
+                           "set_scope(A, moon)", "rfactor(S, j, 4, rest)", "split(A, i, 99999999999999999999)"})
     EXPECT_THROW((void)parse_step(text), UserError) << text;
 }
 
@@ -128,6 +127,15 @@ TEST(Refused, WhenLowered) {
     Schedule s = small();
     s.compute_at("A", "B", "i");
     expect_lowering_refused(s, "its consumer S is outside that loop");
+  }
+  {
+    Schedule s = small();
+    s.parallel("B", "i");
+    s.compute_at("S", "B", "i");
+    s.bind("S", "j");
+    expect_lowering_refused(s, "a reduction loop bound to threads");
+    s.set_scope("S", Scope::Register);
+    expect_lowering_refused(s, "summed by threads but lives outside thread loops");
   }
   {
     Schedule s = small();

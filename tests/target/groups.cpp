@@ -67,6 +67,14 @@ StageGroup softmax(int64_t rows, int64_t length) {
   return b.group();
 }
 
+StageGroup product(int64_t m, int64_t n, int64_t k) {
+  GroupBuilder b("product");
+  const StageId x = b.input("X", DType::F32, {{"m", m}, {"k", k}}), w = b.constant("W", DType::F32, {{"k", k}, {"n", n}});
+  b.output(b.reduce("O", DType::F32, {{"m", m}, {"n", n}}, {{"k", k}}, Combine::Sum,
+                    [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}) * b.at(w, {r[0], a[1]}); }));
+  return b.group();
+}
+
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns) {
   GroupBuilder b("transposition");
   const StageId x = b.input("X", DType::F32, {{"b", batch}, {"i", rows}, {"j", columns}});

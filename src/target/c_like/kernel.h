@@ -29,6 +29,9 @@ struct Dialect {
   // Where a kernel may begin before the one before it has ended: a function that waits for that and returns 0. Empty: kernels begin
   // in their turn.
   std::string_view begin;
+  // Name of a function of a value, a distance and a number of threads, all powers of two: what the thread has whose number
+  // differs by that bit, among so many neighbours, all of which call it.
+  std::string_view exchanged;
 };
 
 std::string type_name(DType t);

@@ -12,6 +12,7 @@
 namespace burnish::c_like {
 
 std::string sanitized(std::string_view name);
+std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
 using Lanes = std::vector<std::string>;
@@ -41,6 +42,7 @@ class Printer {
   void thread_loop(const Stmt& s);
   void vector_loop(const Stmt& s);
   void plain_loop(const Stmt& s);
+  void sum_of_threads(const Stmt& s);
   void alloc(const Stmt& s);
   void store(const Stmt& s);
   bool may_copy(const Stmt& s) const;  // copies.cpp

@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "loop/thread_sum.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -185,12 +186,42 @@ void Printer::thread_loop(const Stmt& s) {
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
   in_threads_ = true;
   thread_loops_.push_back(l);
-  statement(s.children()[0]);
+  if (sums_threads(f_, s))
+    sum_of_threads(s);
+  else
+    statement(s.children()[0]);
   thread_loops_.pop_back();
   in_threads_ = !first;
   number_ = outer;
   if (!condition.empty()) close();
   close();
+}
+
+// The threads' values combined in pairs of growing distance: all have the same at the end.
+void Printer::sum_of_threads(const Stmt& s) {
+  const ThreadSum sum = thread_sum(f_, s).expect("thread loop that sums");
+  if (d_.exchanged.empty()) unsupported("sums over threads are not there");
+  for (const ForStmt& l : sum.unrolled) {
+    enter(l);
+    open_unrolled(l);
+    const std::string condition = within_bounds(l);
+    open(condition.empty() ? "{" : fmt::format("if ({}) {{", condition));
+  }
+  open("{");
+  done_.assign(1, {});
+  count_uses(sum.value);
+  const DType t = f_.buffers[sum.sum].dtype;
+  const std::string own = value(sum.value)[0], x = temporary(t, "");
+  line(fmt::format("{} = {};", x, own));
+  for (int64_t d = s->loop.extent / 2; d > 0; d /= 2)
+    line(fmt::format("{} = {};", x, binary_text(sum.op, t, x, fmt::format("{}({}, {}, {})", d_.exchanged, x, d, s->loop.extent))));
+  const std::string at = place(sum.sum, index(own_part(sum.sum, sum.place))[0]);
+  line(fmt::format("{} = {};", at, binary_text(sum.op, t, at, x)));
+  close();
+  for (size_t i = 0; i < sum.unrolled.size(); ++i) {
+    close();
+    close();
+  }
 }
 
 void Printer::plain_loop(const Stmt& s) {

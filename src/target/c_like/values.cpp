@@ -27,36 +27,6 @@ std::string type_name(DType t) {
   return "?";
 }
 
-namespace {
-
-std::string number(const Expr& e) {
-  switch (e.dtype()) {
-  case DType::Bool: return e.integer() ? "true" : "false";
-  case DType::F32:
-  case DType::F64: {
-    const double x = e.number();
-    const bool f32 = e.dtype() == DType::F32;
-    if (std::isnan(x)) return f32 ? "not_a_number()" : "(double)not_a_number()";
-    if (std::isinf(x)) return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
-    std::string s = f32 ? fmt::format("{}", static_cast<float>(x)) : fmt::format("{}", x);
-    if (s.find_first_of(".e") == s.npos) s += ".0";
-    if (f32) s += "f";
-    return x < 0 || std::signbit(x) ? "(" + s + ")" : s;
-  }
-  case DType::I64: return fmt::format("{}ll", e.integer());
-  case DType::U64: return fmt::format("{}ull", static_cast<uint64_t>(e.integer()));
-  case DType::I8:
-  case DType::U8:
-  case DType::I16:
-  case DType::U16:
-  case DType::I32: return fmt::format("({}){}", type_name(e.dtype()), e.integer());
-  case DType::U32: return fmt::format("{}u", static_cast<uint32_t>(e.integer()));
-  case DType::F16:
-  case DType::BF16: return fmt::format("({}){}f", type_name(e.dtype()), e.number());
-  }
-  return "?";
-}
-
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b) {
   auto infix = [&](const char* o) {
     // Narrow integers are computed as int and wrap afterwards.
@@ -86,6 +56,36 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
   case BinaryOp::Xor: return infix(t == DType::Bool ? "!=" : "^");
   case BinaryOp::Shl: return call("shift_left");
   case BinaryOp::Shr: return call("shift_right");
+  }
+  return "?";
+}
+
+namespace {
+
+std::string number(const Expr& e) {
+  switch (e.dtype()) {
+  case DType::Bool: return e.integer() ? "true" : "false";
+  case DType::F32:
+  case DType::F64: {
+    const double x = e.number();
+    const bool f32 = e.dtype() == DType::F32;
+    if (std::isnan(x)) return f32 ? "not_a_number()" : "(double)not_a_number()";
+    if (std::isinf(x)) return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
+    std::string s = f32 ? fmt::format("{}", static_cast<float>(x)) : fmt::format("{}", x);
+    if (s.find_first_of(".e") == s.npos) s += ".0";
+    if (f32) s += "f";
+    return x < 0 || std::signbit(x) ? "(" + s + ")" : s;
+  }
+  case DType::I64: return fmt::format("{}ll", e.integer());
+  case DType::U64: return fmt::format("{}ull", static_cast<uint64_t>(e.integer()));
+  case DType::I8:
+  case DType::U8:
+  case DType::I16:
+  case DType::U16:
+  case DType::I32: return fmt::format("({}){}", type_name(e.dtype()), e.integer());
+  case DType::U32: return fmt::format("{}u", static_cast<uint32_t>(e.integer()));
+  case DType::F16:
+  case DType::BF16: return fmt::format("({}){}f", type_name(e.dtype()), e.number());
   }
   return "?";
 }

@@ -66,6 +66,9 @@ HELPER float2 load2(const float* p) { return *(const float2*)p; }
 HELPER float4 load4(const float* p) { return *(const float4*)p; }
 HELPER void store2(float* p, float a, float b) { *(float2*)p = make_float2(a, b); }
 HELPER void store4(float* p, float a, float b, float c, float d) { *(float4*)p = make_float4(a, b, c, d); }
+template <class T> HELPER T exchanged(T x, int distance, int threads) {
+  return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
+}
 #ifndef EMULATED
 template <int bytes> HELPER void copy_async(float* to, const float* from, bool inside) {
 #if __CUDA_ARCH__ >= 800
@@ -129,6 +132,7 @@ const c_like::Dialect& dialect(Precision precision) {
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .begin = "wait_for_kernels_before",
+      .exchanged = "exchanged",
   }; };
   static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32");
   return precision == Precision::Strict ? strict : tf32;

@@ -35,6 +35,8 @@ Schedule default_schedule(const StageGroup& g, const Device& d) {
   if (stages.size() <= 2) {
     if (const auto roles = roles_of(s, s.group().outputs.back())) {
       const Stage& acc = s.group()[roles->acc];
+      for (const int64_t vector : {4, 2, 1})
+        if (by_lanes(s, *roles, vector, d)) return s;
       const auto matrix = [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); };
       const auto by_shares = [&] { return first_of(shares(s.group()[roles->out], d), [&](const Share& x) { return finished_by_points(s, *roles, x); }); };
       // Of a short sum the block's threads share too little to bring it to the block's memory.

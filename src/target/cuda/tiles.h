@@ -30,6 +30,9 @@ bool finished_by_points(Schedule& s, const Roles& r, const Share& share);
 // tile.cpp. A convolution or product by multiply-adds: a thread has a tile of points and channels.
 bool by_tile(Schedule& s, const Roles& r);
 
+// lanes.cpp. Sums of few points that share weights, each by several threads that read `vector` neighbours each.
+bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d);
+
 // warp_tile.cpp. Loops of a stage whose tile is a warp's: a thread has `points` and `channels` of it.
 struct WarpLoops {
   std::vector<std::string> outside;  // blocks, then what is serial
