@@ -2,8 +2,6 @@
 
 #include <fmt/format.h>
 
-#include <algorithm>
-#include <charconv>
 
 #include "base/error.h"
 #include "base/text.h"
@@ -38,7 +36,7 @@ std::string text_of(const Space& s, const Point& p) {
   check(p.size() == knobs.size(), "a point of {} knobs in a space of {}", p.size(), knobs.size());
   std::string text;
   for (size_t i = 0; i < knobs.size(); ++i) {
-    text += fmt::format("{}{}={}", i ? " " : "", knobs[i].name, knobs[i].values.at(p[i]));
+    text += fmt::format("{}{}={}", i ? " " : "", knobs[i].name, knobs[i].text(p[i]));
   }
   return text;
 }
@@ -51,13 +49,11 @@ std::optional<Point> parse_point(const Space& s, std::string_view text) {
   for (size_t i = 0; i < knobs.size(); ++i) {
     const std::string_view word = words[i];
     if (!word.starts_with(knobs[i].name) || !word.substr(knobs[i].name.size()).starts_with('=')) return std::nullopt;
-    const std::string_view digits = word.substr(knobs[i].name.size() + 1);
-    int64_t value = 0;
-    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value);
-    if (error != std::errc() || end != digits.data() + digits.size()) return std::nullopt;
-    const auto at = std::ranges::find(knobs[i].values, value);
-    if (at == knobs[i].values.end()) return std::nullopt;
-    p.push_back(static_cast<uint16_t>(at - knobs[i].values.begin()));
+    const std::string_view value = word.substr(knobs[i].name.size() + 1);
+    size_t at = 0;
+    while (at < knobs[i].values.size() && knobs[i].text(at) != value) ++at;
+    if (at == knobs[i].values.size()) return std::nullopt;
+    p.push_back(static_cast<uint16_t>(at));
   }
   return p;
 }

@@ -15,6 +15,8 @@ namespace burnish {
 struct Knob {
   std::string name;
   std::vector<int64_t> values;
+  std::vector<std::string> labels;  // what the values are called, without blanks; empty: they are numbers
+  std::string text(size_t value) const { return labels.empty() ? std::to_string(values.at(value)) : labels.at(value); }
   friend bool operator==(const Knob&, const Knob&) = default;
 };
 

@@ -31,6 +31,7 @@ struct Machine {
   double l2_bandwidth = 48, l3_bandwidth = 20, memory_bandwidth = 6;
   int threads = 1;             // threads that the code is laid out for; any number may run it
   bool device = false;         // steps are launched on a device, each after all those before it
+  double factor_epsilon = 0;   // what factors of products that are summed lose, where that is more than their type does
 };
 
 // Forms of code. A target writes some of them and refuses the others.

@@ -1,5 +1,8 @@
 // Default schedules of the CUDA target: the interpreter runs them on random input, with races and registers watched.
+#include <set>
+
 #include "schedule/support.h"
+#include "target/cuda/space.h"
 #include "target/cuda/tiles.h"
 #include "target/groups.h"
 
@@ -37,6 +40,8 @@ TEST(Schedules, Convolutions) {
     expect_scheduled(one_conv({.height = 10, .width = 13, .in = 72, .out = 10}), "few channels", step, sm);
   }
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 3, .out = 24, .kernel = 3, .stride = 2}), "of 3 channels");
+  expect_scheduled(one_conv({.height = 80, .width = 90, .in = 3, .out = 64, .kernel = 3, .stride = 2}), "of 3 channels, large", "flatten");
+  expect_scheduled(one_conv({.height = 90, .width = 80, .in = 13, .out = 24}), "of 13 channels, large", "flatten");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 24, .out = 24, .kernel = 3, .depthwise = true}), "depthwise");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 7, .out = 7, .kernel = 3, .stride = 2, .depthwise = true}), "depthwise of 7");
   expect_scheduled(one_conv({.height = 6, .width = 5, .in = 73, .out = 7}), "odd channels", "cache_read");
@@ -138,6 +143,26 @@ TEST(Schedules, FewPoints) {
   for (int i = 0; i < 8; ++i) {
     const int64_t m = any(8), n = any(50), k = any(700);
     expect_scheduled(product(m, n, k), fmt::format("{} x {} x {}", m, n, k));
+  }
+}
+
+TEST(Space, PointsCompute) {
+  std::mt19937_64 random(5);
+  for (const StageGroup& g : {one_conv({.height = 9, .width = 11, .in = 72, .out = 40}), one_conv({.height = 6, .width = 5, .in = 13, .out = 7}, true),
+                              product(45, 24, 64), target_test::softmax(5, 33), target_test::transposition(2, 17, 40),
+                              target_test::chain(9, 10, 1, 24, 96)}) {
+    const auto space = cuda_target::make_space(g, {});
+    const Point p = space->default_point();
+    SCOPED_TRACE(text_of(*space, p));
+    EXPECT_EQ(space->schedule(p)->to_text(), cuda_target::default_schedule(g, {}).to_text());
+    std::set<std::string> names;
+    for (int64_t i = 0; i < size_of(*space); ++i) {
+      const std::string text = text_of(*space, point_at(*space, i));
+      EXPECT_TRUE(names.insert(text).second) << text;
+      EXPECT_EQ(parse_point(*space, text), point_at(*space, i)) << text;
+    }
+    EXPECT_GT(names.size(), 5u);
+    target_test::expect_points_compute(g, space.get(), random, true);
   }
 }
 

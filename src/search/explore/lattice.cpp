@@ -17,7 +17,9 @@ Lattice::Lattice(const Space& space) {
             knobs[i].name, knobs[i].values.size());
     sizes_.push_back(knobs[i].values.size());
     if (sizes_[i] > 1) choices_.push_back(i);
-    text += fmt::format("{}={};", knobs[i].name, fmt::join(knobs[i].values, ","));
+    text += knobs[i].name + "=";
+    for (size_t v = 0; v < knobs[i].values.size(); ++v) text += (v ? "," : "") + knobs[i].text(v);
+    text += ";";
   }
   strides_.resize(sizes_.size());
   for (size_t i = sizes_.size(); i-- > 0;) {

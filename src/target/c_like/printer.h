@@ -68,7 +68,7 @@ class Printer {
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
   Lanes loaded(const Expr& e);
-  Lanes loaded_where(const std::string& inside, const Expr& load, const std::string& other);
+  Lanes loaded_where(Lanes inside, const Expr& load, const std::string& other);
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
   std::string temporary(DType t, const std::string& init);

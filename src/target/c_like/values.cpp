@@ -278,24 +278,27 @@ Lanes Printer::loaded(const Expr& e) {
 }
 
 // Without a branch, so that loads need not wait for one another: elsewhere, the buffer's first element is read.
-Lanes Printer::loaded_where(const std::string& inside, const Expr& e, const std::string& other) {
+Lanes Printer::loaded_where(Lanes inside, const Expr& e, const std::string& other) {
+  for (std::string& c : inside) c = temporary(DType::Bool, c);
+  const auto elsewhere_first = [](const std::string& c, const std::string& i) { return fmt::format("({} ? {} : 0)", c, i); };
   const BufferId b = e.from();
   const Buffer& buffer = f_.buffers[b];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
   const Index at = own_part(b, e.indices()[0]);
   const bool moves = lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0;
   Lanes x;
-  if (moves && vector_access(b, at)) {
+  if (inside.size() == 1 && moves && vector_access(b, at)) {
     Index base = at;
     base.a.add(*lane_, -1);
     const std::string v = fmt::format("t{}", temporaries_++);
-    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, fmt::format("({} ? {} : 0)", inside, index(base)[0]))));
+    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, elsewhere_first(inside[0], index(base)[0]))));
     for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
   } else {
-    x = index(at);
-    for (std::string& s : x) s = temporary(e.dtype(), place(b, fmt::format("({} ? {} : 0)", inside, s)));
+    x = each(inside, index(at), elsewhere_first);
+    for (std::string& s : x) s = temporary(e.dtype(), place(b, s));
   }
-  for (std::string& s : x) s = temporary(e.dtype(), fmt::format("{} ? {} : {}", inside, s, other));
+  x = each(inside, x, [&](const std::string& c, const std::string& s) { return fmt::format("{} ? {} : {}", c, s, other); });
+  for (std::string& s : x) s = temporary(e.dtype(), s);
   return x;
 }
 
@@ -307,9 +310,9 @@ Lanes Printer::selected(const Expr& e) {
     return each(condition, each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
                 [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
   }
-  if (a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && condition.size() == 1 && a.dtype() == DType::F32 &&
+  if (a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && a.dtype() == DType::F32 &&
       f_.buffers[a.from()].scope != Scope::Register)
-    return loaded_where(temporary(DType::Bool, condition[0]), a, number(b));
+    return loaded_where(condition, a, number(b));
   const size_t lanes = static_cast<size_t>(lanes_);
   Lanes out;
   for (size_t i = 0; i < lanes; ++i) out.push_back(temporary(e.dtype(), ""));

@@ -25,6 +25,7 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   if (!is_product(acc)) return std::nullopt;
   const Expr& body = acc.body;
   Operands found;
+  const bool flat = acc.raxes.size() == 1;  // several axes in one (flatten): steps of instructions in any order of it
   // The reduction's longest axis that both operands read neighbours along.
   const VarId lanes = acc.axes[r.vector].var;
   std::vector<int64_t> fit(acc.raxes.size(), 0);
@@ -32,7 +33,8 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   for (const Expr& e : body.children()) {
     bool channels = false;
     for (const Index& i : e.indices()) {
-      if (!i.is_affine()) return std::nullopt;
+      for (const Atom& atom : i.atoms)
+        if (!flat || atom.value || atom.a.slope(acc.raxes[0].var) == 0) return std::nullopt;
       channels |= moves(i, lanes);
     }
     with_channels += channels;
@@ -42,10 +44,14 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
     }
     for (size_t k = 0; k < acc.raxes.size(); ++k) {
       int along = 0;
+      if (!std::ranges::all_of(e.indices(), [](const Index& i) { return i.is_affine(); })) {
+        ++fit[k];
+        continue;
+      }
       for (const Index& i : e.indices()) along += i.a.slope(acc.raxes[k].var) == 1 ? 1 : moves(i, acc.raxes[k].var) ? 2 : 0;
       fit[k] += along == 1;
     }
-    if (!channels || g[e.from()].kind != StageKind::Constant) continue;
+    if (!channels || g[e.from()].kind != StageKind::Constant || e.fill()) continue;
     found.weights = e.from();
   }
   if (with_channels != 1) return std::nullopt;

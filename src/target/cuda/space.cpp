@@ -1,56 +1,102 @@
-// From a group's stages to blocks and threads: what is cheap is inlined; a product of matrices, or a convolution, becomes
-// tiles in registers; any other stage gives each point, or a vector of them, to a thread.
+// From a group's stages to blocks and threads: what is cheap is inlined; then the ways of ways.cpp.
 #include "target/cuda/space.h"
 
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "target/cuda/tiles.h"
+#include <algorithm>
+#include <mutex>
+#include <utility>
+
+#include "base/error.h"
+#include "target/cuda/ways.h"
 
 namespace burnish::cuda_target {
 
 namespace {
 
-// The first of these tiles, the best ones, that lowers.
-template <class Tile, class Apply> bool first_of(const std::vector<Tile>& tiles, const Apply& apply) {
-  constexpr size_t tried = 20;
-  const auto end = tiles.begin() + static_cast<ptrdiff_t>(std::min(tried, tiles.size()));
-  return std::any_of(tiles.begin(), end, apply);
+Schedule inlined(const StageGroup& g) {
+  Schedule s(g);
+  inline_cheap(s);
+  return s;
 }
+
+struct Choice {
+  size_t way, variant;
+  friend bool operator==(const Choice&, const Choice&) = default;
+};
+
+// What the default schedule takes.
+std::pair<Choice, Schedule> first_that_lowers(const Schedule& s, const std::vector<Way>& ways) {
+  for (size_t w = 0; w < ways.size(); ++w) {
+    for (size_t v = 0; v < std::min(most_tried, ways[w].variants.size()); ++v) {
+      Schedule t = s;
+      if (ways[w].variants[v].apply(t)) return {{w, v}, std::move(t)};
+    }
+  }
+  check(false, "no way lays {} out for a GPU", s.group().name);
+  return {{0, 0}, s};
+}
+
+class WaysSpace : public Space {
+ public:
+  WaysSpace(const StageGroup& g, const Device& d)
+      : schedule_(inlined(g)), ways_(ways_of(schedule_, d)) {
+    knobs_.push_back({.name = "way", .values = {}, .labels = {}});
+    // The ways take turns: their estimates are not of one kind.
+    for (size_t v = 0; v < most_of_a_way; ++v) {
+      for (size_t w = 0; w < ways_.size(); ++w) {
+        if (v >= ways_[w].variants.size()) continue;
+        const Way& way = ways_[w];
+        knobs_[0].values.push_back(std::ssize(choices_));
+        knobs_[0].labels.push_back(
+            way.variants[v].name.empty() ? way.name : way.name + ":" + way.variants[v].name);
+        choices_.push_back({w, v});
+      }
+    }
+  }
+
+  const std::vector<Knob>& knobs() const override { return knobs_; }
+
+  Point default_point() const override {
+    std::call_once(once_, [&] {
+      const Choice c = first_that_lowers(schedule_, ways_).first;
+      default_ = static_cast<uint16_t>(std::ranges::find(choices_, c) - choices_.begin());
+    });
+    return {default_};
+  }
+
+  Result<Schedule> schedule(const Point& p) const override {
+    const Choice c = choices_.at(p.at(0));
+    Schedule s = schedule_;
+    if (!ways_[c.way].variants[c.variant].apply(s))
+      return Reason{fmt::format("{} does not lower for this group", knobs_[0].text(p[0]))};
+    return s;
+  }
+
+  double draft_us(const Point& p) const override { return static_cast<double>(p.at(0)) + 1; }
+
+ private:
+  static constexpr size_t most_of_a_way = 64;
+  static_assert(most_of_a_way >= most_tried);  // the default is a point
+  Schedule schedule_;
+  std::vector<Way> ways_;
+  std::vector<Choice> choices_;  // by value of the knob
+  std::vector<Knob> knobs_;
+  mutable std::once_flag once_;
+  mutable uint16_t default_ = 0;
+};
 
 }  // namespace
 
-bool prefers_one_kernel(const StageGroup& g, const Device& d) {
-  Schedule s(g);
-  inline_cheap(s);
-  return chain_pays(s, d);
-}
+bool prefers_one_kernel(const StageGroup& g, const Device& d) { return chain_pays(inlined(g), d); }
 
 Schedule default_schedule(const StageGroup& g, const Device& d) {
-  Schedule s(g);
-  inline_cheap(s);
-  std::vector<std::string> stages;
-  for (const Stage& x : s.group().stages)
-    if (x.is_compute()) stages.push_back(x.name);
-  if (first_of(chain_tiles(s, d), [&](const ChainTile& t) { return by_chain(s, t, d); })) return s;
-  if (stages.size() <= 2) {
-    if (const auto roles = roles_of(s, s.group().outputs.back())) {
-      const Stage& acc = s.group()[roles->acc];
-      for (const int64_t vector : {4, 2, 1})
-        if (by_lanes(s, *roles, vector, d)) return s;
-      const auto matrix = [&](const MatrixTile& t) { return by_matrix(s, *roles, t, d); };
-      const auto by_shares = [&] { return first_of(shares(s.group()[roles->out], d), [&](const Share& x) { return finished_by_points(s, *roles, x); }); };
-      // Of a short sum the block's threads share too little to bring it to the block's memory.
-      constexpr int64_t short_sum = 64;
-      if (first_of(matrix_tiles(s, *roles, d), matrix)) return s;
-      if (points(acc.raxes) <= short_sum && by_shares()) return s;
-      if (by_tile(s, *roles) || by_shares()) return s;
-    }
-  }
-  for (const std::string& name : stages) {
-    const Stage x = s.group()[*s.group().named(name)];
-    first_of(x.is_reduction() ? shares(x, d) : std::vector<Share>{{4}, {1}}, [&](const Share& share) { return by_points(s, name, share); });
-  }
-  return s;
+  const Schedule s = inlined(g);
+  return first_that_lowers(s, ways_of(s, d)).second;
+}
+
+std::unique_ptr<Space> make_space(const StageGroup& g, const Device& d) {
+  return std::make_unique<WaysSpace>(g, d);
 }
 
 }  // namespace burnish::cuda_target

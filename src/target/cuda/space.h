@@ -1,7 +1,9 @@
 // Schedules of the CUDA target.
 #pragma once
 
-#include "schedule/schedule.h"
+#include <memory>
+
+#include "target/space.h"
 
 namespace burnish::cuda_target {
 
@@ -19,5 +21,8 @@ bool prefers_one_kernel(const StageGroup& g, const Device& d);
 
 // Lowers for any group.
 Schedule default_schedule(const StageGroup& g, const Device& d);
+
+// The variants of all ways (ways.h), the most promising ones of each first. One knob, whose values are their names.
+std::unique_ptr<Space> make_space(const StageGroup& g, const Device& d);
 
 }  // namespace burnish::cuda_target

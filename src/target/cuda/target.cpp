@@ -96,6 +96,7 @@ class CudaTarget : public Target {
         machine_(host_->machine()) {
     machine_.threads = 1;
     machine_.device = true;
+    if (options_.precision != Precision::Strict) machine_.factor_epsilon = 0x1p-11;  // both have 10 bits
   }
 
   std::string text() const override {
@@ -109,6 +110,7 @@ class CudaTarget : public Target {
   Schedule default_schedule(const StageGroup& g) const override {
     return cuda_target::default_schedule(g, device_);
   }
+  std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, device_); }
   bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {

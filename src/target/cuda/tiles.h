@@ -13,6 +13,9 @@
 
 namespace burnish::cuda_target {
 
+// Of a way's variants, from the best by estimate, so many are tried for the default schedule.
+constexpr size_t most_tried = 20;
+
 // Fuses loops that follow one another; the name of all.
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
 

@@ -1,0 +1,138 @@
+// All ways, and when each is one. A new way is a text_of its tiles and a line in ways_of.
+#include "target/cuda/ways.h"
+
+#include <fmt/format.h>
+
+#include "loop/matrix_sum.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+std::string text_of(const ChainTile& t) {
+  return fmt::format("columns:{},warps:{}x{}x{}x{},chunk:{},expand:{}x{}x{}", t.columns, t.warps_y,
+                     t.warps_x, t.warps_n, t.warps_k, t.chunk, t.expand_y, t.expand_n,
+                     t.expand_rows);
+}
+std::string text_of(const MatrixTile& t) {
+  return fmt::format("tile:{}x{},warps:{}x{}x{},ahead:{}", t.rows, t.columns, t.warps_m, t.warps_n,
+                     t.warps_k, t.ahead);
+}
+std::string text_of(const Share& x) {
+  return fmt::format("vector:{},columns:{}", x.vector, x.columns);
+}
+
+// Every computed stage on its own.
+struct Shares {
+  std::vector<Share> elementwise;
+  size_t reduction = 0;  // the first share of reductions, of those from the best
+  bool only =
+      false;  // for reductions that share or nothing; else the first from there on that lowers
+};
+std::string text_of(const Shares& x) {
+  return fmt::format("{},reductions:{}{}", text_of(x.elementwise.front()), x.reduction,
+                     x.only ? "" : "+");
+}
+
+bool by_stages(Schedule& s, const Shares& x, const Device& d) {
+  std::vector<std::string> stages;
+  for (const Stage& stage : s.group().stages)
+    if (stage.is_compute()) stages.push_back(stage.name);
+  for (const std::string& name : stages) {
+    const Stage stage = s.group()[*s.group().named(name)];
+    std::vector<Share> tried = x.elementwise;
+    if (stage.is_reduction()) {
+      tried = shares(stage, d);
+      if (x.reduction >= tried.size() && x.only) return false;
+      tried.erase(tried.begin(),
+                  tried.begin() + static_cast<ptrdiff_t>(std::min(x.reduction, tried.size())));
+      if (x.only) tried.resize(1);
+    }
+    if (tried.size() > most_tried) tried.resize(most_tried);
+    const bool laid_out =
+        std::ranges::any_of(tried, [&](const Share& share) { return by_points(s, name, share); });
+    if (x.only && !laid_out) return false;
+  }
+  return true;
+}
+
+std::vector<Shares> stage_shares(const Schedule& s, const Device& d) {
+  const std::vector<Share> vectors = {{4}, {1}};
+  std::vector<Shares> all = {{vectors}};
+  size_t reductions = 0;
+  bool elementwise = false;
+  for (const Stage& stage : s.group().stages) {
+    if (!stage.is_compute()) continue;
+    if (stage.is_reduction())
+      reductions = std::max(reductions, shares(stage, d).size());
+    else
+      elementwise = true;
+  }
+  for (size_t r = 0; r < std::max<size_t>(reductions, 1); ++r) {
+    all.push_back({vectors, r, true});
+    if (!elementwise) continue;
+    for (const Share& e : {Share{2}, Share{1}, Share{4, 2}, Share{4, 4}})
+      all.push_back({{e, {1}}, r, true});
+  }
+  return all;
+}
+
+template <class Tile, class Apply>
+Way way_of(std::string name, const std::vector<Tile>& tiles, const Apply& apply) {
+  Way w{.name = std::move(name), .variants = {}};
+  for (const Tile& t : tiles)
+    w.variants.push_back({text_of(t), [apply, t](Schedule& s) { return apply(s, t); }});
+  return w;
+}
+
+// By matrix instructions along all reduce axes as one, filled up to whole steps: convolutions of few channels.
+Way flattened(const Schedule& s, const Roles& r, const Device& d) {
+  Way none{.name = "flattened", .variants = {}};
+  const Stage& acc = s.group()[r.acc];
+  const std::string name = acc.name;
+  constexpr int64_t step = 2 * kMatrixDepth;
+  constexpr int64_t worth = 8'000'000;  // multiply-adds: fewer are as fast by points
+  if (!acc.is_reduction() || points(acc.raxes) < step || points(acc.axes) * points(acc.raxes) < worth) return none;
+  Schedule flat = s;
+  flat.flatten(name, step);
+  if (flat.failure()) return none;
+  return way_of(none.name, matrix_tiles(flat, r, d), [name, r, d](Schedule& t, const MatrixTile& x) {
+    t.flatten(name, step);
+    return by_matrix(t, r, x, d);
+  });
+}
+
+}  // namespace
+
+std::vector<Way> ways_of(const Schedule& s, const Device& d) {
+  std::vector<Way> ways;
+  ways.push_back(way_of("chain", chain_tiles(s, d),
+                        [d](Schedule& t, const ChainTile& x) { return by_chain(t, x, d); }));
+  size_t computed = 0;
+  for (const Stage& x : s.group().stages) computed += x.is_compute();
+  const auto roles = computed <= 2 ? roles_of(s, s.group().outputs.back()) : std::nullopt;
+  if (roles) {
+    const Roles r = *roles;
+    Way lanes{.name = "lanes", .variants = {}};
+    for (const int64_t vector : {4, 2, 1})
+      lanes.variants.push_back({fmt::format("vector:{}", vector), [r, vector, d](Schedule& t) { return by_lanes(t, r, vector, d); }});
+    ways.push_back(std::move(lanes));
+    ways.push_back(
+        way_of("matrix", matrix_tiles(s, r, d),
+               [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
+    if (ways.back().variants.empty()) ways.push_back(flattened(s, r, d));
+    Way finished = way_of("finished", shares(s.group()[r.out], d),
+                          [r](Schedule& t, const Share& x) { return finished_by_points(t, r, x); });
+    Way tile{.name = "tile", .variants = {{"", [r](Schedule& t) { return by_tile(t, r); }}}};
+    // Of a short sum the block's threads share too little to bring it to the block's memory.
+    constexpr int64_t short_sum = 64;
+    const bool is_short = points(s.group()[r.acc].raxes) <= short_sum;
+    ways.push_back(std::move(is_short ? finished : tile));
+    ways.push_back(std::move(is_short ? tile : finished));
+  }
+  ways.push_back(way_of("points", stage_shares(s, d),
+                        [d](Schedule& t, const Shares& x) { return by_stages(t, x, d); }));
+  return ways;
+}
+
+}  // namespace burnish::cuda_target
