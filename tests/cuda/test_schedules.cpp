@@ -41,7 +41,7 @@ TEST(Schedules, Convolutions) {
   }
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 3, .out = 24, .kernel = 3, .stride = 2}), "of 3 channels");
   expect_scheduled(one_conv({.height = 80, .width = 90, .in = 3, .out = 64, .kernel = 3, .stride = 2}), "of 3 channels, large", "flatten");
-  expect_scheduled(one_conv({.height = 90, .width = 80, .in = 13, .out = 24}), "of 13 channels, large", "flatten");
+  expect_scheduled(one_conv({.height = 75, .width = 60, .in = 29, .out = 24}), "of 29 channels, large", "flatten");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 24, .out = 24, .kernel = 3, .depthwise = true}), "depthwise");
   expect_scheduled(one_conv({.height = 10, .width = 13, .in = 7, .out = 7, .kernel = 3, .stride = 2, .depthwise = true}), "depthwise of 7");
   expect_scheduled(one_conv({.height = 6, .width = 5, .in = 73, .out = 7}), "odd channels", "cache_read");

@@ -91,12 +91,16 @@ Way flattened(const Schedule& s, const Roles& r, const Device& d) {
   const Stage& acc = s.group()[r.acc];
   const std::string name = acc.name;
   constexpr int64_t step = 2 * kMatrixDepth;
-  constexpr int64_t worth = 8'000'000;  // multiply-adds: fewer are as fast by points
+  constexpr int64_t worth = 3'000'000;  // multiply-adds: fewer are as fast by points
   if (!acc.is_reduction() || points(acc.raxes) < step || points(acc.axes) * points(acc.raxes) < worth) return none;
   Schedule flat = s;
   flat.flatten(name, step);
   if (flat.failure()) return none;
-  return way_of(none.name, matrix_tiles(flat, r, d), [name, r, d](Schedule& t, const MatrixTile& x) {
+  // Operands come one by one: a warp has all channels, or many, so that what it reads of a point serves them all.
+  const int64_t channels = s.group()[r.out].axes[r.vector].extent;
+  std::vector<MatrixTile> tiles = matrix_tiles(flat, r, d);
+  std::erase_if(tiles, [&](const MatrixTile& t) { return t.warps_k > 1 || t.ahead > 0 || 8 * t.columns < std::min<int64_t>(channels, 64); });
+  return way_of(none.name, tiles, [name, r, d](Schedule& t, const MatrixTile& x) {
     t.flatten(name, step);
     return by_matrix(t, r, x, d);
   });
