@@ -32,6 +32,8 @@ struct alignas(16) float4 {
 };
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline float2 load2_where(bool inside, const float* p) { return inside ? *(const float2*)p : float2{}; }
+inline float4 load4_where(bool inside, const float* p) { return inside ? *(const float4*)p : float4{}; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline double rsqrt(double x) { return 1 / sqrt(x); }
 inline float __int_as_float(int x) {

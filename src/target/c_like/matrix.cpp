@@ -53,9 +53,11 @@ Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<
   });
   lane_ = m.depth.var;
   lanes_ = n;
+  in_operand_ = true;
   done_.assign(1, {});
   count_uses(at);
   Lanes x = value(at);
+  in_operand_ = false;
   if (x.size() == 1) x.assign(static_cast<size_t>(n), x[0]);
   lane_.reset();
   lanes_ = 1;

@@ -68,6 +68,7 @@ class Printer {
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
   Lanes loaded(const Expr& e);
+  Lanes all_within(std::span<const Index> conditions);
   Lanes loaded_where(Lanes inside, const Expr& load, const std::string& other);
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
@@ -97,6 +98,7 @@ class Printer {
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around
   std::optional<VarId> lane_;
+  bool in_operand_ = false;                 // of a matrix instruction
   int lanes_ = 1;
   std::unordered_map<const ExprNode*, int> uses_;
   std::vector<std::unordered_map<const ExprNode*, Lanes>> done_;  // by nesting of conditions

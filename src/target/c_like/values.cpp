@@ -205,6 +205,27 @@ Lanes Printer::value(const Expr& e) {
   return x;
 }
 
+// All of these at least 0, a and n - a by one comparison.
+Lanes Printer::all_within(std::span<const Index> conditions) {
+  Lanes all;
+  std::vector<bool> done(conditions.size());
+  for (size_t i = 0; i < conditions.size(); ++i) {
+    if (done[i]) continue;
+    std::optional<int64_t> most;
+    for (size_t j = i + 1; !most && j < conditions.size(); ++j) {
+      if (done[j] || !conditions[i].is_affine() || !conditions[j].is_affine()) continue;
+      const Aff both = conditions[i].a + conditions[j].a;
+      if (!both.is_const() || both.c < 0) continue;
+      most = both.c;
+      done[j] = true;
+    }
+    Lanes one = index(conditions[i]);
+    for (std::string& x : one) x = most ? fmt::format("((unsigned){} <= {}u)", x, *most) : fmt::format("({} >= 0)", x);
+    all = all.empty() ? one : each(all, one, [](const std::string& a, const std::string& b) { return fmt::format("({} & {})", a, b); });
+  }
+  return all;
+}
+
 Lanes Printer::computed(const Expr& e) {
   if ((e.dtype() == DType::F16 || e.dtype() == DType::BF16)) unsupported("16-bit floats are not written");
   switch (e.kind()) {
@@ -228,6 +249,7 @@ Lanes Printer::computed(const Expr& e) {
       return each(plain(e.children()[0]), plain(e.children()[1]),
                   [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), DType::I32, a, b); });
     }
+    if (auto within = as_nonnegative(e); within && in_operand_) return all_within(*within);
     return each(value(e.children()[0]), value(e.children()[1]),
                 [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); });
   }
@@ -291,6 +313,13 @@ Lanes Printer::loaded_where(Lanes inside, const Expr& e, const std::string& othe
     Index base = at;
     base.a.add(*lane_, -1);
     const std::string v = fmt::format("t{}", temporaries_++);
+    // Operands of instructions: what comes after a load would wait for it.
+    if (in_operand_ && !d_.load_where.empty() && !d_.restrict.empty() && buffer.scope == Scope::Param && !buffer.written && other == "0.0f") {
+      const std::string load = fmt::format(fmt::runtime(d_.load_where), lanes_);
+      line(fmt::format("const float{} {} = {}({}, &{});", lanes_, v, load, inside[0], place(b, index(base)[0])));
+      for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
+      return x;
+    }
     line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, elsewhere_first(inside[0], index(base)[0]))));
     for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
   } else {

@@ -70,6 +70,18 @@ template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
 #ifndef EMULATED
+HELPER float2 load2_where(bool inside, const float* p) {
+  float2 v;
+  asm volatile("{.reg .pred q; setp.ne.s32 q, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @q ld.global.nc.v2.f32 {%0, %1}, [%2];}"
+               : "=&f"(v.x), "=&f"(v.y) : "l"(p), "r"((int)inside));
+  return v;
+}
+HELPER float4 load4_where(bool inside, const float* p) {
+  float4 v;
+  asm volatile("{.reg .pred q; setp.ne.s32 q, %5, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; mov.f32 %2, 0f00000000; mov.f32 %3, 0f00000000; @q ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];}"
+               : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w) : "l"(p), "r"((int)inside));
+  return v;
+}
 template <int bytes> HELPER void copy_async(float* to, const float* from, bool inside) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "n"(bytes), "r"(inside ? bytes : 0) : "memory");
@@ -131,6 +143,7 @@ const c_like::Dialect& dialect(Precision precision) {
       .matrix_sum = matrix_sum,
       .copy = "copy_async",
       .wait = "wait_for_copies",
+      .load_where = "load{}_where",
       .begin = "wait_for_kernels_before",
       .exchanged = "exchanged",
   }; };

@@ -1,24 +1,12 @@
 // Products of matrices and convolutions by matrix instructions. A warp has `rows` x 8 points and 8 * `columns` channels, whose
 // sums its threads hold in registers; both operands come from memory as vectors along the reduction, weights in the order in
-// which warps ask for them. Nothing is shared but by caches: no barriers.
+// which warps ask for them. They are shared but by caches; the block's memory is for sums on their way out.
 #include <algorithm>
-#include <cmath>
-#include <limits>
 
 #include "loop/matrix_sum.h"
-#include "target/cuda/tiles.h"
+#include "target/cuda/matrix.h"
 
 namespace burnish::cuda_target {
-
-namespace {
-
-// What a sum of products reads.
-struct Operands {
-  std::optional<StageId> weights;  // a constant that moves with the channels
-  uint32_t channels = 0, depth = 0;  // its axes
-  size_t reduce = 0;               // of acc.raxes: the axis that instructions sum along
-  bool image = false;              // points are rows and columns: those of two axes have the same channels' operand
-};
 
 std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r) {
   const StageGroup& g = s.group();
@@ -75,30 +63,7 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   return found;
 }
 
-std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operands& operands) {
-  std::vector<MatrixTile> tiles;
-  const Stage& o = s.group()[r.out];
-  const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands.reduce].extent;
-  const int64_t eights = ceil_div(n, int64_t{8});
-  for (const int64_t rows : {1, 2, 4}) {
-    for (int64_t columns = 1; columns <= 10; ++columns) {
-      for (const int64_t warps_n : {1, 2, 4}) {
-        const int64_t wide = columns * warps_n, computed = ceil_div(eights, wide) * wide;
-        if (n < 8 || 4 * computed > 5 * eights) continue;  // what is computed for nothing
-        for (const int64_t warps_m : {1, 2, 4, 8}) {
-          for (const int64_t warps_k : {1, 2, 4, 8, 16}) {
-            const int64_t warps = warps_m * warps_n * warps_k;
-            if (warps < 2 || warps > (warps_k > 1 ? 16 : 8) || k % (kMatrixDepth * warps_k)) continue;
-            const int64_t steps = k / warps_k / depth_for(k / warps_k);
-            for (const int64_t ahead : {0, 1, 2, 4})
-              if (ahead == 0 || steps % ahead == 0) tiles.push_back({rows, columns, warps_m, warps_n, warps_k, ahead});
-          }
-        }
-      }
-    }
-  }
-  return tiles;
-}
+namespace {
 
 Layout rows_of_depth(uint32_t rank, uint32_t channels, uint32_t depth) {
   Layout l = {{channels}};
@@ -107,89 +72,6 @@ Layout rows_of_depth(uint32_t rank, uint32_t channels, uint32_t depth) {
   l.push_back({depth});
   return l;
 }
-
-// Sums on their way to memory through that of the block: where several warps have parts of them, or where a thread's channels are
-// so many that those of a vector's neighbours do not meet.
-bool through_block(const MatrixTile& t) { return t.warps_k > 1 || t.columns > 2; }
-
-// Constants of the estimate, in cycles, fitted to 1,700 tiles of 17 shapes on an H100: of its first five the best is within 4%.
-constexpr double kInstruction = 8.5, kSum = 4.4, kOperand = 1;  // of a step: 16 x 8 x 8 products, their sum, a value of an operand
-constexpr double kGuards = 34, kIteration = 8;
-constexpr double kLatency = 480, kUnrolled = 1.5;      // of loads; the part of it that NVRTC hides by unrolling a loop
-constexpr double kLoad = 5.1, kWaiting = 4.4;          // a multiprocessor's time for one, and what others make it wait
-constexpr double kMeeting = 10;                        // of 16 x 8 sums with those of other warps
-constexpr double kSecondLevel = 4240, kMemory = 2080;  // bytes per cycle
-
-// Registers of a thread: sums, and operands at hand or on their way.
-double registers_of(const MatrixTile& t, const Device& d, int64_t depth) {
-  const double operands = static_cast<double>((4 * t.rows + 2 * t.columns) * depth / kMatrixDepth), split = d.products > 1 ? 16 : 0;
-  return 17 + split + static_cast<double>(4 * t.rows * t.columns) + operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
-}
-
-// Of the sums on their way through the block's memory.
-double block_bytes(const MatrixTile& t) {
-  return through_block(t) ? static_cast<double>(4 * t.warps_k * 16 * t.rows * t.warps_m * (8 * t.columns * t.warps_n + 4)) : 0;
-}
-
-double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
-  const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
-  const auto real = [](int64_t n) { return static_cast<double>(n); };
-  const int64_t x = o.axes[*r.tile].extent, channels = o.axes[r.vector].extent, high = 2 * t.rows * t.warps_m;
-  double blocks = real(ceil_div(channels, 8 * t.columns * t.warps_n)), all = 1;
-  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
-  if (operands.image) {
-    const int64_t y = o.axes[r.outer.back()].extent;
-    blocks = blocks / real(y) * real(ceil_div(y, high) * ceil_div(x, int64_t{8}));
-  } else {
-    blocks *= real(ceil_div(x, 8 * high));
-  }
-  for (const Axis& k : acc.raxes) all *= real(k.extent);
-  const double inner = real(acc.raxes[operands.reduce].extent), steps = all / real(kMatrixDepth * t.warps_k);
-  const int64_t depth = depth_for(acc.raxes[operands.reduce].extent / t.warps_k);
-  // How many blocks a multiprocessor holds.
-  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns), registers = registers_of(t, d, depth);
-  if (registers > 215 || registers * warps * 32 > 65536 || block_bytes(t) > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
-  const double resident = std::max(1.0, std::floor(std::min({16.0, 65536 / (registers * warps * 32), 64 / warps, real(227 << 10) / (block_bytes(t) + 1024)})));
-  const double rounds = blocks / (resident * d.multiprocessors), waves = std::max(1.0, 0.5 * (std::ceil(rounds) + rounds));
-  const double present = std::min(std::ceil(blocks / d.multiprocessors), resident) * warps;
-  // A step of a warp; loads are waited for once an iteration; those of a multiprocessor's quarter take turns.
-  const double deep = real(depth / kMatrixDepth), together = deep * real(std::max<int64_t>(1, t.ahead));
-  const double guards = kGuards * (all > inner ? real(2 * t.rows) : 1) / deep + kIteration / together;
-  const double work = std::max(tiles * kInstruction * d.products, real(4 * t.rows + 2 * t.columns) * kOperand) + tiles * kSum + guards;
-  const double loads = present * real(2 * t.rows + t.columns);
-  const double latency = kLatency / together + kWaiting * loads;
-  const double alone = t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
-  const double step = std::max({alone, present / 4 * work, kLoad * loads});
-  const double meeting = t.warps_k > 1 ? kMeeting * tiles * warps : 0;
-  // Blocks read from the second-level cache, points of filters but once or twice. What is stored in parts of lines takes longer.
-  const double read = 4 * (real(8 * t.columns * t.warps_n) * all + real(8 * high) * std::min(all, 1.7 * inner));
-  const double parts = through_block(t) ? 1 : t.columns == 2 ? 1.4 : 2.2;
-  const double bytes = 4 * real(points(o.axes)) * (parts + inner / real(channels));
-  // Few registers leave more to be overlapped.
-  const double overlap = std::clamp(0.7 + registers / 330, 0.85, 1.15);
-  constexpr double start = 1500;
-  return start + std::max({waves * (steps * step + meeting) * overlap, bytes / kMemory, blocks * read / kSecondLevel});
-}
-
-}  // namespace
-
-std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
-  const auto operands = d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
-  if (!operands) return {};
-  return from_the_best(tiles_of(s, r, *operands), [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
-}
-
-double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
-  const std::vector<MatrixTile> tiles = matrix_tiles(s, r, d);
-  return tiles.empty() ? std::numeric_limits<double>::infinity() : matrix_cycles(s, r, tiles[0], d);
-}
-
-double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
-  const auto operands = operands_of(s, s.group()[r.acc], r);
-  return operands ? cycles_of(s, r, *operands, t, d) : std::numeric_limits<double>::infinity();
-}
-
-namespace {
 
 // Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
 WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, bool image, const MatrixTile& tile, const std::string& split) {
