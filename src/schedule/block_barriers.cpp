@@ -36,6 +36,8 @@ class BlockBarriers {
       if (s.kind() != StmtKind::For || s->loop.kind != LoopKind::Parallel || !has_loop(s, LoopKind::Thread)) return Stmt();
       pending_ = {};
       before_.clear();
+      reads_.clear();
+      reads_ = touched(s->children[0]).read;
       find(s->children[0]);
       const Stmt body = place(s->children[0]);
       return s.with_children({&body, 1});
@@ -60,7 +62,11 @@ class BlockBarriers {
       for (const Expr& e : x->args) reads(e);
     });
     std::erase_if(t.read, [&](BufferId b) { return own.contains(b) || f_.buffers[b].scope == Scope::Register; });
-    std::erase_if(t.written, [&](BufferId b) { return own.contains(b) || f_.buffers[b].scope == Scope::Register; });
+    // What a block only writes nobody waits for: every element of it is written by one phase.
+    std::erase_if(t.written, [&](BufferId b) {
+      const Scope scope = f_.buffers[b].scope;
+      return own.contains(b) || scope == Scope::Register || (scope == Scope::Param && !reads_.contains(b));
+    });
     return t;
   }
 
@@ -177,6 +183,7 @@ class BlockBarriers {
 
   const Function& f_;
   Touched pending_;
+  std::set<BufferId> reads_;  // of the block
   std::set<const StmtNode*> before_;
 };
 

@@ -128,6 +128,16 @@ TEST_P(Kernels, FewPoints) {
   }
 }
 
+TEST_P(Kernels, RowsAndColumns) {
+  using target_test::softmax;
+  const auto by_default = [&](const StageGroup& g, const std::string& what) { expect_right(Case(g, cuda_target::default_schedule(g, {})), what); };
+  by_default(softmax(6, 50), "softmax of a warp");
+  by_default(softmax(1, 1000), "softmax of several warps");
+  by_default(target_test::layer_norm(5, 384), "layer norm");
+  by_default(target_test::mean(9, 43, true), "means of rows");
+  by_default(target_test::mean(43, 24, false), "means of columns");
+}
+
 TEST_P(Kernels, Chains) {
   expect_right(schedule_test::block_chain(11, 13, 8, 24, 1), "tails");
   expect_right(schedule_test::block_chain(11, 13, 8, 16, 2), "stride 2");

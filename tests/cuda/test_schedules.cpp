@@ -1,4 +1,5 @@
 // Default schedules of the CUDA target: the interpreter runs them on random input, with races and registers watched.
+#include <array>
 #include <set>
 
 #include "schedule/support.h"
@@ -164,6 +165,27 @@ TEST(Space, PointsCompute) {
     EXPECT_GT(names.size(), 5u);
     target_test::expect_points_compute(g, space.get(), random, true);
   }
+}
+
+// All stages in one kernel, rows of one warp, of a part of it, and of several.
+TEST(Schedules, Rows) {
+  const auto one_kernel = [](const StageGroup& g, const std::string& what) {
+    const Schedule s = cuda_target::default_schedule(g, {});
+    const std::string text = s.to_text();
+    EXPECT_NE(text.find("guarded"), std::string::npos) << what;
+    EXPECT_EQ(text.find("parallel("), text.rfind("parallel(")) << what << "\n" << text;
+    expect_same(Case(g, s), what);
+  };
+  for (const auto& [rows, length] : {std::array<int64_t, 2>{5, 128}, {7, 33}, {3, 10}, {1, 300}, {2, 3000}, {300, 197}, {530, 16}}) {
+    one_kernel(target_test::softmax(rows, length), fmt::format("softmax {} x {}", rows, length));
+    one_kernel(target_test::layer_norm(rows, length), fmt::format("layer norm {} x {}", rows, length));
+    if (rows > 1) one_kernel(target_test::mean(rows, length, true), fmt::format("mean of rows {} x {}", rows, length));
+  }
+}
+
+TEST(Schedules, Columns) {
+  for (const auto& [rows, columns] : {std::array<int64_t, 2>{49, 64}, {17, 37}, {200, 10}, {1000, 3}})
+    expect_scheduled(target_test::mean(rows, columns, false), fmt::format("{} x {}", rows, columns), "guarded");
 }
 
 TEST(Schedules, Others) {

@@ -67,6 +67,38 @@ StageGroup softmax(int64_t rows, int64_t length) {
   return b.group();
 }
 
+StageGroup layer_norm(int64_t rows, int64_t length) {
+  GroupBuilder b("norm");
+  const DType f = DType::F32;
+  const StageId x = b.input("X", f, {{"i", rows}, {"j", length}}), w = b.constant("W", f, {{"j", length}});
+  const Expr share = constant(1.0 / static_cast<double>(length), f);
+  const StageId sum = b.reduce("sum", f, {{"i", rows}}, {{"j", length}}, Combine::Sum,
+                               [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], r[0]}); });
+  const StageId var = b.reduce("var", f, {{"i", rows}}, {{"j", length}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+    const Expr d = b.at(x, {a[0], r[0]}) - b.at(sum, {a[0]}) * share;
+    return d * d;
+  });
+  const StageId scale = b.compute("scale", f, {{"i", rows}}, [&](AxisVars a) {
+    return unary(UnaryOp::Rsqrt, b.at(var, {a[0]}) * share + constant(1e-5, f));
+  });
+  b.output(b.compute("O", f, {{"i", rows}, {"j", length}}, [&](AxisVars a) {
+    return (b.at(x, {a[0], a[1]}) - b.at(sum, {a[0]}) * share) * b.at(scale, {a[0]}) * b.at(w, {a[1]});
+  }));
+  return b.group();
+}
+
+StageGroup mean(int64_t rows, int64_t columns, bool of_rows) {
+  GroupBuilder b("mean");
+  const DType f = DType::F32;
+  const StageId x = b.input("X", f, {{"i", rows}, {"j", columns}});
+  const int64_t left = of_rows ? rows : columns, length = of_rows ? columns : rows;
+  const StageId sum = b.reduce("sum", f, {{"i", left}}, {{"k", length}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+    return of_rows ? b.at(x, {a[0], r[0]}) : b.at(x, {r[0], a[0]});
+  });
+  b.output(b.compute("O", f, {{"i", left}}, [&](AxisVars a) { return b.at(sum, {a[0]}) * constant(1.0 / static_cast<double>(length), f); }));
+  return b.group();
+}
+
 StageGroup product(int64_t m, int64_t n, int64_t k) {
   GroupBuilder b("product");
   const StageId x = b.input("X", DType::F32, {{"m", m}, {"k", k}}), w = b.constant("W", DType::F32, {{"k", k}, {"n", n}});

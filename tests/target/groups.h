@@ -24,6 +24,9 @@ struct Conv {
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);
 StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc, int images = 1);
 StageGroup softmax(int64_t rows, int64_t length);
+StageGroup layer_norm(int64_t rows, int64_t length);
+// The mean of every row, or of every column.
+StageGroup mean(int64_t rows, int64_t columns, bool of_rows);
 StageGroup product(int64_t m, int64_t n, int64_t k);
 // O[j, b, i] = 2 X[b, i, j] + Y[j, i]
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);

@@ -19,13 +19,6 @@ constexpr int64_t kMostRows = 8;     // that share a weight in registers
 constexpr int64_t kThreads = 128;    // of a block
 constexpr int64_t kMostUnrolled = 16;  // loads of one operand under way
 
-// Largest power of two that is not above n.
-int64_t power_below(int64_t n) {
-  int64_t p = 1;
-  while (2 * p <= n) p *= 2;
-  return p;
-}
-
 // Constants that move with the reduction axis `k`: neighbours along it lie together.
 void pack_along(Schedule& t, const Stage& acc, VarId k) {
   visit(acc.body, [&](const Expr& e) {

@@ -16,6 +16,13 @@ namespace burnish::cuda_target {
 // Of a way's variants, from the best by estimate, so many are tried for the default schedule.
 constexpr size_t most_tried = 20;
 
+// Largest power of two that is not above n.
+inline int64_t power_below(int64_t n) {
+  int64_t p = 1;
+  while (2 * p <= n) p *= 2;
+  return p;
+}
+
 // Fuses loops that follow one another; the name of all.
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
 
@@ -35,6 +42,12 @@ bool by_tile(Schedule& s, const Roles& r);
 
 // lanes.cpp. Sums of few points that share weights, each by several threads that read `vector` neighbours each.
 bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d);
+
+// rows.cpp. Reductions of rows, and what is computed from them, in one kernel; accesses of `vector` neighbours.
+bool by_rows(Schedule& s, int64_t vector, const Device& d);
+
+// columns.cpp. Sums over other axes than the contiguous one, of few results: slices by threads.
+bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d);
 
 // warp_tile.cpp. Loops of a stage whose tile is a warp's: a thread has `points` and `channels` of it.
 struct WarpLoops {

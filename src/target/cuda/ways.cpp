@@ -85,6 +85,14 @@ Way way_of(std::string name, const std::vector<Tile>& tiles, const Apply& apply)
   return w;
 }
 
+// The wider the accesses the better.
+template <class Apply> Way by_vectors(std::string name, const Apply& apply) {
+  Way w{.name = std::move(name), .variants = {}};
+  for (const int64_t vector : {4, 2, 1})
+    w.variants.push_back({fmt::format("vector:{}", vector), [apply, vector](Schedule& s) { return apply(s, vector); }});
+  return w;
+}
+
 // By matrix instructions along all reduce axes as one, filled up to whole steps: convolutions of few channels.
 Way flattened(const Schedule& s, const Roles& r, const Device& d) {
   Way none{.name = "flattened", .variants = {}};
@@ -115,16 +123,16 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
   size_t computed = 0;
   for (const Stage& x : s.group().stages) computed += x.is_compute();
   const auto roles = computed <= 2 ? roles_of(s, s.group().outputs.back()) : std::nullopt;
+  const Way rows = by_vectors("rows", [d](Schedule& t, int64_t vector) { return by_rows(t, vector, d); });
   if (roles) {
     const Roles r = *roles;
-    Way lanes{.name = "lanes", .variants = {}};
-    for (const int64_t vector : {4, 2, 1})
-      lanes.variants.push_back({fmt::format("vector:{}", vector), [r, vector, d](Schedule& t) { return by_lanes(t, r, vector, d); }});
-    ways.push_back(std::move(lanes));
+    ways.push_back(by_vectors("lanes", [r, d](Schedule& t, int64_t vector) { return by_lanes(t, r, vector, d); }));
     ways.push_back(
         way_of("matrix", matrix_tiles(s, r, d),
                [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
     if (ways.back().variants.empty()) ways.push_back(flattened(s, r, d));
+    ways.push_back(rows);
+    ways.push_back(by_vectors("columns", [r, d](Schedule& t, int64_t vector) { return by_columns(t, r, vector, d); }));
     Way finished = way_of("finished", shares(s.group()[r.out], d),
                           [r](Schedule& t, const Share& x) { return finished_by_points(t, r, x); });
     Way tile{.name = "tile", .variants = {{"", [r](Schedule& t) { return by_tile(t, r); }}}};
@@ -134,6 +142,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
     ways.push_back(std::move(is_short ? finished : tile));
     ways.push_back(std::move(is_short ? tile : finished));
   }
+  if (!roles) ways.push_back(rows);
   ways.push_back(way_of("points", stage_shares(s, d),
                         [d](Schedule& t, const Shares& x) { return by_stages(t, x, d); }));
   return ways;
