@@ -255,8 +255,9 @@ BURNISH_API burnish_status burnish_session_get_device(const burnish_session* ses
  * bit-identical outputs. */
 BURNISH_API burnish_status burnish_session_run(burnish_session* session);
 /* The same, with the wall time in nanoseconds between the ends of consecutive steps on thread 0.
- * step_ns has `steps` elements, which must be the model's number of steps; total_ns may be NULL. On
- * GPUs, runs twice: step by step, timed by events, then whole for total_ns (copies included). */
+ * step_ns has `steps` elements, which must be the model's number of steps; it or total_ns may be
+ * NULL. On GPUs, runs twice: step by step, timed by events, then whole for total_ns (copies
+ * included). */
 BURNISH_API burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_ns,
                                                    uint32_t steps, uint64_t* total_ns);
 

@@ -17,6 +17,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -61,7 +62,9 @@ struct TuneProgress {
 
 struct TuneOptions {
   CompileOptions model;             ///< shapes, target, threads; its `records` is not used
-  double seconds = 60;              ///< for everything, the last comparison included; 0: no limit but `trials`
+  /// For everything, the last comparison included; 0: no limit but `trials`. Nothing: a minute, or two and a half for GPUs,
+  /// whose code takes longer to compile.
+  std::optional<double> seconds;
   std::int64_t trials = 0;          ///< 0: as many as the time allows
   std::filesystem::path records;    ///< the database; made when missing
   std::string tuner = "xgb";        ///< xgb, anneal, genetic, random, grid

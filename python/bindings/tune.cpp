@@ -95,7 +95,8 @@ TuneResult tune_file(const Path& model, const Shapes& shapes, const std::string&
   if (trials && *trials < 1)
     throw UserError("trials is " + std::to_string(*trials) + ": give 1 or more, or None");
   options.trials = trials.value_or(0);
-  options.seconds = time ? seconds_of(*time) : trials ? 0 : options.seconds;
+  if (time) options.seconds = seconds_of(*time);
+  else if (trials) options.seconds = 0;
   options.records = records.value_or(Path());
   options.tuner = tuner;
   options.tasks = tasks.value_or("");
@@ -236,7 +237,7 @@ constexpr const char* tune_signature =
 constexpr const char* tune_text =
     R"(Searches for faster code on this machine and records what it finds, for compile(records=...).
 
-time, in seconds or as "60s", "5m", "2h", is for everything, the last comparison included: a minute, or no limit
+time, in seconds or as "60s", "5m", "2h", is for everything, the last comparison included: a minute (two and a half for GPUs), or no limit
 when trials is given. records is a database, "tune.db" unless told otherwise, that is made when missing; None keeps
 nothing. tuner is "xgb", "anneal", "genetic", "random" or "grid". tasks is a regular expression on names of kernels
 and nodes. resume goes on where a search with the same tuner and seed ended. report is an HTML file to write.

@@ -88,15 +88,22 @@ class TuneJob {
  public:
   TuneJob(const std::filesystem::path& model, const TuneOptions& o)
       : options_(o), model_name_(model.filename().string()), start_(Clock::now()) {
+    seconds_ = options_.seconds.value_or(1);
     check_options();
     // Before the model is read, so that a mistake in the path costs no time.
     if (!o.records.empty()) db_.emplace(o.records, search::Database::Mode::ReadWrite);
     if (db_) found_ = found_schedules(o.records, target_of(o.model));
     model_ = model_tasks(model, o.model, found_.avoided);
+    constexpr double usual = 60, usual_on_device = 150;
+    if (!options_.seconds) seconds_ = model_.target->machine().device ? usual_on_device : usual;
     require(std::ranges::any_of(model_.tasks, [](const search::Task& t) { return t.space != nullptr; }),
             "there is nothing to search for {} on {}: it offers no schedules but its own, which `burnish compile` uses", model_name_,
             model_.target->text());
     select();
+    if (model_.target->machine().device) {
+      measure_.device = true;
+      measure_.build_timeout = 60;  // NVRTC, beside as many others
+    }
     measure_.cold_weights = model_.weights_bytes + model_.arena_bytes > model_.target->machine().l2_bytes;
   }
 
@@ -130,10 +137,10 @@ class TuneJob {
 
  private:
   void check_options() const {
-    require(options_.seconds >= 0 && std::isfinite(options_.seconds), "the time is {} seconds: give 0 or more",
-            options_.seconds);
+    require(seconds_ >= 0 && std::isfinite(seconds_), "the time is {} seconds: give 0 or more",
+            seconds_);
     require(options_.trials >= 0, "{} trials: give 0 or more", options_.trials);
-    require(options_.seconds > 0 || options_.trials > 0, "a search without an end: give a time or a number of trials");
+    require(seconds_ > 0 || options_.trials > 0, "a search without an end: give a time or a number of trials");
     const auto known = search::tuner_names();
     require(std::ranges::find(known, options_.tuner) != known.end(), "there is no tuner '{}'; the tuners are {}",
             options_.tuner, fmt::join(known, ", "));
@@ -158,7 +165,7 @@ class TuneJob {
     std::vector<search::TaskState> states(tasks_.size());
     for (size_t i = 0; i < tasks_.size(); ++i) states[i].task = &tasks_[i];
     tell_phase("alternatives", states, 0);
-    const double limit = options_.seconds > 0 ? options_.seconds : 60;
+    const double limit = seconds_ > 0 ? seconds_ : 60;
     Alternatives best = race_alternatives(model_, found_.scheduler, std::clamp(0.05 * limit, 2.0, 16.0),
                                           alternatives_share * limit, measure_);
     if (best.changes.empty()) return;
@@ -175,17 +182,19 @@ class TuneJob {
   }
 
   // The last comparison needs its share of the time: some libraries are built, then runs are counted.
-  double comparison_seconds() const { return std::clamp(options_.seconds * 0.08, 2.0, 20.0); }
+  double comparison_seconds() const { return std::clamp(seconds_ * 0.08, 2.0, 20.0); }
 
   search::SearchOptions search_options() const {
     search::SearchOptions s;
-    const double reserve = comparison_seconds() + 0.06 * options_.seconds;
-    s.seconds = options_.seconds > 0 ? std::max(1.0, options_.seconds - reserve - since(start_))
+    const double reserve = comparison_seconds() + 0.06 * seconds_;
+    s.seconds = seconds_ > 0 ? std::max(1.0, seconds_ - reserve - since(start_))
                                      : std::numeric_limits<double>::infinity();
     s.trials = options_.trials;
     s.tuner = options_.tuner;
     s.seed = options_.seed;
     s.resume = options_.resume;
+    // Compiling takes longer than running there, and all CPUs have to have something to compile.
+    if (measure_.device) s.batch = 32;
     s.compiler = fmt::format("burnish {}", version_text);
     s.machine = machine_text(model_.target->machine());
     return s;
@@ -200,7 +209,7 @@ class TuneJob {
                               .current = s.current,
                               .trials = s.trials,
                               .elapsed = since(start_),
-                              .limit = options_.seconds,
+                              .limit = seconds_,
                               .default_seconds = s.default_seconds,
                               .best_seconds = s.best_seconds});
   }
@@ -210,7 +219,7 @@ class TuneJob {
     std::vector<TunedTask> tasks;
     for (const search::TaskState& t : states) tasks.push_back(tuned_task(t));
     options_.progress({.phase = phase, .tasks = &tasks, .trials = trials, .elapsed = since(start_),
-                       .limit = options_.seconds});
+                       .limit = seconds_});
   }
 
   void compare(const search::SearchResult& found, TuneResult& result) {
@@ -261,6 +270,7 @@ class TuneJob {
   const TuneOptions& options_;
   std::string model_name_;
   Clock::time_point start_;
+  double seconds_ = 0;                // for everything; 0: no limit
   std::optional<search::Database> db_;
   FoundSchedules found_;              // of earlier searches
   ModelTasks model_;

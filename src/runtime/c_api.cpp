@@ -322,9 +322,9 @@ burnish_status burnish_session_profile(burnish_session* session, uint64_t* step_
                                        uint64_t* total_ns) {
   return guard([&] {
     need(session, "session");
-    need(step_ns, "step_ns");
+    if (!step_ns) need(total_ns, "step_ns, or else total_ns,");
     const std::size_t have = session->session->steps();
-    if (steps != have)
+    if (step_ns && steps != have)
       fail(BURNISH_ERROR_USER, "step_ns has %u elements, the model %zu steps", steps, have);
     session->session->run(step_ns, total_ns);
   });

@@ -35,10 +35,11 @@ struct MeasureOptions {
   double min_time = 0.005;       // seconds of counted runs a candidate
   int min_repeats = 3;
   bool cold_weights = true;      // constants come from memory, as they do in a model larger than the caches
+  bool device = false;           // candidates run on a device, not in the worker's own memory
   std::string worker;            // the program; empty: found beside this one (BURNISH_WORKER overrides)
 };
 
-// Measures in worker processes: some that compile, one that runs, never both at a time.
+// Measures in worker processes: some that compile, one that runs, never both at a time unless it is on a device.
 std::unique_ptr<Measurer> local_measurer(std::shared_ptr<const Target> target, const MeasureOptions& options);
 
 // Whole libraries against each other: runs them in turns for `seconds`, on the same random inputs, in a worker process.

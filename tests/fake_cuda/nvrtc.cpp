@@ -1,6 +1,7 @@
 // A libnvrtc.so for tests (BURNISH_NVRTC names it): kernels become images of the fake driver, by
 // the C++ compiler and the emulation. The program's name must be the kernel's, as Burnish names it.
-// Its PTX loads nowhere.
+// Its PTX loads nowhere. BURNISH_FAKE_FAULT makes kernels misbehave: "refuse" (they do not compile), "nothing" (they write
+// nothing), "hang", or "illegal" (an illegal address).
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -56,11 +57,25 @@ int nvrtcDestroyProgram(void** program) {
 }
 int nvrtcCompileProgram(void* program, int, const char* const*) {
   Program& p = at(program);
+  const char* given = std::getenv("BURNISH_FAKE_FAULT");
+  const std::string fault = given ? given : "";
+  if (fault == "refuse") {
+    p.log = "refused as asked";
+    return 6;
+  }
+  std::string known = "FAKE_KERNEL(" + p.kernel + ")\n";
+  if (fault == "nothing" || fault == "hang") {
+    known = "extern \"C\" int fake_count_" + p.kernel + "() { return fake::count(" + p.kernel +
+            "); }\nextern \"C\" void fake_launch_" + p.kernel + "(unsigned, unsigned, void**) { " +
+            (fault == "hang" ? "for (volatile int i = 0;; i = i + 1) {}" : "") + " }\n";
+  } else if (fault == "illegal") {
+    known += "extern \"C\" int fake_result_" + p.kernel + "() { return 700; }\n";
+  }
   std::string folder = std::filesystem::temp_directory_path() / "burnish-fake-nvrtc-XXXXXX";
   if (!mkdtemp(folder.data())) return 1;
   std::ofstream(folder + "/kernel.cpp")
       << "#include \"" BURNISH_SOURCE_DIR "/tests/fake_cuda/image.h\"\n"
-      << p.source << "\nFAKE_KERNEL(" << p.kernel << ")\n";
+      << p.source << "\n" << known;
   const std::string command = BURNISH_TEST_CXX
                               " -std=c++17 -O1 -fwrapv -w -fno-gnu-unique -shared -fPIC -s -o " +
                               folder + "/kernel.so " + folder + "/kernel.cpp 2> " + folder + "/log";

@@ -92,7 +92,7 @@ void add_tune(CLI::App& app, int& status) {
   auto* command = app.add_subcommand("tune", "search for faster code on this machine");
   auto args = std::make_shared<TuneArgs>();
   add_model_options(*command, args->model, true);
-  command->add_option("--time", args->time, "how long, the last comparison included: 60s, 5m, 2h; 60s unless --trials is given");
+  command->add_option("--time", args->time, "how long, the last comparison included: 60s, 5m, 2h; 60s, for GPUs 150s, unless --trials is given");
   command->add_option("--trials", args->trials, "how many candidates to measure")->check(CLI::Range(int64_t{1}, int64_t{1} << 40));
   command->add_option("--records", args->records, "the database that is added to")->capture_default_str();
   command->add_option("--tuner", args->tuner, "what chooses candidates")

@@ -275,8 +275,9 @@ void Session::run_once(std::uint64_t* step_ns, std::uint64_t* total_ns) {
   for (const Tensor& t : tensors_) {
     if (t.input && t.place == Place::Host) std::memcpy(t.staging.data(), t.host, t.bytes);
   }
-  if (step_ns) {
-    profile(step_ns, total_ns);
+  if (step_ns || total_ns) {
+    if (step_ns) profile_steps(step_ns);
+    if (total_ns) profile_whole(total_ns);
   } else {
     context_.check(driver().graph_launch(graph(), stream_.get()), "starting a run");
     context_.check(driver().stream_synchronize(stream_.get()), "a run");
@@ -328,15 +329,22 @@ void Session::mark(std::size_t index, unsigned flags) {
   context_.check(driver().event_record(marks_[index].get(), stream_.get(), flags), "timing a run");
 }
 
-// Once with events between steps, in the graph, so that the GPU does not wait for the host; once
-// more as it is, between two of them.
-void Session::profile(std::uint64_t* step_ns, std::uint64_t* total_ns) {
-  while (marks_.size() < steps() + 1 || marks_.size() < 2) marks_.push_back(new_event(context_, 0));
+void Session::make_marks(std::size_t count) {
+  while (marks_.size() < count) marks_.push_back(new_event(context_, 0));
+}
+
+// With events between steps, in the graph, so that the GPU does not wait for the host.
+void Session::profile_steps(std::uint64_t* step_ns) {
+  make_marks(steps() + 1);
   if (!marked_) marked_ = captured(true);
   context_.check(driver().graph_launch(marked_.get(), stream_.get()), "starting a run");
   context_.check(driver().stream_synchronize(stream_.get()), "a run");
   for (std::size_t s = 0; s < steps(); ++s) step_ns[s] = nanoseconds(s, s + 1);
-  if (!total_ns) return;
+}
+
+// The graph as it is, between two events.
+void Session::profile_whole(std::uint64_t* total_ns) {
+  make_marks(2);
   const GraphExec exec = graph();
   mark(0, 0);
   context_.check(driver().graph_launch(exec, stream_.get()), "starting a run");

@@ -63,7 +63,9 @@ class Session final : public runtime::Session {
   void enqueue_launches(bool marked);
   void enqueue_launch(std::size_t index);
   void mark(std::size_t index, unsigned flags);
-  void profile(std::uint64_t* step_ns, std::uint64_t* total_ns);
+  void make_marks(std::size_t count);
+  void profile_steps(std::uint64_t* step_ns);
+  void profile_whole(std::uint64_t* total_ns);
   std::uint64_t nanoseconds(std::size_t from, std::size_t to);
 
   std::shared_ptr<const Program> program_;

@@ -92,21 +92,23 @@ void BuilderCrew::give(Hand& hand, size_t job, const BuildJob& what, bool with_w
     hand.known.clear();
   }
   BuildRequest r{.hash = *what.hash, .workload = {}, .trace = what.trace ? *what.trace : "", .plain = !what.trace,
-                 .verify = what.verify};
+                 .verify = what.verify, .name = what.name ? *what.name : ""};
   if (hand.known.insert(r.hash).second || with_workload) r.workload = *what.workload;
   hand.worker->send({MessageType::Build, ++request_, encode(r)});
   hand.job = job;
   hand.deadline = after(timeout_);
 }
 
-std::vector<BuildReply> BuilderCrew::build(const std::vector<BuildJob>& jobs) {
+std::vector<BuildReply> BuilderCrew::build(const std::vector<BuildJob>& jobs, const Finished& finished) {
   std::vector<BuildReply> replies(jobs.size());
   std::vector<bool> lost_before(jobs.size());
   std::vector<size_t> todo;
   for (size_t i = jobs.size(); i-- > 0;) todo.push_back(i);
 
+  std::vector<size_t> done;  // since the hands were given work
   const auto finish = [&](Hand& hand, BuildReply reply) {
     replies[*hand.job] = std::move(reply);
+    done.push_back(*hand.job);
     hand.job.reset();
   };
   // Its worker is dead, or about to be.
@@ -141,6 +143,10 @@ std::vector<BuildReply> BuilderCrew::build(const std::vector<BuildJob>& jobs) {
       busy.push_back(hand.worker.get());
       next_deadline = std::min(next_deadline, hand.deadline);
     }
+    if (finished) {
+      for (const size_t job : done) finished(job, replies[job]);
+    }
+    done.clear();
     if (busy.empty()) return replies;
     wait_for(busy, next_deadline);
     for (Hand& hand : hands_) {

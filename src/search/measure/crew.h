@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -44,13 +45,15 @@ struct BuildJob {
   const std::string* workload;
   const std::string* trace;  // null: the plain schedule
   bool verify = true;
+  const std::string* name = nullptr;  // of the kernel in the model; null: the group's
 };
 
 class BuilderCrew {
  public:
   BuilderCrew(Recruiter& recruiter, const Setup& setup, int count, double timeout);
-  // One reply a job, in order.
-  std::vector<BuildReply> build(const std::vector<BuildJob>& jobs);
+  // One reply a job, in order. `finished` is called with each as it comes, while others are built, and may take it away.
+  using Finished = std::function<void(size_t job, BuildReply& reply)>;
+  std::vector<BuildReply> build(const std::vector<BuildJob>& jobs, const Finished& finished = {});
 
  private:
   struct Hand {

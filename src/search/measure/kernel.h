@@ -12,6 +12,7 @@ namespace burnish::search {
 Schedule plain_schedule(const StageGroup& g, const Machine& m);
 
 // A refusal is the schedule's fault. Exceptions: those of code generation, and when `verified` those of the verifier.
-Result<Built> build_kernel(const Schedule& s, const Target& t, bool verified = true);
+// `name`: of the function, so that code which is kept by content serves the model, too; empty: the group's.
+Result<Built> build_kernel(const Schedule& s, const Target& t, bool verified = true, const std::string& name = {});
 
 }  // namespace burnish::search

@@ -1,10 +1,11 @@
 // Measuring on this machine: all candidates of a batch are compiled, by several processes; then they are run one after
-// the other by one process, while nothing else works.
+// the other by one process, while nothing else works. On a device, each is run as soon as it is compiled.
 #include <burnish/runtime.h>
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "base/error.h"
 #include "search/measure/crew.h"
@@ -16,32 +17,40 @@ namespace {
 
 Setup setup_of(const MeasureOptions& o, std::string target, int threads, int64_t l2_bytes) {
   return {.role = Role::Runner, .target = std::move(target), .threads = threads, .memory_bytes = o.memory_bytes,
-          .l2_bytes = l2_bytes, .min_time = o.min_time, .min_repeats = o.min_repeats, .cold_weights = o.cold_weights};
+          .l2_bytes = l2_bytes, .min_time = o.min_time, .min_repeats = o.min_repeats, .cold_weights = o.cold_weights, .device = o.device};
 }
 
 class LocalMeasurer : public Measurer {
  public:
   LocalMeasurer(const Target& target, const MeasureOptions& o)
       : recruiter_(find_worker(o.worker)),
-        setup_(setup_of(o, target.text(), target.machine().threads, target.machine().l2_bytes)),
+        // On a device's side, all CPUs compute what it is compared with.
+        setup_(setup_of(o, target.text(), o.device ? static_cast<int>(burnish_cpu_count()) : target.machine().threads,
+                        target.machine().l2_bytes)),
         builders_(recruiter_, setup_, builders(o), o.build_timeout),
         runner_((recruiter_.prepare(static_cast<size_t>(builders(o)) + 2), recruiter_), setup_, o.run_timeout) {}
 
   std::vector<Outcome> measure(std::span<const Candidate> candidates) override {
     std::vector<Outcome> outcomes(candidates.size());
-    std::vector<BuildReply> built = build(candidates);
     std::map<const Task*, double> best;  // of this batch
-    for (size_t i = 0; i < candidates.size(); ++i) {
+    const auto time = [&](size_t i, BuildReply& built) {
       Outcome& o = outcomes[i];
-      o.status = built[i].status;
-      o.message = std::move(built[i].message);
-      o.build_seconds = built[i].seconds;
-      if (o.status != Status::Ok) continue;
+      o.status = built.status;
+      o.message = std::move(built.message);
+      o.build_seconds = built.seconds;
+      if (o.status != Status::Ok) return;
       const auto faster = best.find(candidates[i].task);
       const double below = faster == best.end() ? candidates[i].check_below
                                                 : std::min(candidates[i].check_below, faster->second);
-      run(candidates[i], below, std::move(built[i].built), o);
+      run(candidates[i], below, std::move(built.built), o);
       if (o.status == Status::Ok && below > 0 && o.timing.median < below) best[candidates[i].task] = o.timing.median;
+    };
+    if (setup_.device) {
+      build(candidates, time);  // the builders do not disturb it
+    } else {
+      std::vector<BuildReply> built(candidates.size());
+      build(candidates, [&](size_t i, BuildReply& b) { built[i] = std::move(b); });
+      for (size_t i = 0; i < candidates.size(); ++i) time(i, built[i]);
     }
     recruiter_.prepare(1);  // now, when it disturbs nobody
     return outcomes;
@@ -59,26 +68,34 @@ class LocalMeasurer : public Measurer {
 
   // The candidates, and references of their tasks that are not there yet. Proving a candidate's loops right takes as long
   // as compiling them: only those whose answers will be checked in any case, all finalists among them, are proved.
-  std::vector<BuildReply> build(std::span<const Candidate> candidates) {
+  // `finished` is called for every candidate, in any order, after its reference is there.
+  void build(std::span<const Candidate> candidates, const BuilderCrew::Finished& finished) {
     std::vector<BuildJob> jobs;
     std::vector<const Task*> references;
+    std::set<std::string> pending;
     for (const Candidate& c : candidates) {
       if (!(c.check || c.check_below > 0) || references_.count(c.task->hash)) continue;
       references_[c.task->hash] = {};
       references.push_back(c.task);
+      pending.insert(c.task->hash);
       jobs.push_back({&c.task->hash, &c.task->workload, nullptr});
     }
-    for (const Candidate& c : candidates) jobs.push_back({&c.task->hash, &c.task->workload, &c.trace, c.check});
-    std::vector<BuildReply> replies = builders_.build(jobs);
-    for (size_t i = 0; i < references.size(); ++i) {
-      Reference& r = references_[references[i]->hash];
-      r.built = std::move(replies[i].built);
-      if (replies[i].status == Status::Ok) continue;
-      r.built = {};
-      r.why_not = fmt::format("the reference of {} could not be built: {}", references[i]->name, replies[i].message);
-    }
-    replies.erase(replies.begin(), replies.begin() + static_cast<std::ptrdiff_t>(references.size()));
-    return replies;
+    for (const Candidate& c : candidates) jobs.push_back({&c.task->hash, &c.task->workload, &c.trace, c.check, &c.task->name});
+    std::vector<std::pair<size_t, BuildReply>> early;
+    builders_.build(jobs, [&](size_t job, BuildReply& reply) {
+      if (job < references.size()) {
+        const Task& task = *references[job];
+        Reference& r = references_[task.hash];
+        if (reply.status == Status::Ok) r.built = std::move(reply.built);
+        else r.why_not = fmt::format("the reference of {} could not be built: {}", task.name, reply.message);
+        pending.erase(task.hash);
+        return;
+      }
+      const size_t i = job - references.size();
+      if (pending.contains(candidates[i].task->hash)) early.emplace_back(i, std::move(reply));
+      else finished(i, reply);
+    });
+    for (auto& [i, reply] : early) finished(i, reply);
   }
 
   void run(const Candidate& c, double check_below, Built built, Outcome& o) {

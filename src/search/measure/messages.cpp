@@ -39,7 +39,7 @@ json to_json(const Parameter& p) {
 json to_json(const Built& b) {
   json parameters = json::array();
   for (const Parameter& p : b.parameters) parameters.push_back(to_json(p));
-  return {bytes(b.library), parameters, b.tolerance.relative, b.tolerance.outliers};
+  return {bytes(b.library), parameters, b.tolerance.relative, b.tolerance.outliers, b.launches, b.copies};
 }
 
 Status status_of(const json& j) {
@@ -80,7 +80,10 @@ Parameter parameter_of(const json& j) {
 
 Built built_of(const json& j) {
   Built b{.library = text_of(j.at(0)), .parameters = {},
-          .tolerance = {j.at(2).get<double>(), j.at(3).get<double>()}};
+          .tolerance = {j.at(2).get<double>(), j.at(3).get<double>()},
+          .launches = j.at(4).get<int>(), .copies = j.at(5).get<int>()};
+  constexpr int most = 1000;
+  require(b.launches >= 1 && b.copies >= 1 && b.launches <= most && b.copies <= most, "{} launches of {} copies", b.launches, b.copies);
   for (const json& p : j.at(1)) b.parameters.push_back(parameter_of(p));
   return b;
 }
@@ -98,9 +101,14 @@ void read(std::string_view payload, const char* what, F&& f) {
 
 std::string_view name_of(Phase p) { return phases[static_cast<size_t>(p)]; }
 
+int64_t stride_of(const Parameter& p) {
+  constexpr int64_t align = 256;
+  return (physical_size(p.layout, p.shape) * size_of(p.dtype) + align - 1) / align * align;
+}
+
 std::string encode(const Setup& m) {
   return packed({static_cast<int>(m.role), bytes(m.target), m.threads, m.memory_bytes, m.l2_bytes, m.min_time,
-                 m.min_repeats, m.cold_weights});
+                 m.min_repeats, m.cold_weights, m.device});
 }
 
 void decode(std::string_view payload, Setup& m) {
@@ -109,17 +117,19 @@ void decode(std::string_view payload, Setup& m) {
     require(role == 0 || role == 1, "there is no role {}", role);
     m = {.role = static_cast<Role>(role), .target = text_of(j.at(1)), .threads = j.at(2).get<int>(),
          .memory_bytes = j.at(3).get<uint64_t>(), .l2_bytes = j.at(4).get<int64_t>(),
-         .min_time = j.at(5).get<double>(), .min_repeats = j.at(6).get<int>(), .cold_weights = j.at(7).get<bool>()};
+         .min_time = j.at(5).get<double>(), .min_repeats = j.at(6).get<int>(), .cold_weights = j.at(7).get<bool>(),
+         .device = j.at(8).get<bool>()};
   });
 }
 
 std::string encode(const BuildRequest& m) {
-  return packed({bytes(m.hash), bytes(m.workload), bytes(m.trace), m.plain, m.verify});
+  return packed({bytes(m.hash), bytes(m.workload), bytes(m.trace), m.plain, m.verify, bytes(m.name)});
 }
 
 void decode(std::string_view payload, BuildRequest& m) {
   read(payload, "build", [&](const json& j) {
-    m = {text_of(j.at(0)), text_of(j.at(1)), text_of(j.at(2)), j.at(3).get<bool>(), j.at(4).get<bool>()};
+    m = {text_of(j.at(0)), text_of(j.at(1)), text_of(j.at(2)), j.at(3).get<bool>(), j.at(4).get<bool>(),
+         text_of(j.at(5))};
   });
 }
 

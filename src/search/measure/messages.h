@@ -24,6 +24,7 @@ struct Setup {
   double min_time = 0;  // seconds of counted runs
   int min_repeats = 1;
   bool cold_weights = true;
+  bool device = false;        // kernels run on a device: this process is none of theirs
 };
 
 // A parameter of a kernel, which is an input or output of the library that measures it.
@@ -47,7 +48,11 @@ struct Built {
   std::string library;
   std::vector<Parameter> parameters;
   Tolerance tolerance;
+  // On a device: a run is so many launches, which take turns with so many copies of the constants, one behind the other.
+  int launches = 1, copies = 1;
 };
+// Bytes from one copy of a parameter to the next.
+int64_t stride_of(const Parameter& p);
 
 struct BuildRequest {
   std::string hash;      // names the workload
@@ -55,6 +60,7 @@ struct BuildRequest {
   std::string trace;
   bool plain = false;    // the reference: `trace` does not count
   bool verify = false;   // prove bounds and threads of its loops, too
+  std::string name;      // of the function; empty: the group's
 };
 
 struct BuildReply {

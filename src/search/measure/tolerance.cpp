@@ -28,7 +28,7 @@ bool makes_steps(const Expr& e) {
 
 }  // namespace
 
-Tolerance tolerance_of(const StageGroup& g) {
+Tolerance tolerance_of(const StageGroup& g, double factor_epsilon) {
   double terms = 0, finest = 0x1p-53, coarse = 0;
   bool steps = false, floats = false;
   for (const Stage& s : g.stages) {
@@ -52,7 +52,7 @@ Tolerance tolerance_of(const StageGroup& g) {
     }
   }
   if (!floats) return {};
-  return {.relative = 64 * finest * std::sqrt(1 + terms) + 4 * coarse, .outliers = steps ? 1e-3 : 0};
+  return {.relative = 64 * finest * std::sqrt(1 + terms) + 4 * coarse + (terms > 0 ? 16 * factor_epsilon : 0), .outliers = steps ? 1e-3 : 0};
 }
 
 }  // namespace burnish::search

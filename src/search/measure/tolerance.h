@@ -17,6 +17,7 @@
 
 namespace burnish::search {
 
-Tolerance tolerance_of(const StageGroup& g);
+// `factor_epsilon`: what factors of sums of products lose beyond their type (Machine), 16 of which are allowed.
+Tolerance tolerance_of(const StageGroup& g, double factor_epsilon = 0);
 
 }  // namespace burnish::search

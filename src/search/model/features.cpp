@@ -190,6 +190,7 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
   double scope_bytes[5] = {}, read = 0, written = 0, accumulators = 0, registers = 16,
          lane_bytes = 16;
   double vector_loads = 0;
+  double threads = 1, instructions = 0;  // of a GPU: a block's, and loops that are matrix instructions
   for (double x : t.loads) vector_loads += x;
   if (a) {
     registers = std::max(1, a->machine.vector_registers);
@@ -198,6 +199,11 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
       const LoopNode& n = a->tree.loops[l];
       ++loops;
       if (!n.constant) ++bounded;
+      if (n.kind == LoopKind::Tensor) instructions = std::max(instructions, n.entries * n.trip);
+      double bound = 1;  // digits of a thread's number
+      for (size_t up = l; up > 0; up = static_cast<size_t>(a->tree.loops[up].parent))
+        if (a->tree.loops[up].kind == LoopKind::Thread) bound *= a->tree.loops[up].trip;
+      threads = std::max(threads, bound);
       if (n.kind == LoopKind::Serial)
         iterations += n.entries * n.trip * a->reuse.share(static_cast<int>(l));
       if (n.kind == LoopKind::Parallel && n.trip >= 1) {
@@ -247,6 +253,9 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
   out.put("parallel_loops", parallel_loops);
   out.put("quantised", quantised);
   out.log("rounds", rounds);
+  out.log("threads", threads);
+  out.log("threads_in_all", threads * parallel);
+  out.log("instructions", instructions);
   out.log("loops", loops);
   out.log("bounded_loops", bounded);
   out.log("statements", a ? static_cast<double>(a->tree.sites.size()) : 0);

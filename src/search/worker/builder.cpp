@@ -12,12 +12,13 @@
 namespace burnish::search {
 
 struct Builder::State {
-  std::shared_ptr<const Target> target;
+  std::shared_ptr<const Target> target, reference;  // plain schedules are for CPUs
   std::map<std::string, StageGroup> groups;  // by the hash of their text
 };
 
 Builder::Builder(const Setup& setup) : state_(std::make_unique<State>()) {
   state_->target = make_target(setup.target, setup.threads);
+  state_->reference = setup.device ? make_target("native", setup.threads) : state_->target;
 }
 
 Builder::~Builder() = default;
@@ -40,11 +41,11 @@ BuildReply Builder::build(const BuildRequest& r) {
       if (state_->groups.size() >= most) state_->groups.clear();
       it = state_->groups.emplace(r.hash, parse_stages(r.workload)).first;
     }
-    const Result<Schedule> s =
-        r.plain ? plain_schedule(it->second, state_->target->machine()) : replayed(it->second, r.trace);
+    const Target& target = r.plain ? *state_->reference : *state_->target;
+    const Result<Schedule> s = r.plain ? plain_schedule(it->second, target.machine()) : replayed(it->second, r.trace);
     if (!s) {
       fail(Status::Illegal, s.reason());
-    } else if (Result<Built> built = build_kernel(*s, *state_->target, r.verify); built.ok()) {
+    } else if (Result<Built> built = build_kernel(*s, target, r.verify, r.name); built.ok()) {
       reply.built = std::move(*built);
     } else {
       fail(Status::Illegal, built.reason());

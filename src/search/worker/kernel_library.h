@@ -32,15 +32,22 @@ Handle<burnish_pool> new_pool(int threads);
 
 class KernelLibrary {
  public:
-  KernelLibrary(const std::string& bytes, burnish_pool* pool);
+  KernelLibrary(const Built& built, burnish_pool* pool);
 
+  // A library for a device copies inputs there and outputs back with each run, until on_device(). Constants are copied here.
   void bind(const Parameter& p, void* data);
   struct Times {
     double kernel, whole;  // seconds: of the last step, and with what starting a run costs
   };
   Times run();
+  // Runs leave their tensors on the device; they begin with what the last run has copied there.
+  void on_device();
+  // Seconds of one launch, on average over those of a run on the device.
+  double launch_seconds();
 
  private:
+  const Built& built_;
+  bool device_ = false;
   Handle<burnish_model> model_;
   Handle<burnish_session> session_;
   std::vector<uint64_t> steps_;

@@ -70,12 +70,13 @@ void serve(Talk& talk) {
       case MessageType::Setup: {
         Setup setup;
         decode(m.payload, setup);
-        limit_memory(setup.memory_bytes);
+        // A GPU's driver maps all memory that there is, and starts programs of its own; candidates are code for the GPU.
+        limit_memory(setup.device && setup.role == Role::Runner ? 0 : setup.memory_bytes);
         if (setup.role == Role::Builder) {
           builder.emplace(setup);
         } else {
           runner.emplace(setup, talk);
-          forbid_processes();  // a wish: the group is ended with the worker in any case
+          if (!setup.device) forbid_processes();  // a wish: the group is ended with the worker in any case
         }
         talk.send(MessageType::Ready, m.request, {});
         break;

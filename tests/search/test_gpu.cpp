@@ -1,0 +1,134 @@
+// Candidates for GPUs, on the fake driver and the fake NVRTC: timed, checked, and blamed for what
+// they do.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include "search/measure/crew.h"
+#include "search/measure/kernel.h"
+#include "search/measurer.h"
+
+namespace burnish::search {
+namespace {
+
+constexpr const char* product = R"(group product {
+  input in0: f32[y:6, k:16]
+  constant w1: f32[k:16, c:24]
+  constant w2: f32[c:24]
+  compute sum: f32[y:6, c:24] sum[k:16]
+  compute relu: f32[y:6, c:24]
+  inputs in0, w1, w2
+  outputs relu
+  sum {
+    body in0[y, k] * w1[k, c]
+  }
+  relu {
+    body max(sum[y, c] + w2[c], 0.0)
+  }
+}
+)";
+
+class Gpu : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    setenv("BURNISH_CUDA_DRIVER", BURNISH_FAKE_CUDA, 1);
+    setenv("BURNISH_NVRTC", BURNISH_FAKE_NVRTC, 1);
+    setenv("BURNISH_CACHE", "off", 1);
+  }
+  static void TearDownTestSuite() {
+    for (const char* name : {"BURNISH_CUDA_DRIVER", "BURNISH_NVRTC", "BURNISH_CACHE"})
+      unsetenv(name);
+  }
+
+  Gpu() : group(parse_stages(product)), target(make_target("cuda:sm_90", 1)) {}
+
+  Built built(const char* fault = "") {
+    setenv("BURNISH_FAKE_FAULT", fault, 1);
+    Result<Built> b = build_kernel(target->default_schedule(group), *target, true);
+    unsetenv("BURNISH_FAKE_FAULT");
+    return b ? std::move(*b) : throw std::runtime_error(b.reason());
+  }
+
+  StageGroup group;
+  std::shared_ptr<const Target> target;
+};
+
+TEST_F(Gpu, CandidatesThatMisbehave) {
+  const auto host = make_target("native", 2);
+  const Built reference = *build_kernel(plain_schedule(group, host->machine()), *host, true);
+  const Built good = built();
+  EXPECT_GT(good.launches, 1);
+  EXPECT_GT(good.copies, 1);
+  Recruiter recruiter(find_worker({}));
+  RunnerClient runner(recruiter,
+                      {.target = target->text(),
+                       .threads = 2,
+                       .memory_bytes = uint64_t{2} << 30,
+                       .min_time = 0.001,
+                       .min_repeats = 3,
+                       .device = true},
+                      3);
+  const auto run = [&](const Built& b) {
+    return runner.run({.hash = "p", .candidate = b, .reference = reference, .check = true});
+  };
+  struct Case {
+    const char* fault;
+    Status status;
+    const char* words;
+  };
+  for (const Case& c : {Case{"nothing", Status::Wrong, "relu["},
+                        Case{"illegal", Status::Crashed, "ILLEGAL_ADDRESS"},
+                        Case{"hang", Status::TimedOut, "3 s"}}) {
+    const RunReply bad = run(built(c.fault));
+    EXPECT_EQ(bad.status, c.status) << c.fault << ": " << bad.message;
+    EXPECT_NE(bad.message.find(c.words), std::string::npos) << bad.message;
+    const RunReply next = run(good);
+    EXPECT_EQ(next.status, Status::Ok) << "after " << c.fault << ": " << next.message;
+    EXPECT_TRUE(next.checked);
+    EXPECT_GE(next.timing.repeats, 3);
+    EXPECT_GT(next.timing.min, 0);
+  }
+}
+
+TEST_F(Gpu, PointsOfTheSpace) {
+  Task task;
+  task.workload = product;
+  task.group = parse_stages(product);
+  task.hash = hash_text(task.workload);
+  const auto space = target->space(group);
+  ASSERT_TRUE(space);
+  std::vector<std::string> traces;
+  for (int64_t i = 0; i < size_of(*space) && traces.size() < 5; ++i) {
+    const auto s = space->schedule(point_at(*space, i));
+    if (s) traces.push_back(s->to_text());
+  }
+  ASSERT_GE(traces.size(), 3U);
+  std::vector<Candidate> candidates;
+  for (const std::string& t : traces)
+    candidates.push_back({.task = &task, .trace = t, .check = true});
+  candidates.push_back({.task = &task, .trace = "no step", .check = true});
+  const auto m = local_measurer(
+      target, {.builders = 2, .build_timeout = 60, .min_time = 0.001, .device = true});
+  const auto outcomes = m->measure(candidates);
+  for (size_t i = 0; i < traces.size(); ++i) {
+    EXPECT_EQ(outcomes[i].status, Status::Ok) << traces[i] << ": " << outcomes[i].message;
+    EXPECT_TRUE(outcomes[i].checked);
+  }
+  EXPECT_EQ(outcomes.back().status, Status::Illegal);
+}
+
+TEST_F(Gpu, WhatDoesNotCompile) {
+  Task task;
+  task.workload = product;
+  task.group = parse_stages(product);
+  task.hash = hash_text(task.workload);
+  setenv("BURNISH_FAKE_FAULT", "refuse", 1);
+  const auto m = local_measurer(target, {.builders = 1, .build_timeout = 60, .device = true});
+  const Candidate c{.task = &task, .trace = target->default_schedule(group).to_text()};
+  const Outcome o = m->measure(std::span(&c, 1)).at(0);
+  unsetenv("BURNISH_FAKE_FAULT");
+  EXPECT_EQ(o.status, Status::BuildFailed);
+  EXPECT_NE(o.message.find("refused as asked"), std::string::npos) << o.message;
+}
+
+}  // namespace
+}  // namespace burnish::search
