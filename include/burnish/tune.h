@@ -63,7 +63,7 @@ struct TuneProgress {
 struct TuneOptions {
   CompileOptions model;             ///< shapes, target, threads; its `records` is not used
   /// For everything, the last comparison included; 0: no limit but `trials`. Nothing: a minute, or two and a half for GPUs,
-  /// whose code takes longer to compile.
+  /// whose candidates differ in more.
   std::optional<double> seconds;
   std::int64_t trials = 0;          ///< 0: as many as the time allows
   std::filesystem::path records;    ///< the database; made when missing

@@ -7,12 +7,14 @@
 #include <chrono>
 #include <cmath>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <limits>
 #include <optional>
 #include <regex>
 
 #include "base/error.h"
+#include "base/text.h"
 #include "base/version.h"
 #include "driver/alternatives.h"
 #include "driver/found_schedules.h"
@@ -31,6 +33,18 @@ using Clock = std::chrono::steady_clock;
 
 double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
+// Of the first GPU, by NVIDIA's driver.
+std::string gpu_text() {
+  std::error_code none;
+  for (const auto& gpu : std::filesystem::directory_iterator("/proc/driver/nvidia/gpus", none)) {
+    std::string line;
+    std::ifstream information(gpu.path() / "information");
+    while (std::getline(information, line))
+      if (line.starts_with("Model:")) return std::string(trim(std::string_view(line).substr(6)));
+  }
+  return "GPU";
+}
+
 std::string machine_text(const Machine& m) {
   std::string name = m.cpu, line;
   std::ifstream info("/proc/cpuinfo");
@@ -39,6 +53,7 @@ std::string machine_text(const Machine& m) {
     name = line.substr(line.find(':') + 2);
     break;
   }
+  if (m.device) return fmt::format("{}, beside {} ({})", gpu_text(), name, m.cpu);
   return fmt::format("{} ({}), caches {}/{}/{} KB, vectors of {} bytes", name, m.cpu, m.l1_bytes >> 10,
                      m.l2_bytes >> 10, m.l3_bytes >> 10, m.vector_bytes);
 }
@@ -131,7 +146,7 @@ class TuneJob {
     result.seconds = since(start_);
     std::ranges::stable_sort(result.tasks, std::greater{},
                              [](const TunedTask& t) { return t.weight * t.default_seconds; });
-    if (!options_.report.empty()) write_report(options_.report, model_name_, result);
+    if (!options_.report.empty()) write_report(options_.report, model_name_, result, !model_.target->machine().device);
     return result;
   }
 
@@ -193,8 +208,6 @@ class TuneJob {
     s.tuner = options_.tuner;
     s.seed = options_.seed;
     s.resume = options_.resume;
-    // Compiling takes longer than running there, and all CPUs have to have something to compile.
-    if (measure_.device) s.batch = 32;
     s.compiler = fmt::format("burnish {}", version_text);
     s.machine = machine_text(model_.target->machine());
     return s;

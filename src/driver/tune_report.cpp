@@ -59,9 +59,9 @@ std::string report_text(const std::string& model, const TuneResult& result, cons
 }
 
 void write_report(const std::filesystem::path& path, const std::string& model,
-                  const TuneResult& result) {
+                  const TuneResult& result, bool on_cpu) {
   const auto threads = static_cast<unsigned>(std::max(1, result.threads));
-  write_file(path, report_text(model, result, measured_roofs(threads)));
+  write_file(path, report_text(model, result, on_cpu ? measured_roofs(threads) : Roofs{}));
 }
 
 }  // namespace burnish

@@ -1,6 +1,7 @@
 """Models for GPUs from Python and on the command line, on the fake driver and the fake NVRTC of tests/fake_cuda: no GPU,
 no CUDA. A process looks for the driver once, so everything runs in processes of its own."""
 
+import json
 import os
 import subprocess
 import sys
@@ -205,6 +206,26 @@ def test_commands(model, environment):
     assert "kernels on Fake GPU" in text and "matmul" in text
     assert "CPU" in command(model, environment, "profile", "m.so", "--roofline", status=1)
     assert "ok  y" in command(model, environment, "verify", "m.onnx", "--target", "cuda:sm_90")
+
+
+def test_tuning(model, environment):
+    search = ["tune", "m.onnx", "--target", "cuda:sm_90", "--records", "gpu.db"]
+    text = command(model, environment, *search, "--trials", "4", "--report", "gpu.html")
+    assert "4 trials" in text and "model, measured in turns" in text
+    assert "way" in (model / "gpu.html").read_text()
+    records = [json.loads(line) for line in command(model, environment, "records", "export", "gpu.db").splitlines()]
+    tried = [r for r in records if "knobs" in r]
+    assert len(tried) > 4 and {r["status"] for r in tried} == {"ok"}
+    assert any(r["knobs"].startswith("way=") for r in tried)
+    command(model, environment, "compile", "m.onnx", "--target", "cuda:sm_90", "--records", "gpu.db", "-o", "tuned.so")
+    python(model, environment, """
+session = burnish.InferenceSession("tuned.so")
+for got, wanted in zip(session.run(["y", "z"], {"x": x}), answer(x)): same(got, wanted)
+result = burnish.tune("m.onnx", target="cuda:sm_90", trials=1, records="gpu.db")
+assert result.trials == 1 and result.target == "cuda:sm_90"
+""")
+    faulty = {**environment, "BURNISH_FAKE_FAULT": "illegal", "BURNISH_CACHE": "off"}
+    assert "ILLEGAL_ADDRESS" in command(model, faulty, *search, "--trials", "1", status=1)
 
 
 def test_models_of_the_cpu_have_no_gpu(model, environment):

@@ -105,7 +105,7 @@ void widen(Schedule& s, const Stage& stage, const Machine& m) {
 
 // A device is timed by graphs of launches: enough of them that starting a graph does not count.
 constexpr int device_launches = 16;
-constexpr int64_t most_copied_bytes = int64_t{256} << 20;
+constexpr int64_t most_copied_bytes = int64_t{128} << 20;
 
 }  // namespace
 
