@@ -8,6 +8,7 @@
 //     output: thread columns:  registers: sums over slices; stored
 #include <algorithm>
 
+#include "loop/thread_sum.h"
 #include "target/cuda/tiles.h"
 
 namespace burnish::cuda_target {
@@ -89,9 +90,10 @@ bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   const int64_t columns = o.axes[r.vector].extent, vectors = points(o.axes) / vector;
   if (r.broadcast || a.raxes.empty() || columns % vector || vectors > kBusy * d.multiprocessors || points(a.raxes) < kShortest) return false;
   const Axis k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
-  int64_t share = 8;  // vectors of a block
-  while (share > 2 && vectors / share < d.multiprocessors) share /= 2;
-  const int64_t slices = std::min(k.extent, kThreads / share);
+  int64_t share = 8;  // vectors of a block, whose threads fill a warp
+  const auto slices_of = [&](int64_t n) { return std::min(k.extent, kThreads / n); };
+  while (share > 2 && vectors / share < d.multiprocessors && share / 2 * slices_of(share / 2) >= kWarp) share /= 2;
+  const int64_t slices = slices_of(share);
   if (slices < 2) return false;
 
   Columns c{.out = out, .block = "", .vector = vector, .axis = r.vector};
