@@ -351,6 +351,10 @@ TEST(Gpu, ProfilesTellStepsAndTheWhole) {
   EXPECT_LT(step_ns[1], step_ns[0]);  // launches nothing
   EXPECT_GT(step_ns[2], 0u);
   EXPECT_GE(total, (step_ns[0] + step_ns[2]) / 20);
+  total = 0;
+  good(burnish_session_profile(session.get(), nullptr, 0, &total));
+  EXPECT_GT(total, 0u);
+  EXPECT_EQ(burnish_session_profile(session.get(), nullptr, 0, nullptr), BURNISH_ERROR_USER);
   burnish_tensor y{};
   good(burnish_session_get_output(session.get(), "y", &y));
   EXPECT_EQ(std::memcmp(y.data, expected(std::vector<float>(count)).data(), 4 * count), 0);
