@@ -160,7 +160,7 @@ TEST(Flatten, ReduceAxesBecomeOne) {
     GroupBuilder b("conv");
     StageId x = b.input("X", F, {{"c", 3}, {"y", 6}}), w = b.constant("W", F, {{"o", 5}, {"c", 3}, {"y", 3}});
     b.output(b.reduce("O", F, {{"o", 5}, {"y", 6}}, {{"k", 3}, {"ky", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-      return b.at(x, {r[0], Aff::of(a[1]) + Aff::of(r[1]) - Aff(1)}, 0.0) * b.at(w, {a[0], r[0], r[1]});
+      return b.at(x, {r[0], a[1] + r[1] - Aff(1)}, constant(0.0)) * b.at(w, {a[0], r[0], r[1]});
     }));
     Case c(b.group());
     c.schedule.flatten("O", multiple);
