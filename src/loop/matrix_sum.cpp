@@ -41,8 +41,9 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
     return refuse("tensor loop {} is not inside thread loops of {} and {} iterations", name, kMatrixGroups, kMatrixLanes);
   m.group = threads[n - 2].var;
   m.lane = threads[n - 1].var;
-  if (!whole(m.depth, m.depth.extent) || m.depth.extent % kMatrixDepth || m.depth.extent > 2 * kMatrixDepth)
-    return refuse("tensor loop {} has {} iterations, not {} or {}", name, m.depth.extent, kMatrixDepth, 2 * kMatrixDepth);
+  const int64_t steps = m.depth.extent / kMatrixDepth;
+  if (!whole(m.depth, m.depth.extent) || m.depth.extent % kMatrixDepth || (steps != 1 && steps != 2 && steps != 4))
+    return refuse("tensor loop {} has {} iterations, not {}, {} or {}", name, m.depth.extent, kMatrixDepth, 2 * kMatrixDepth, 4 * kMatrixDepth);
   Stmt body = s->children[0];
   for (; body.kind() == StmtKind::For && body->loop.kind == LoopKind::Unroll; body = body->children[0]) {
     if (!whole(body->loop, body->loop.extent)) return refuse("loop {} inside tensor loop {} varies", f.vars[body->loop.var], name);

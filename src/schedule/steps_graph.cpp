@@ -83,6 +83,28 @@ std::vector<Index> at_axes(const std::vector<Axis>& axes) {
   return indices;
 }
 
+// A load, converted: at the stage's own point, of a tensor of its shape?
+bool converts_points(const StageGroup& g, const Stage& s, const Expr& formula) {
+  const Expr* e = &formula;
+  while (e->kind() == ExprKind::Cast) e = &e->children()[0];
+  if (e == &formula || e->kind() != ExprKind::Load || e->fill() || e->indices().size() != s.axes.size()) return false;
+  const std::vector<Axis>& axes = g[e->from()].axes;
+  for (size_t a = 0; a < s.axes.size(); ++a)
+    if (axes[a].extent != s.axes[a].extent || !equal(e->indices()[a], Index(Aff::of(s.axes[a].var)))) return false;
+  return true;
+}
+
+// A conversion of such a load, with a value outside: that of the load, where conversion gives `fill`.
+Expr filled(const Expr& conversion, const Expr& fill) {
+  if (conversion.kind() == ExprKind::Load)
+    return load(conversion.dtype(), conversion.from(), {conversion.indices().begin(), conversion.indices().end()}, fill);
+  const Expr& inner = conversion.children()[0];
+  const Expr before = cast(inner.dtype(), fill);
+  if (!equal(cast(conversion.dtype(), before), fill)) return {};
+  Expr from = filled(inner, before);
+  return from ? cast(conversion.dtype(), std::move(from)) : Expr{};
+}
+
 Result<> check_free(const StageGroup& g, const std::string& name) {
   if (g.named(name)) return refuse("there is a stage {} already", name);
   return Done{};
@@ -116,6 +138,9 @@ Result<> apply(Stages s, const step::Inline& x) {
       inside.push_back(minus(p.axes[a].extent - 1, i));
     }
     Expr value = substitute_indices(formula, becomes);
+    // Of a converted tensor of the same shape what is outside is outside there, too.
+    if (e.fill())
+      if (Expr converted = converts_points(s.group, p, formula) ? filled(value, e.fill()) : Expr{}) return converted;
     return e.fill() ? select(all_nonnegative(inside), value, e.fill()) : value;
   });
   remove_stage(s, *id);

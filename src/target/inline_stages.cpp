@@ -60,10 +60,17 @@ double repeats(const StageGroup& g, StageId s) {
 // anew for every element of a window.
 bool finishes_reduction_for_another(const StageGroup& g, StageId s) {
   const auto is_reduction = [&](StageId p) { return g[p].is_compute() && g[p].is_reduction(); };
+  // Through what widens it where it is read.
+  const auto is_reduced = [&](StageId p) {
+    const Expr& e = g[p].body;
+    const bool widens = !g[p].is_reduction() && e.kind() == ExprKind::Cast && e.children()[0].kind() == ExprKind::Load &&
+                        size_of(e.dtype()) > size_of(e.children()[0].dtype());
+    return is_reduction(p) || (widens && std::ranges::any_of(consumers_of(g, p), is_reduction));
+  };
   const auto finished = [&](StageId p) {
     return p != s && is_reduction(p) && g[p].axes.size() == g[s].axes.size() && points(g[p].axes) == points(g[s].axes);
   };
-  return std::ranges::any_of(producers(g, s), finished) && std::ranges::any_of(consumers_of(g, s), is_reduction);
+  return std::ranges::any_of(producers(g, s), finished) && std::ranges::any_of(consumers_of(g, s), is_reduced);
 }
 
 // It reads a reduction at several points (the transform of products): a nest of its own beside the reduction's.

@@ -30,6 +30,17 @@ struct alignas(8) float2 {
 struct alignas(16) float4 {
   float x, y, z, w;
 };
+struct uint1 {
+  unsigned x;
+};
+struct alignas(8) uint2 {
+  unsigned x, y;
+};
+struct alignas(16) uint4 {
+  unsigned x, y, z, w;
+};
+inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
+inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline float2 load2_where(bool inside, const float* p) { return inside ? *(const float2*)p : float2{}; }
@@ -48,6 +59,25 @@ inline unsigned __float_as_uint(float x) {
   return u;
 }
 inline float __uint_as_float(unsigned x) { return __int_as_float((int)x); }
+
+// The 16-bit floats of IEEE 754; conversion to them rounds to the nearest, ties to even.
+inline float half_value(unsigned short h) {
+  const int exponent = h >> 10 & 31, fraction = h & 1023;
+  const float size = exponent == 0    ? ldexpf((float)fraction, -24)
+                     : exponent == 31 ? (fraction ? NAN : INFINITY)
+                                      : ldexpf((float)(fraction + 1024), exponent - 25);
+  return h & 0x8000 ? -size : size;
+}
+inline unsigned short half_bits(float x) {
+  const unsigned short sign = signbit(x) ? 0x8000 : 0;
+  const float size = fabsf(x);
+  if (isnan(x)) return 0x7fff;
+  if (size >= 65520) return sign | 0x7c00;
+  int exponent = -14;
+  if (size >= 0x1p-14f) exponent = ilogbf(size);
+  const int units = (int)lrintf(ldexpf(size, 10 - exponent));  // 1024 and more: the leading one is part of the exponent
+  return (unsigned short)(sign + units + (size >= 0x1p-14f ? (exponent + 14) * 1024 : 0));
+}
 
 inline thread_local Dim blockIdx, threadIdx;
 inline __attribute__((aligned(16))) char memory[228 << 10];
@@ -127,9 +157,9 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
   }
 }
 
-// Operands of a warp's matrix instruction, by lane.
+// Operands of a warp's matrix instruction, by lane: of each register one number or two.
 struct Operands {
-  float a[4], b[2];
+  float a[8], b[4];
 };
 inline Operands operands[32][32];
 
@@ -184,4 +214,39 @@ template <class T> T __shfl_xor_sync(unsigned mask, T x, int distance) {
   memcpy(&other, exchanged_values[running ^ (unsigned)distance], sizeof other);
   of_group[first].wait(members);
   return other;
+}
+
+namespace emulation {
+
+// Of `registers` pairs of b and twice as many of a: thread t has depths 2t, 2t + 1, then the same 8 further on. Of a register of a
+// after the other: rows g, g + 8, and again, further on.
+inline void mma_f16(float& c0, float& c1, float& c2, float& c3, const unsigned* a, const unsigned* b, unsigned registers) {
+  const unsigned warp = running / 32, lane = running % 32;
+  Operands& own = operands[warp][lane];
+  const auto half_of = [](const unsigned* x, unsigned i) { return half_value((unsigned short)(x[i / 2] >> 16 * (i % 2))); };
+  for (unsigned i = 0; i < 4 * registers; ++i) own.a[i] = half_of(a, i);
+  for (unsigned i = 0; i < 2 * registers; ++i) own.b[i] = half_of(b, i);
+  of_warp[warp].wait(32);
+  const unsigned g = lane / 4, t = lane % 4;
+  const auto sum = [&](float c, unsigned lower, unsigned column) {
+    double s = c;
+    for (unsigned k = 0; k < 8 * registers; ++k) {
+      const unsigned thread = k % 8 / 2, pair = k / 8;
+      s += (double)operands[warp][4 * g + thread].a[4 * pair + 2 * lower + k % 2] * operands[warp][4 * column + thread].b[2 * pair + k % 2];
+    }
+    return (float)s;
+  };
+  c0 = sum(c0, 0, 2 * t), c1 = sum(c1, 0, 2 * t + 1), c2 = sum(c2, 1, 2 * t), c3 = sum(c3, 1, 2 * t + 1);
+  of_warp[warp].wait(32);
+}
+
+}  // namespace emulation
+
+inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};
+  emulation::mma_f16(c0, c1, c2, c3, a, b, 2);
+}
+inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
+  const unsigned a[] = {a0, a1}, b[] = {b0};
+  emulation::mma_f16(c0, c1, c2, c3, a, b, 1);
 }

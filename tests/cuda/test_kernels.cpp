@@ -66,6 +66,8 @@ TEST_P(Kernels, MatrixInstructions) {
     expect_right(schedule_test::tensor_matmul(64, 16, 16, 8), "whole tiles", p);
     expect_right(schedule_test::tensor_matmul(67, 21, 32, 16), "tails", p);
   }
+  for (const int64_t depth : {8, 16, 32})
+    expect_right(schedule_test::tensor_matmul(67, 21, 64, depth), fmt::format("{} halves deep", depth), Precision::Fp16);
 }
 
 TEST_P(Kernels, DefaultSchedules) {

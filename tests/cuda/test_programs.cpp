@@ -16,23 +16,24 @@ namespace {
 using cuda_target::Launches;
 using cuda_target::Precision;
 
-Program program_of(const Graph& g) {
-  const auto target = make_target("cuda:sm_90", 1);
+Program program_of(const Graph& g, Precision precision = Precision::Strict) {
+  const auto target = make_target(precision == Precision::Fp16 ? "cuda:sm_90,precision=fp16" : "cuda:sm_90", 1);
   Context context;
   context.target = target.get();
   context.options.verify = true;
   return compile_graph(g, context);
 }
 
-void expect_right(On machine, const Graph& g, const std::string& what, uint64_t seed) {
+void expect_right(On machine, const Graph& g, const std::string& what, uint64_t seed,
+                  Precision precision = Precision::Strict) {
   SCOPED_TRACE(what);
-  const Program p = program_of(g);
+  const Program p = program_of(g, precision);
   const std::vector<Tensor> inputs = test::random_inputs(g, seed),
                             wanted = test::evaluate_graph(g, inputs);
   std::vector<const void*> in;
   for (const Tensor& t : inputs) in.push_back(t.bytes.data());
   for (const bool reversed : {false, true}) {
-    const auto bytes = run_program(machine, p, Precision::Strict, in, reversed);
+    const auto bytes = run_program(machine, p, precision, in, reversed);
     ASSERT_EQ(bytes.size(), wanted.size());
     std::vector<Tensor> got;
     for (size_t o = 0; o < wanted.size(); ++o) {
@@ -40,7 +41,7 @@ void expect_right(On machine, const Graph& g, const std::string& what, uint64_t 
       ASSERT_EQ(bytes[o].size(), got[o].bytes.size());
       std::memcpy(got[o].bytes.data(), bytes[o].data(), bytes[o].size());
     }
-    test::expect_close(got, wanted, 1e-4, what + (reversed ? ", reversed" : ""));
+    test::expect_close(got, wanted, precision == Precision::Fp16 ? 2e-2 : 1e-4, what + (reversed ? ", reversed" : ""));
   }
 }
 
@@ -49,6 +50,11 @@ using Programs = OnMachine;
 TEST_P(Programs, RandomNetworks) {
   for (uint64_t seed = 1; seed <= 6; ++seed)
     expect_right(GetParam(), test::random_network(seed), fmt::format("seed {}", seed), seed);
+}
+
+TEST_P(Programs, RandomNetworksInHalves) {
+  for (uint64_t seed = 1; seed <= 6; ++seed)
+    expect_right(GetParam(), test::random_network(seed), fmt::format("seed {}", seed), seed, Precision::Fp16);
 }
 
 // Stages of one element follow one another without barriers: one thread's, in their order.

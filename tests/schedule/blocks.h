@@ -12,7 +12,7 @@ struct BlockTile {
 };
 
 Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t = {});
-// By matrix instructions: K a multiple of `depth`, 8 or 16.
+// By matrix instructions: K a multiple of `depth`: 8, 16 or 32.
 Case tensor_matmul(int64_t M, int64_t N, int64_t K, int64_t depth);
 // 1x1 to E channels, 3x3 depthwise, 1x1: everything between in the block's memory.
 Case block_chain(int64_t H, int64_t W, int64_t C, int64_t E, int64_t stride);

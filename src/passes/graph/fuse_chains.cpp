@@ -127,7 +127,8 @@ std::vector<size_t> cuts_of(const Graph& g, const Run& run, const Target& target
     for (size_t last = first; last < run.size() && last < first + longest_piece; ++last) {
       if (last > first) {
         const Node piece = joined(g, run, first, last);
-        if (piece.bodies[0].nodes.size() > longest_body) break;
+        const auto is_cast = [](const Node& n) { return n.op->name == "cast"; };  // no work of their own
+        if (piece.bodies[0].nodes.size() - static_cast<size_t>(std::ranges::count_if(piece.bodies[0].nodes, is_cast)) > longest_body) break;
         if (!target.prefers_one_nest(stages_of_group(g, piece))) break;
       }
       const TensorType& out = g.type(g.nodes[run[last]].outputs[0]);

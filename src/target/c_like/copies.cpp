@@ -9,7 +9,9 @@ namespace burnish::c_like {
 
 namespace {
 
-bool is_zero(const Expr& e) { return e.kind() == ExprKind::Const && e.dtype() == DType::F32 && e.number() == 0 && !std::signbit(e.number()); }
+bool is_copied(DType t) { return t == DType::F32 || t == DType::F16; }
+
+bool is_zero(const Expr& e) { return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 && !std::signbit(e.number()); }
 
 // What is copied: a load, or zeros where a condition does not hold.
 const Expr* source_of(const Stmt& s) {
@@ -19,7 +21,7 @@ const Expr* source_of(const Stmt& s) {
     if (!is_zero(e.children()[2])) return nullptr;
     load = &e.children()[1];
   }
-  return load->kind() == ExprKind::Load && load->dtype() == DType::F32 ? load : nullptr;
+  return load->kind() == ExprKind::Load && is_copied(load->dtype()) ? load : nullptr;
 }
 
 bool reads(const Stmt& s, BufferId b) {
@@ -50,8 +52,10 @@ bool Printer::copied(const Stmt& s) {
   const Expr& load = *source_of(s);
   const Index to = own_part(s->buffer, s->index), from = own_part(load.from(), load.indices()[0]);
   Index base_to = to, base_from = from;
+  const int bytes = size_of(load.dtype()) * lanes_;
+  if (bytes < 4) return false;
   if (lane_ && lanes_ > 1) {
-    if (!vector_access(s->buffer, to) || !vector_access(load.from(), from)) return false;
+    if (vector_width(s->buffer, to) != lanes_ || vector_width(load.from(), from) != lanes_) return false;
     base_to.a.add(*lane_, -1);
     base_from.a.add(*lane_, -1);
   }
@@ -62,8 +66,10 @@ bool Printer::copied(const Stmt& s) {
   if (inside.size() != 1) return false;
   if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
   const std::string at = index(base_from)[0];
-  line(fmt::format("{}<{}>(&{}, &{}, {});", d_.copy, 4 * lanes_, place(s->buffer, index(base_to)[0]),
-                   place(load.from(), guarded ? fmt::format("({} ? {} : 0)", inside[0], at) : at), inside[0]));
+  halves_ |= load.dtype() == DType::F16;
+  const bool words = load.dtype() == DType::F32;
+  line(fmt::format("{}<{}>({}&{}, {}&{}, {});", d_.copy, bytes, words ? "" : "(float*)", place(s->buffer, index(base_to)[0]),
+                   words ? "" : "(const float*)", place(load.from(), guarded ? fmt::format("({} ? {} : 0)", inside[0], at) : at), inside[0]));
   return true;
 }
 

@@ -71,6 +71,7 @@ class Splitter {
     k.args = p.args();
     k.threads = p.threads();
     k.block_bytes = p.block_bytes();
+    k.halves = p.halves();
     std::string parameters;
     for (BufferId b : k.args) {
       const Buffer& buffer = f_.buffers[b];

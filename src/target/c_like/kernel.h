@@ -23,6 +23,9 @@ struct Dialect {
   // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
   // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
   std::string_view matrix_sum;
+  // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, as f16; of 16 x 8 by 8 x 8 with half as
+  // many registers.
+  bool half_pairs = false;
   // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
   // 4, 8 or 16, of (to, from, whether to copy or to write zeros). Empty: there is none.
   std::string_view copy, wait;
@@ -44,6 +47,7 @@ struct Kernel {
   std::string source;          // its definition, without the prelude
   int64_t blocks = 1;
   int threads = 1;             // a block
+  bool halves = false;         // it has 16-bit floats: needs helper functions for them
   int64_t block_bytes = 0;     // of memory that a block's threads share
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
 };

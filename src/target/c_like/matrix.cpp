@@ -3,6 +3,9 @@
 // n * t, n * t + 1, ..., as one vector from each, and a pair of them serves one instruction. Both operands are the loop's
 // own expressions with its variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
 //
+// Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a time, which is two pairs of
+// neighbours just so, or at the first two where they sum 8.
+//
 // Operands that are to be fetched ahead (Buffer::prefetch) are loaded by the iteration before of the serial loop around:
 //
 //   for k in 0..K: sum(load(k))   ->   x = load(0); for k in 0..K - 1: { y = load(k + 1); sum(x); x = y; }  sum(x);
@@ -40,6 +43,54 @@ void Printer::enter_tensor(TensorLoop& t) {
   t.odd = variable("pair", fmt::format("{} % {}", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
 }
 
+// Of a thread for the operands of one step, of B or of a row of A.
+size_t Printer::registers_of(const TensorLoop& t) const {
+  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  return d_.half_pairs ? n / 2 : n;
+}
+
+// The lanes of an f32 expression by pairs, as f16 in a register each. What is f16 already keeps its bits.
+Lanes Printer::half_pairs(const Expr& e) {
+  halves_ = true;
+  const auto converts = [](const Expr& x, DType to, DType from) {
+    return x.kind() == ExprKind::Cast && x.dtype() == to && x.children()[0].dtype() == from;
+  };
+  if (converts(e, DType::F32, DType::F16) || converts(e, DType::F16, DType::F32)) return half_pairs(e.children()[0]);
+  const size_t n = static_cast<size_t>(lanes_);
+  Lanes pairs;
+  if (e.kind() == ExprKind::Select) {
+    const Lanes condition = value(e.children()[0]);
+    if (condition.size() == 1 && loads_where(e)) {
+      const std::string inside = temporary(DType::Bool, condition[0]), other = temporary(e.dtype(), number(e.children()[2]));
+      const Lanes x = loaded_at(e.children()[1], {inside});
+      for (size_t i = 0; i < n; i += 2)
+        pairs.push_back(temporary(DType::U32, fmt::format("{} ? pair_of({}, {}) : pair_of({}, {})", inside, x[x.size() == 1 ? 0 : i],
+                                                          x[x.size() == 1 ? 0 : i + 1], other, other)));
+      return pairs;
+    }
+    if (condition.size() == 1) {
+      for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
+      const auto arm = [&](const Expr& x) {
+        done_.emplace_back();
+        const Lanes v = half_pairs(x);
+        done_.pop_back();
+        for (size_t i = 0; i < v.size(); ++i) line(fmt::format("{} = {};", pairs[i], v[i]));
+      };
+      open(fmt::format("if ({}) {{", condition[0]));
+      arm(e.children()[1]);
+      --indent_;
+      open("} else {");
+      arm(e.children()[2]);
+      close();
+      return pairs;
+    }
+  }
+  const Lanes x = value(e);
+  for (size_t i = 0; i < n; i += 2)
+    pairs.push_back(temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i], x[x.size() == 1 ? 0 : i + 1])));
+  return pairs;
+}
+
 // A thread's values of one step: of B, or of a row of A.
 Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
@@ -56,9 +107,9 @@ Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<
   in_operand_ = true;
   done_.assign(1, {});
   count_uses(at);
-  Lanes x = value(at);
+  Lanes x = d_.half_pairs ? half_pairs(at) : value(at);
   in_operand_ = false;
-  if (x.size() == 1) x.assign(static_cast<size_t>(n), x[0]);
+  if (x.size() == 1) x.assign(registers_of(t), x[0]);
   lane_.reset();
   lanes_ = 1;
   return x;
@@ -78,7 +129,7 @@ void Printer::close_tiles(size_t loops) {
 // The instructions; operands that were not loaded before are loaded as far out as their tiles let them.
 void Printer::tensor_sums(const TensorLoop& t) {
   const MatrixSum& m = t.sum;
-  const auto n = static_cast<size_t>(m.depth.extent / kMatrixLanes);
+  const size_t n = registers_of(t);
   const size_t left_a = moving(m.a, m.tiles), left_b = moving(m.b, m.tiles);
   const auto held = [&](const Ahead& x, size_t row) {
     Lanes out;
@@ -87,7 +138,8 @@ void Printer::tensor_sums(const TensorLoop& t) {
   };
   const auto loaded_here = [&](const Expr& e, std::optional<int64_t> row) {
     Lanes x = tensor_operand(t, e, row);
-    for (std::string& v : x) v = temporary(DType::F32, v);
+    if (!d_.half_pairs)
+      for (std::string& v : x) v = temporary(DType::F32, v);
     return x;
   };
   Lanes upper, lower, b;
@@ -108,14 +160,15 @@ void Printer::tensor_sums(const TensorLoop& t) {
       sums += fmt::format("{}{}", sums.empty() ? "" : ", ", place(m.sums, index(own_part(m.sums, at))[0]));
     }
   }
-  for (size_t e = 0; e < n; e += 2)
+  if (n == 1) line(fmt::format("{}({}, {}, {}, {});", d_.matrix_sum, sums, upper[0], lower[0], b[0]));
+  for (size_t e = 0; e + 1 < n; e += 2)
     line(fmt::format("{}({}, {}, {}, {}, {}, {}, {});", d_.matrix_sum, sums, upper[e], lower[e], upper[e + 1], lower[e + 1], b[e], b[e + 1]));
   close_tiles(t.around.size() + m.tiles.size());
 }
 
 // All of an operand that an iteration of the loop around needs, to the array `name`.
 void Printer::load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name) {
-  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  const size_t n = registers_of(t);
   open_tiles(x.loops);
   for (size_t row = 0; row < (x.rows ? 2u : 1u); ++row) {
     open("{");
@@ -153,7 +206,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
   }
   if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor) return false;
   TensorLoop t{.sum = matrix_sum(f_, inner, thread_loops_).expect("tensor loop"), .around = around};
-  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  const size_t n = registers_of(t);
   std::vector<ForStmt> all = around;
   all.insert(all.end(), t.sum.tiles.begin(), t.sum.tiles.end());
   const auto ahead = [&](const Expr& e, bool rows) -> std::optional<Ahead> {
@@ -197,7 +250,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
       if (*x) f(**x, (*x)->rows ? 2 * n : n);
   };
   const auto load = [&](const char* suffix) { each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); }); };
-  each([&](const Ahead& x, size_t values) { line(fmt::format("float {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values)); });
+  each([&](const Ahead& x, size_t values) { line(fmt::format("{3} {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values, type_name(d_.half_pairs ? DType::U32 : DType::F32))); });
   with(name, "0", [&] { load(""); });
   out_ += "#pragma unroll 2\n";
   open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", name, l.extent - 1));

@@ -13,6 +13,7 @@ namespace burnish::c_like {
 
 std::string sanitized(std::string_view name);
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
+std::string number(const Expr& constant);
 
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
 using Lanes = std::vector<std::string>;
@@ -27,6 +28,7 @@ class Printer {
   void lone(const Stmt& s);
   int threads() const { return threads_; }
   int64_t block_bytes() const { return block_bytes_; }
+  bool halves() const { return halves_; }
   std::vector<BufferId> args() const;
   std::string buffer_name(BufferId b) const { return buffers_.at(b); }
   std::string take() { return std::move(out_); }
@@ -59,6 +61,8 @@ class Printer {
   bool tensor_pipeline(const Stmt& serial_loop);  // prints it where operands are to be fetched ahead
   void enter_tensor(TensorLoop& t);
   void tensor_sums(const TensorLoop& t);
+  size_t registers_of(const TensorLoop& t) const;
+  Lanes half_pairs(const Expr& e);
   Lanes tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
   void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
   void open_tiles(std::span<const ForStmt> loops);
@@ -70,13 +74,15 @@ class Printer {
   Lanes loaded(const Expr& e);
   Lanes all_within(std::span<const Index> conditions);
   Lanes loaded_where(Lanes inside, const Expr& load, const std::string& other);
+  Lanes loaded_at(const Expr& e, const Lanes& inside);
+  bool loads_where(const Expr& select) const;
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
   std::string temporary(DType t, const std::string& init);
   std::string aff(const Aff& a) const;
   Lanes index(const Index& i);  // by lane
   std::string place(BufferId b, const std::string& index) const;
-  bool vector_access(BufferId b, const Index& i) const;
+  int vector_width(BufferId b, const Index& i) const;
   Index own_part(BufferId b, const Index& i);  // of registers: without what selects the thread
   void count_uses(const Expr& root);
   [[noreturn]] void unsupported(std::string_view what) const;
@@ -93,7 +99,7 @@ class Printer {
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
   int64_t block_bytes_ = 0;
-  bool has_threads_ = false, in_threads_ = false, copies_ = false;
+  bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around

@@ -285,14 +285,22 @@ void Printer::store(const Stmt& s) {
   if (in_threads_ && copied(s)) return close();
   const Buffer& buffer = f_.buffers[s->buffer];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(s->buffer);
-  const Lanes x = value(s->value);
   const Index at = own_part(s->buffer, s->index);
-  if (lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 && vector_access(s->buffer, at)) {
-    std::string parts;
-    for (int i = 0; i < lanes_; ++i) parts += (i ? ", " : "") + x[x.size() == 1 ? 0 : static_cast<size_t>(i)];
+  const int width = lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
+  // Vectors of halves are rounded by pairs, where they are stored.
+  const Expr& v = s->value;
+  const bool rounded = width > 0 && v.kind() == ExprKind::Cast && v.dtype() == DType::F16 && v.children()[0].dtype() == DType::F32;
+  halves_ |= rounded;
+  const Lanes x = value(rounded ? v.children()[0] : v);
+  if (width > 0) {
     Index base = at;
     base.a.add(*lane_, -base.a.slope(*lane_));
-    line(fmt::format("store{}({}, {});", lanes_, "&" + place(s->buffer, index(base)[0]), parts));
+    for (int first = 0; first < lanes_; first += width) {
+      std::string parts;
+      for (int i = 0; i < width; ++i) parts += (i ? ", " : "") + x[x.size() == 1 ? 0 : static_cast<size_t>(first + i)];
+      line(fmt::format("store{}({}, {});", width, "&" + place(s->buffer, index(base)[0]), parts));
+      base.a.c += width;
+    }
   } else {
     const Lanes i = index(at);
     const size_t n = std::max(i.size(), x.size());

@@ -60,8 +60,6 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
   return "?";
 }
 
-namespace {
-
 std::string number(const Expr& e) {
   switch (e.dtype()) {
   case DType::Bool: return e.integer() ? "true" : "false";
@@ -85,15 +83,21 @@ std::string number(const Expr& e) {
   case DType::I32: return fmt::format("({}){}", type_name(e.dtype()), e.integer());
   case DType::U32: return fmt::format("{}u", static_cast<uint32_t>(e.integer()));
   case DType::F16:
-  case DType::BF16: return fmt::format("({}){}f", type_name(e.dtype()), e.number());
+  case DType::BF16: return fmt::format("({}){}", type_name(e.dtype()), number(constant(e.number())));
   }
   return "?";
 }
+
+namespace {
 
 std::string unary_text(UnaryOp op, DType t, const std::string& a) {
   if (op == UnaryOp::Neg) return fmt::format("(-{})", a);
   if (op == UnaryOp::Not) return fmt::format("({}{})", t == DType::Bool ? "!" : "~", a);
   return fmt::format("{}_of({})", name_of(op), a);
+}
+
+bool widened_half(const Expr& e) {
+  return e.kind() == ExprKind::Cast && e.dtype() == DType::F32 && e.children()[0].dtype() == DType::F16;
 }
 
 // Cheap, and without effect where it is not wanted: may stand in both arms of `?:`.
@@ -161,17 +165,20 @@ Lanes Printer::index(const Index& i) {
 
 std::string Printer::place(BufferId b, const std::string& index) const { return fmt::format("{}[{}]", buffers_[b], index); }
 
-// Whether the lanes' elements are one aligned vector in memory.
-bool Printer::vector_access(BufferId b, const Index& i) const {
+// Elements of the aligned vectors in memory, of 16 bytes at most, that the lanes' elements are; 0 where they are none.
+int Printer::vector_width(BufferId b, const Index& i) const {
   const Buffer& buffer = f_.buffers[b];
-  if (buffer.scope == Scope::Register || buffer.dtype != DType::F32 || (lanes_ != 2 && lanes_ != 4)) return false;
-  if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared) return false;
-  if (i.a.slope(*lane_) != 1 || i.a.c % lanes_ || buffer.align % (lanes_ * size_of(buffer.dtype))) return false;
+  constexpr int widest = 16;  // bytes
+  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::F16)) return 0;
+  if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
+  const int width = std::min(lanes_, widest / size_of(buffer.dtype));
+  if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared) return 0;
+  if (i.a.slope(*lane_) != 1 || i.a.c % width || buffer.align % (width * size_of(buffer.dtype))) return 0;
   for (const Term& t : i.a.terms)
-    if (t.var != *lane_ && t.k % lanes_) return false;
+    if (t.var != *lane_ && t.k % width) return 0;
   for (const Atom& x : i.atoms)
-    if (x.scale % lanes_ || x.a.slope(*lane_)) return false;
-  return true;
+    if (x.scale % width || x.a.slope(*lane_)) return 0;
+  return width;
 }
 
 void Printer::count_uses(const Expr& root) {
@@ -227,7 +234,19 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
 }
 
 Lanes Printer::computed(const Expr& e) {
-  if ((e.dtype() == DType::F16 || e.dtype() == DType::BF16)) unsupported("16-bit floats are not written");
+  if (e.dtype() == DType::BF16) unsupported("bf16 is not written");
+  halves_ |= e.dtype() == DType::F16;
+  // Arithmetic on 16-bit floats is that of 32 bits.
+  const auto as_float = [](Lanes x, DType t) {
+    if (t == DType::F16)
+      for (std::string& s : x) s = "(float)" + s;
+    return x;
+  };
+  const auto as_half = [&](Lanes x) {
+    if (e.dtype() == DType::F16)
+      for (std::string& s : x) s = "((half)" + s + ")";
+    return x;
+  };
   switch (e.kind()) {
   case ExprKind::Const: return {number(e)};
   case ExprKind::Affine: {
@@ -250,29 +269,32 @@ Lanes Printer::computed(const Expr& e) {
                   [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), DType::I32, a, b); });
     }
     if (auto within = as_nonnegative(e); within && in_operand_) return all_within(*within);
-    return each(value(e.children()[0]), value(e.children()[1]),
-                [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); });
+    return as_half(each(as_float(value(e.children()[0]), t), as_float(value(e.children()[1]), t),
+                        [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); }));
   }
   case ExprKind::Unary: {
-    Lanes x = value(e.children()[0]);
-    for (std::string& s : x) s = unary_text(e.unary(), e.children()[0].dtype(), s);
-    return x;
+    const DType t = e.children()[0].dtype();
+    Lanes x = as_float(value(e.children()[0]), t);
+    for (std::string& s : x) s = unary_text(e.unary(), t, s);
+    return as_half(std::move(x));
   }
   case ExprKind::Cast: {
-    Lanes x = value(e.children()[0]);
+    if (const Expr& c = e.children()[0]; e.dtype() == DType::F16 && widened_half(c)) return value(c.children()[0]);
+    Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
     const DType from = e.children()[0].dtype(), to = e.dtype();
     const bool saturates = is_float(from) && is_int(to);
     for (std::string& s : x)
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
+        : to == DType::F32 && from == DType::F16 ? fmt::format("({})", s)
                             : fmt::format("(({}){})", type_name(to), s);
     return x;
   }
   case ExprKind::Call: {
     if (e.callee() != "fma") unsupported(fmt::format("intrinsic {} is not written", e.callee()));
-    Lanes ab = each(value(e.children()[0]), value(e.children()[1]),
+    Lanes ab = each(as_float(value(e.children()[0]), e.dtype()), as_float(value(e.children()[1]), e.dtype()),
                     [](const std::string& a, const std::string& b) { return a + ", " + b; });
-    return each(ab, value(e.children()[2]), [](const std::string& a, const std::string& b) { return fmt::format("fma_of({}, {})", a, b); });
+    return as_half(each(ab, value(e.children()[2]), [](const std::string& a, const std::string& b) { return fmt::format("fma_of({}, {})", a, b); }));
   }
   case ExprKind::Acc: break;
   }
@@ -280,55 +302,65 @@ Lanes Printer::computed(const Expr& e) {
   return {};
 }
 
-Lanes Printer::loaded(const Expr& e) {
+Lanes Printer::loaded(const Expr& e) { return loaded_at(e, {}); }
+
+// Where `inside`, if given, does not hold, the buffer's first element is read.
+Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
   const BufferId b = e.from();
   const Buffer& buffer = f_.buffers[b];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
+  const auto elsewhere_first = [](const std::string& c, const std::string& i) { return fmt::format("({} ? {} : 0)", c, i); };
   const Index at = own_part(b, e.indices()[0]);
-  if (lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 && vector_access(b, at)) {
-    Index base = at;
-    base.a.add(*lane_, -1);
-    const std::string v = fmt::format("t{}", temporaries_++);
-    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, index(base)[0])));
-    Lanes out;
-    for (int i = 0; i < lanes_; ++i) out.push_back(v + "." + "xyzw"[i]);
-    return out;
+  const int width = inside.size() < 2 && lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(b, at) : 0;
+  Lanes x;
+  if (width == 0) {
+    x = inside.empty() ? index(at) : each(inside, index(at), elsewhere_first);
+    for (std::string& s : x) s = inside.empty() ? place(b, s) : temporary(e.dtype(), place(b, s));
+    return x;
   }
-  Lanes x = index(at);
-  for (std::string& s : x) s = place(b, s);
+  Index base = at;
+  base.a.add(*lane_, -1);
+  const bool half = buffer.dtype == DType::F16;
+  for (int first = 0; first < lanes_; first += width) {
+    const std::string v = fmt::format("t{}", temporaries_++), i = index(base)[0];
+    line(fmt::format("const {}{} {} = load{}(&{});", half ? "uint" : "float", half ? width / 2 : width, v, width,
+                     place(b, inside.empty() ? i : elsewhere_first(inside[0], i))));
+    for (int k = 0; k < width; ++k)
+      x.push_back(half ? fmt::format("{}({}.{})", k % 2 ? "high" : "low", v, "xyzw"[k / 2]) : fmt::format("{}.{}", v, "xyzw"[k]));
+    base.a.c += width;
+  }
   return x;
 }
 
-// Without a branch, so that loads need not wait for one another: elsewhere, the buffer's first element is read.
+// Without a branch, so that loads need not wait for one another.
 Lanes Printer::loaded_where(Lanes inside, const Expr& e, const std::string& other) {
   for (std::string& c : inside) c = temporary(DType::Bool, c);
-  const auto elsewhere_first = [](const std::string& c, const std::string& i) { return fmt::format("({} ? {} : 0)", c, i); };
   const BufferId b = e.from();
   const Buffer& buffer = f_.buffers[b];
-  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
-  const Index at = own_part(b, e.indices()[0]);
-  const bool moves = lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0;
-  Lanes x;
-  if (inside.size() == 1 && moves && vector_access(b, at)) {
-    Index base = at;
-    base.a.add(*lane_, -1);
-    const std::string v = fmt::format("t{}", temporaries_++);
-    // Operands of instructions: what comes after a load would wait for it.
-    if (in_operand_ && !d_.load_where.empty() && !d_.restrict.empty() && buffer.scope == Scope::Param && !buffer.written && other == "0.0f") {
-      const std::string load = fmt::format(fmt::runtime(d_.load_where), lanes_);
-      line(fmt::format("const float{} {} = {}({}, &{});", lanes_, v, load, inside[0], place(b, index(base)[0])));
+  // Operands of instructions: what comes after a load would wait for it.
+  if (in_operand_ && !d_.load_where.empty() && !d_.restrict.empty() && buffer.scope == Scope::Param && !buffer.written && other == "0.0f" &&
+      buffer.dtype == DType::F32 && inside.size() == 1 && lane_ && lanes_ > 1) {
+    Index at = own_part(b, e.indices()[0]);
+    if (at.a.slope(*lane_) != 0 && vector_width(b, at) == lanes_) {
+      touched_.insert(b);
+      at.a.add(*lane_, -1);
+      const std::string v = fmt::format("t{}", temporaries_++), load = fmt::format(fmt::runtime(d_.load_where), lanes_);
+      line(fmt::format("const float{} {} = {}({}, &{});", lanes_, v, load, inside[0], place(b, index(at)[0])));
+      Lanes x;
       for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
       return x;
     }
-    line(fmt::format("const float{} {} = load{}(&{});", lanes_, v, lanes_, place(b, elsewhere_first(inside[0], index(base)[0]))));
-    for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
-  } else {
-    x = each(inside, index(at), elsewhere_first);
-    for (std::string& s : x) s = temporary(e.dtype(), place(b, s));
   }
-  x = each(inside, x, [&](const std::string& c, const std::string& s) { return fmt::format("{} ? {} : {}", c, s, other); });
+  Lanes x = each(inside, loaded_at(e, inside), [&](const std::string& c, const std::string& s) { return fmt::format("{} ? {} : {}", c, s, other); });
   for (std::string& s : x) s = temporary(e.dtype(), s);
   return x;
+}
+
+// A load from memory, or else a number.
+bool Printer::loads_where(const Expr& select) const {
+  const Expr &a = select.children()[1], &b = select.children()[2];
+  return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && (a.dtype() == DType::F32 || a.dtype() == DType::F16) &&
+         f_.buffers[a.from()].scope != Scope::Register;
 }
 
 Lanes Printer::selected(const Expr& e) {
@@ -339,9 +371,10 @@ Lanes Printer::selected(const Expr& e) {
     return each(condition, each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
                 [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
   }
-  if (a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && a.dtype() == DType::F32 &&
-      f_.buffers[a.from()].scope != Scope::Register)
+  if (loads_where(e)) {
+    halves_ |= a.dtype() == DType::F16;
     return loaded_where(condition, a, number(b));
+  }
   const size_t lanes = static_cast<size_t>(lanes_);
   Lanes out;
   for (size_t i = 0; i < lanes; ++i) out.push_back(temporary(e.dtype(), ""));

@@ -38,22 +38,22 @@ Layout image_of(const Roles& r) {
   return l;
 }
 
-// What brings neighbours of vectors of `depth` / 4 floats to different banks.
-int64_t bank_padding(int64_t size, int64_t depth) { return floor_mod(depth - size, 32); }
+// What brings neighbours of vectors of `depth` / 4 elements to different banks.
+int64_t bank_padding(int64_t size, int64_t depth, DType t) { return floor_mod(depth - size, banks_of(t)); }
 
-// Vectors of 4 channels of an image to the block's threads.
+// Vectors of channels of an image to the block's threads.
 void fill(Schedule& t, const std::string& stage, int64_t threads) {
   const Stage self = t.group()[*t.group().named(stage)];
   const std::vector<uint32_t> order = physical_order(self);
   const std::vector<std::string> loops = names(self.axes, order);
   const size_t last = loops.size() - 1;
-  const int64_t vectors = std::min<int64_t>(threads, self.axes[order[last]].extent / 4);
-  auto [co, cv] = t.split(stage, loops[last], 4);
+  const int64_t width = vector_of(self.dtype), vectors = std::min<int64_t>(threads, self.axes[order[last]].extent / width);
+  auto [co, cv] = t.split(stage, loops[last], width);
   std::vector<std::string> nest(loops.begin(), loops.end() - 2);
   std::string bound = co;
   auto [xs, x_threads] = t.split(stage, loops[last - 1], std::max<int64_t>(1, threads / vectors));
   nest.push_back(xs);
-  if (self.axes[order[last]].extent / 4 > vectors) {
+  if (self.axes[order[last]].extent / width > vectors) {
     auto [more, inner] = t.split(stage, co, vectors);
     nest.push_back(more);
     bound = inner;
@@ -65,9 +65,11 @@ void fill(Schedule& t, const std::string& stage, int64_t threads) {
   t.vectorize(stage, cv);
 }
 
-// The input of `reader`'s loop `at` in the block's memory, `pad` elements between its columns.
-void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t pad, int64_t threads) {
-  Layout layout = t.group()[*t.group().named(input)].layout;
+// The input of `reader`'s loop `at` in the block's memory, of whose columns `size` channels at a time are read in steps of `depth`.
+void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t size, int64_t depth, int64_t threads) {
+  const Stage& x = t.group()[*t.group().named(input)];
+  const int64_t pad = bank_padding(size, depth, x.dtype);
+  Layout layout = x.layout;
   const std::string copy = t.cache_read(input);
   if (t.failure()) return;
   t.compute_at(copy, reader, at);
@@ -97,7 +99,7 @@ void expand_depthwise(Schedule& t, const Link& l) {
 
 // E in the block's memory, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
 bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out, const std::string& x, const std::string& reader,
-                       const std::string& at, const std::string& out, const std::string& block, const ChainTile& c) {
+                       const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
   const StageGroup& g = t.group();
   const std::string e_acc = sum_of(t, e_out);
   const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
@@ -105,17 +107,18 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const Roles r = *e_roles;
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
-  const int64_t depth = depth_for(ke.extent), columns = c.chunk / 8 / c.expand_n;
+  const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / c.expand_n;
   in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
   Layout image = image_of(r), padded;
   padded = image;
   image.push_back({r.vector});
-  padded.push_back({r.vector, 1, 0, 4});
+  const int64_t pad = vector_of(eo.dtype);
+  padded.push_back({r.vector, 1, 0, pad});
   t.pack(e_out, padded);
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
-  t.storage_align(e_out, floor_mod(16 - across * kMatrixGroups * (c.chunk + 4), 32));
+  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype));
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
@@ -139,7 +142,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, out, block, bank_padding(ke.extent, depth), c.threads());
+  cached(t, x, out, block, ke.extent, depth, c.threads());
   return !t.failure();
 }
 
@@ -151,10 +154,11 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
   auto [yo, y] = t.split(out, axis(d.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
   auto [xo, x] = t.split(out, axis(*d.tile), c.columns, Tail::Whole);
   auto [co, ci] = t.split(out, axis(d.vector), c.chunk, Tail::Whole);
-  auto [vectors, lanes] = t.split(out, ci, 4, Tail::Whole);
+  const int64_t width = vector_of(o.dtype);
+  auto [vectors, lanes] = t.split(out, ci, width, Tail::Whole);
   blocks.insert(blocks.end(), {yo, xo, co});
   // Rows of a column that fall to a thread.
-  const int64_t at_once = std::max<int64_t>(1, c.threads() / (c.columns * (c.chunk / 4)));
+  const int64_t at_once = std::max<int64_t>(1, c.threads() / (c.columns * (c.chunk / width)));
   auto [y_thread, rows] = t.split(out, y, std::max<int64_t>(1, kMatrixGroups * c.warps_y / at_once), Tail::Whole);
   std::vector<std::string> order = blocks;
   order.insert(order.end(), {y_thread, x, vectors, rows, lanes});
@@ -188,7 +192,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     reader = t.failure() ? "" : sum_of(t, out);
     const auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
     if (!roles || !roles->tile || roles->outer.size() != 1) return false;
-    const Projection projection = project(t, out, reader, *roles, chain, c);
+    const Projection projection = project(t, out, reader, *roles, chain, c, d);
     block = projection.block;
     reader = projection.reader;
     at = projection.chunk;
@@ -199,9 +203,9 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   }
   if (t.failure()) return false;
   if (chain.expand) {
-    if (!expanded_in_block(t, chain, e_out, x, reader, at, out, block, c)) return false;
+    if (!expanded_in_block(t, chain, e_out, x, reader, at, out, block, c, d)) return false;
   } else {
-    cached(t, x, reader, at, bank_padding(c.chunk, 2 * kMatrixDepth), c.threads());
+    cached(t, x, reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), c.threads());
   }
   if (!lowers(t)) return false;
   s = t;

@@ -33,7 +33,8 @@ struct Projection {
   std::string reader;  // the stage that sums, and its loop over chunks of the expanded channels
   std::string chunk;
 };
-Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c);
+Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
+                   const Device& d);
 
 // Number of the axis of `of` that the stage's axis or reduce axis `v` moves; with slope 1 alone.
 std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v);

@@ -91,15 +91,16 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t wide = expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups
                               : chain.region(c.columns);
 
-  const auto padded = [](int64_t channels, int64_t depth) {
-    return channels + floor_mod(depth - channels, 32);
+  const int64_t banks = banks_of(d.storage), vector = vector_of(d.storage);
+  const auto padded = [&](int64_t channels, int64_t depth) {
+    return channels + floor_mod(depth - channels, banks);
   };
-  const int64_t depth = depth_for(chain.input_channels);
+  const int64_t depth = depth_for(chain.input_channels, d), project_depth = depth_for(c.chunk / c.warps_k, d);
   // Of a row of the tile: what is expanded, as chain.cpp pads it, and the input.
-  const int64_t expanded = wide * (c.chunk + 4), input = wide * (expand ? padded(chain.input_channels, depth) : padded(c.chunk, 2 * kMatrixDepth));
-  const int64_t row = input + (expand ? expanded + floor_mod(16 - expanded, 32) : 0);
+  const int64_t expanded = wide * (c.chunk + vector), input = wide * (expand ? padded(chain.input_channels, depth) : padded(c.chunk, project_depth));
+  const int64_t row = input + (expand ? padded(expanded, project_depth) : 0);
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
-  const int64_t bytes = 4 * (high * row + partial);
+  const int64_t bytes = size_of(d.storage) * high * row + 4 * partial;
   if (bytes > d.block_bytes) return std::numeric_limits<double>::infinity();
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
@@ -109,7 +110,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t expand_across = expand ? c.chunk / 8 / c.expand_n : 0;
   const double expand_tiles = real(c.expand_rows * expand_across) / 2;
   // Without a projection, the depthwise convolution's own threads have rows of a column.
-  const int64_t column_threads = c.columns * (c.chunk / 4);
+  const int64_t column_threads = c.columns * (c.chunk / vector);
   const int64_t own_rows =
       std::max<int64_t>(1, rows / std::max<int64_t>(1, c.threads() / column_threads));
   const int64_t threads =
@@ -125,16 +126,16 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   // Of a warp and a block's whole work.
   const int64_t chunks = project ? chain.expanded / c.chunk : 1;
   const int64_t copied = expand ? chain.input_channels : c.chunk,
-                vectors = std::min<int64_t>(c.threads(), copied / 4);
+                vectors = std::min<int64_t>(c.threads(), copied / vector);
   const double fills = real(expand ? 1 : chunks);
   const double copies =
       fills * real(high * ceil_div(wide, std::max<int64_t>(1, c.threads() / vectors)) *
-                   ceil_div(copied / 4, vectors));
+                   ceil_div(copied / vector, vectors));
   const double expand_steps = expand ? real(chunks * rounds * (chain.input_channels / depth)) : 0;
   const double project_steps =
-      project ? real(chunks * c.chunk / (2 * kMatrixDepth * c.warps_k)) : 0;
+      project ? real(chunks * c.chunk / (project_depth * c.warps_k)) : 0;
   const double sums = d.products * (expand_steps * expand_tiles * real(depth / kMatrixDepth) +
-                                    2 * project_steps * project_tiles);
+                                    project_steps * project_tiles * real(project_depth / kMatrixDepth));
   const double tile_vectors = real(rows * c.columns * chain.channels) / 128 / warps;
   const double reads =
       expand_steps * real(c.expand_rows + expand_across) + project_steps * real(across);
@@ -143,7 +144,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const double depthwise_times = project ? project_steps : 1;
   const double depthwise_reads = depthwise_times * window_reads;
   const double terms =
-      depthwise_times * 4 * real((project ? points : own_rows) * chain.window * chain.window);
+      depthwise_times * real(vector) * real((project ? points : own_rows) * chain.window * chain.window);
   double writes = c.warps_k > 1 ? tile_vectors * real(c.warps_k + 1) : 0;
   if (expand) writes += real(chunks * rounds * c.expand_rows * expand_across) / 2;
   const double out = project ? tile_vectors : real(own_rows);

@@ -16,7 +16,8 @@ std::optional<Link> link_of(const Schedule& s, StageId out) {
   if (!roles || !roles->tile || roles->outer.size() != 1 || roles->grouped || !is_product(g[roles->acc])) return std::nullopt;
   Link l{.roles = *roles};
   int constants = 0;
-  for (const Expr& e : g[l.roles.acc].body.children()) {
+  for (const Expr& factor : g[l.roles.acc].body.children()) {
+    const Expr& e = load_of(factor);
     const bool constant = g[e.from()].kind == StageKind::Constant;
     constants += constant;
     (constant ? l.weights : l.input) = e.from();

@@ -57,9 +57,10 @@ void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis
   }
 }
 
-Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c) {
+Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
+                   const Device& d) {
   const StageGroup& g = t.group();
-  const int64_t columns = chain.channels / 8 / c.warps_n, depth = 2 * kMatrixDepth;
+  const int64_t columns = chain.channels / 8 / c.warps_n, depth = depth_for(c.chunk / c.warps_k, d);
   const Axis all = *std::ranges::max_element(g[*g.named(acc)].raxes, {}, &Axis::extent);
   if (c.warps_k == 1) {
     const Stage o = g[*g.named(out)], a = g[*g.named(acc)];

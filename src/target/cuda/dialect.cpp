@@ -1,5 +1,7 @@
 #include "target/cuda/dialect.h"
 
+#include <algorithm>
+
 namespace burnish::cuda_target {
 
 namespace {
@@ -128,10 +130,49 @@ HELPER void sum_3xtf32(float& c0, float& c1, float& c2, float& c3, float a0, flo
 }
 )";
 
+// Floats of 16 bits: their bits, and conversions.
+constexpr std::string_view half_prelude = R"(
+#ifndef EMULATED
+HELPER unsigned short half_bits(float x) { unsigned short h; asm("cvt.rn.f16.f32 %0, %1;" : "=h"(h) : "f"(x)); return h; }
+HELPER float half_value(unsigned short h) { float x; asm("cvt.f32.f16 %0, %1;" : "=f"(x) : "h"(h)); return x; }
+HELPER void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+HELPER void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.f16.f16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(b0));
+}
+#endif
+struct half {
+  unsigned short bits;
+  half() = default;
+  __device__ __forceinline__ half(float x) : bits(half_bits(x)) {}
+  __device__ __forceinline__ operator float() const { return half_value(bits); }
+};
+HELPER half of_bits(unsigned short bits) { half h; h.bits = bits; return h; }
+HELPER half low(unsigned x) { return of_bits((unsigned short)x); }
+HELPER half high(unsigned x) { return of_bits((unsigned short)(x >> 16)); }
+HELPER unsigned pair_of(half a, half b) { return (unsigned)a.bits | (unsigned)b.bits << 16; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+HELPER unsigned pair_of(float a, float b) { unsigned x; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
+#else
+HELPER unsigned pair_of(float a, float b) { return pair_of(half(a), half(b)); }
+#endif
+HELPER uint1 load2(const half* p) { return *(const uint1*)p; }
+HELPER uint2 load4(const half* p) { return *(const uint2*)p; }
+HELPER uint4 load8(const half* p) { return *(const uint4*)p; }
+template <class T> HELPER void store2(half* p, T a, T b) { *(unsigned*)p = pair_of(a, b); }
+template <class T> HELPER void store4(half* p, T a, T b, T c, T d) { *(uint2*)p = make_uint2(pair_of(a, b), pair_of(c, d)); }
+template <class T> HELPER void store8(half* p, T a, T b, T c, T d, T e, T f, T g, T h) {
+  *(uint4*)p = make_uint4(pair_of(a, b), pair_of(c, d), pair_of(e, f), pair_of(g, h));
+}
+)";
+
 }  // namespace
 
 const c_like::Dialect& dialect(Precision precision) {
-  static constexpr auto with = [](std::string_view matrix_sum) { return c_like::Dialect{
+  static constexpr auto with = [](std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
       .prelude = prelude,
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}) {0}",
       .block = "(int)blockIdx.x",
@@ -141,18 +182,20 @@ const c_like::Dialect& dialect(Precision precision) {
       .global = "",
       .restrict = "__restrict__",
       .matrix_sum = matrix_sum,
+      .half_pairs = half_pairs,
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .load_where = "load{}_where",
       .begin = "wait_for_kernels_before",
       .exchanged = "exchanged",
   }; };
-  static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32");
-  return precision == Precision::Strict ? strict : tf32;
+  static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32"), fp16 = with("sum_f16", true);
+  return precision == Precision::Strict ? strict : precision == Precision::Tf32 ? tf32 : fp16;
 }
 
 std::string source_of(std::span<const c_like::Kernel> kernels) {
   std::string out(prelude);
+  if (std::ranges::any_of(kernels, &c_like::Kernel::halves)) out += half_prelude;
   for (const c_like::Kernel& k : kernels) out += "\n" + k.source;
   return out;
 }

@@ -18,7 +18,8 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   const VarId lanes = acc.axes[r.vector].var;
   std::vector<int64_t> fit(acc.raxes.size(), 0);
   int with_channels = 0;
-  for (const Expr& e : body.children()) {
+  for (const Expr& factor : body.children()) {
+    const Expr& e = load_of(factor);
     bool channels = false;
     for (const Index& i : e.indices()) {
       for (const Atom& atom : i.atoms)
@@ -51,7 +52,8 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   }
   if (longest == 0) return std::nullopt;
   if (found.weights) {
-    for (const Expr& e : body.children()) {
+    for (const Expr& factor : body.children()) {
+      const Expr& e = load_of(factor);
       if (e.from() != *found.weights) continue;
       for (uint32_t i = 0; i < e.indices().size(); ++i) {
         if (moves(e.indices()[i], lanes)) found.channels = i;
@@ -131,7 +133,7 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
   if (image) y = in_block(axis(r.outer.back()), high);
   points = in_block(axis(*r.tile), image ? kMatrixGroups : kMatrixGroups * high);
   const std::string channels = in_block(axis(r.vector), wide);
-  const int64_t width = x.axes[r.vector].extent % 4 == 0 && x.dtype == DType::F32 ? 4 : 2;
+  const int64_t width = x.axes[r.vector].extent % 4 == 0 && in_vectors(x.dtype) ? 4 : 2;
   std::string own = deal(channels, wide, width);
   auto [more, vector] = t.split(out, own, width, Tail::Whole);
   registers.push_back(more);
@@ -144,7 +146,7 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
   t.reorder(out, order);
   for (const std::string& l : bound) t.bind(out, l);
   for (const std::string& l : registers) t.unroll(out, l);
-  if (x.axes[r.vector].extent % width == 0 && x.dtype == DType::F32)
+  if (x.axes[r.vector].extent % width == 0 && in_vectors(x.dtype))
     t.vectorize(out, vector);
   else
     t.unroll(out, vector);
@@ -194,7 +196,7 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   const Stage a = stage(acc);
   std::vector<std::string> order = {a.raxes[0].name};
   for (const std::string& l : names(a.axes, physical_order(a))) order.push_back(l);
-  const bool vector = stage(out).axes[r.vector].extent % 4 == 0 && stage(out).dtype == DType::F32;
+  const bool vector = stage(out).axes[r.vector].extent % 4 == 0 && in_vectors(stage(out).dtype);
   std::string last = order.back();
   if (vector) {
     auto [more, four] = t.split(acc, order.back(), 4, Tail::Whole);
@@ -228,7 +230,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (d.sm < 80 || !r.tile || r.grouped || !operands) return false;
   const Axis k = a.raxes[operands->reduce];
   if (k.extent % (kMatrixDepth * tile.warps_k)) return false;
-  const int64_t depth = depth_for(k.extent / tile.warps_k);
+  const int64_t depth = depth_for(k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];

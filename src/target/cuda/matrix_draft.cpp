@@ -10,7 +10,8 @@ namespace burnish::cuda_target {
 
 namespace {
 
-std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operands& operands) {
+std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operands& operands,
+                                 const Device& d) {
   std::vector<MatrixTile> tiles;
   const Stage& o = s.group()[r.out];
   const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands.reduce].extent;
@@ -25,7 +26,7 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
             const int64_t warps = warps_m * warps_n * warps_k;
             if (warps < 2 || warps > (warps_k > 1 ? 16 : 8) || k % (kMatrixDepth * warps_k))
               continue;
-            const int64_t steps = k / warps_k / depth_for(k / warps_k);
+            const int64_t steps = k / warps_k / depth_for(k / warps_k, d);
             for (const int64_t ahead : {0, 1, 2, 4})
               if (ahead == 0 || steps % ahead == 0)
                 tiles.push_back({rows, columns, warps_m, warps_n, warps_k, ahead});
@@ -51,7 +52,8 @@ constexpr double kSecondLevel = 4240, kMemory = 2080;  // bytes per cycle
 
 // Registers of a thread: sums, and operands at hand or on their way.
 double registers_of(const MatrixTile& t, const Device& d, int64_t depth) {
-  const double operands = static_cast<double>((4 * t.rows + 2 * t.columns) * depth / kMatrixDepth),
+  const double operands = static_cast<double>((4 * t.rows + 2 * t.columns) * depth / kMatrixDepth *
+                                              size_of(d.storage)) / 4,
                split = d.products > 1 ? 16 : 0;
   return 17 + split + static_cast<double>(4 * t.rows * t.columns) +
          operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
@@ -81,7 +83,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   for (const Axis& k : acc.raxes) all *= real(k.extent);
   const double inner = real(acc.raxes[operands.reduce].extent),
                steps = all / real(kMatrixDepth * t.warps_k);
-  const int64_t depth = depth_for(acc.raxes[operands.reduce].extent / t.warps_k);
+  const int64_t depth = depth_for(acc.raxes[operands.reduce].extent / t.warps_k, d);
   // How many blocks a multiprocessor holds.
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns),
                registers = registers_of(t, d, depth);
@@ -99,10 +101,11 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
                together = deep * real(std::max<int64_t>(1, t.ahead));
   const double guards =
       kGuards * (all > inner ? real(2 * t.rows) : 1) / deep + kIteration / together;
-  const double work =
-      std::max(tiles * kInstruction * d.products, real(4 * t.rows + 2 * t.columns) * kOperand) +
-      tiles * kSum + guards;
-  const double loads = present * real(2 * t.rows + t.columns);
+  const double share = real(size_of(d.storage)) / 4;  // of an f32's bytes
+  const double work = std::max(tiles * kInstruction * d.products,
+                               real(4 * t.rows + 2 * t.columns) * kOperand * share) +
+                      tiles * kSum * share + guards;
+  const double loads = present * real(2 * t.rows + t.columns) * share;
   const double latency = kLatency / together + kWaiting * loads;
   const double alone = t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
   const double step = std::max({alone, present / 4 * work, kLoad * loads});
@@ -110,9 +113,9 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   // Blocks read from the second-level cache, points of filters but once or twice. What is stored in
   // parts of lines takes longer.
   const double read =
-      4 * (real(8 * t.columns * t.warps_n) * all + real(8 * high) * std::min(all, 1.7 * inner));
+      4 * share * (real(8 * t.columns * t.warps_n) * all + real(8 * high) * std::min(all, 1.7 * inner));
   const double parts = through_block(t) ? 1 : t.columns == 2 ? 1.4 : 2.2;
-  const double bytes = 4 * real(points(o.axes)) * (parts + inner / real(channels));
+  const double bytes = 4 * share * real(points(o.axes)) * (parts + inner / real(channels));
   // Few registers leave more to be overlapped.
   const double overlap = std::clamp(0.7 + registers / 330, 0.85, 1.15);
   constexpr double start = 1500;
@@ -126,7 +129,7 @@ std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const De
   const auto operands =
       d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
   if (!operands) return {};
-  return from_the_best(tiles_of(s, r, *operands),
+  return from_the_best(tiles_of(s, r, *operands, d),
                        [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
 }
 

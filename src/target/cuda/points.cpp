@@ -155,8 +155,8 @@ std::vector<Share> shares(const Stage& s, const Device& d) {
   if (s.axes.empty()) return all;
   const std::vector<uint32_t> order = physical_order(s);
   const int64_t innermost = s.axes[order.back()].extent, before = order.size() > 1 ? s.axes[order[order.size() - 2]].extent : 1;
-  for (const int64_t vector : {4, 2, 1}) {
-    if (innermost % vector || (vector > 1 && s.dtype != DType::F32)) continue;
+  for (const int64_t vector : {8, 4, 2, 1}) {
+    if (innermost % vector || (vector > 1 && (!in_vectors(s.dtype) || vector > vector_of(s.dtype)))) continue;
     for (const int64_t columns : {8, 4, 2, 1})
       if (before % columns == 0) all.push_back({vector, columns});
   }

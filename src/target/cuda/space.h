@@ -14,6 +14,8 @@ struct Device {
   int64_t block_bytes = 227 << 10;   // most memory of a block
   double bytes_per_cycle = 1400;     // of memory, or a large second-level cache
   double products = 3;               // matrix instructions for one product of f32
+  DType storage = DType::F32;        // of tensors between kernels, and of what matrix instructions multiply: f32 or f16
+  int64_t depth() const { return storage == DType::F16 ? 32 : 16; }  // of the reduction that a step of a warp takes at most
 };
 
 // Whether a group made of two that feed one another would run faster as one kernel.

@@ -85,7 +85,8 @@ Device device_of(const Options& o) {
   d.sm = capability(o.archs.front());
   for (const Known& k : known)
     if (k.sm <= d.sm) d.multiprocessors = k.multiprocessors, d.block_bytes = k.block_bytes;
-  d.products = o.precision == Precision::Strict ? 3 : 1;
+  d.products = o.precision == Precision::Strict ? 3 : o.precision == Precision::Tf32 ? 1 : 0.5;
+  if (o.precision == Precision::Fp16) d.storage = DType::F16;
   return d;
 }
 
@@ -111,6 +112,7 @@ class CudaTarget : public Target {
     return cuda_target::default_schedule(g, device_);
   }
   std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, device_); }
+  DType storage() const override { return device_.storage; }
   bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {

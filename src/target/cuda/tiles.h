@@ -55,10 +55,16 @@ struct WarpLoops {
   std::vector<std::string> bound;    // warps, then the 8 and 4 of a warp (loop/matrix_sum.h)
   std::string points, channels;
 };
-// Is the stage a sum of products of two loads, in f32?
+// Types that are loaded and stored in vectors. Elements of a vector of 16 bytes, and of all banks of the block's memory.
+inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::F16; }
+inline int64_t vector_of(DType t) { return 16 / size_of(t); }
+inline int64_t banks_of(DType t) { return 128 / size_of(t); }
+// Is the stage a sum of products of two loads, in f32? These may be of other types, converted.
 bool is_product(const Stage& s);
-// Depth of an instruction's step along a reduction of so many channels, a multiple of 8.
-int64_t depth_for(int64_t channels);
+// What such a factor loads.
+const Expr& load_of(const Expr& factor);
+// Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
+int64_t depth_for(int64_t channels, const Device& d);
 // Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
 // `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
 Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);

@@ -22,10 +22,16 @@ void lay_out(Schedule& t, const std::string& stage, const WarpLoops& w, std::vec
 
 bool is_product(const Stage& s) {
   return s.op == Combine::Sum && s.dtype == DType::F32 && !s.init && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
-         s.body.children()[0].kind() == ExprKind::Load && s.body.children()[1].kind() == ExprKind::Load;
+         load_of(s.body.children()[0]).kind() == ExprKind::Load && load_of(s.body.children()[1]).kind() == ExprKind::Load;
 }
 
-int64_t depth_for(int64_t channels) { return channels % (2 * kMatrixDepth) ? kMatrixDepth : 2 * kMatrixDepth; }
+const Expr& load_of(const Expr& factor) { return factor.kind() == ExprKind::Cast ? load_of(factor.children()[0]) : factor; }
+
+int64_t depth_for(int64_t channels, const Device& d) {
+  int64_t depth = d.depth();
+  while (channels % depth) depth /= 2;
+  return depth;
+}
 
 Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth) {
   const int64_t warp = 8 * columns, pair = kMatrixPairs;
@@ -44,9 +50,9 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
   std::vector<std::string> order = w.outside, registers = {w.points};
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   const Stage& s = t.group()[*t.group().named(stage)];
-  const int64_t width = columns % 2 ? 2 : 4;
+  const int64_t width = columns % 2 ? 2 : columns % 4 || s.dtype != DType::F16 ? 4 : 8;
   std::string vector;
-  if (s.axes[channel_axis].extent % width == 0 && s.dtype == DType::F32) {
+  if (s.axes[channel_axis].extent % width == 0 && in_vectors(s.dtype)) {
     std::string more;
     std::tie(more, vector) = t.split(stage, w.channels, width, Tail::Whole);
     registers.push_back(more);

@@ -1,0 +1,220 @@
+// f32 between kernels, and weights, as f16 where the target stores them so.
+//
+//   %y = group(%x, %w, %b) { conv; relu }    ->    %y = group(%x, %w, %b) { cast %x; cast %w; conv; relu; cast to f16 }
+//
+// Every group computes what it did, in f32, sums and statistics among it, and rounds once, where it stores. Inputs and outputs of
+// the network keep their types. So do
+//   what may leave the range of f16 or is sensitive to rounding: exponentials, powers, logarithms, sums;
+//   results of reductions that are small beside what was reduced (means, variances): they cost nothing;
+//   constants, but for those that products or lookups read (weights, tables) within the range of f16.
+// Values that share memory, through views and groups that only move elements (concat, split, slices), have one type.
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+
+#include "base/error.h"
+#include "graph/op.h"
+#include "passes/graph/passes.h"
+
+namespace burnish {
+
+namespace {
+
+bool is_group(const Node& n) { return n.op == &group_op() && n.bodies.size() == 1; }
+
+// Elements of the result are elements of the operands.
+bool only_moves(const Node& n) {
+  return n.op->fusion == Fusion::Injective && n.op->name != "resize" && n.op->name != "grid_sample";
+}
+
+bool is_sensitive(const OpDef& op) {
+  constexpr std::string_view names[] = {"exp",        "log",           "pow",           "reduce_sum",        "reduce_prod", "reduce_l1",
+                                        "reduce_l2",  "reduce_log_sum", "reduce_log_sum_exp", "reduce_sum_square", "cumsum",      "log_softmax"};
+  return std::ranges::find(names, op.name) != std::end(names);
+}
+
+// Results are much smaller than what was reduced.
+bool is_statistic(const Graph& body, const Node& n) {
+  constexpr int64_t much = 8;
+  int64_t largest = 0;
+  for (ValueId v : n.inputs)
+    if (v != no_value) largest = std::max(largest, element_count(body.type(v).shape));
+  return n.op->fusion == Fusion::Reduction && element_count(body.type(n.outputs[0]).shape) * much <= largest;
+}
+
+bool fits_half(const Tensor& t) {
+  constexpr double largest = 65504;
+  for (int64_t i = 0; i < t.size(); ++i)
+    if (!(std::abs(t.get(i).f) <= largest)) return false;
+  return true;
+}
+
+TensorPtr as_half(const Tensor& t) {
+  auto narrow = std::make_shared<Tensor>(DType::F16, t.shape);
+  for (int64_t i = 0; i < t.size(); ++i) narrow->set(i, {DType::F16, t.get(i).f, 0});
+  return narrow;
+}
+
+Attrs cast_to(DType t) {
+  Attrs a;
+  a.set("to", std::string(name_of(t)));
+  return a;
+}
+
+class Halves {
+ public:
+  explicit Halves(const Graph& g) : g_(g), class_(g.values.size()), keeps_(g.values.size()) {
+    std::iota(class_.begin(), class_.end(), 0u);
+    for (const std::vector<ValueId>* ends : {&g.inputs, &g.outputs})
+      for (ValueId v : *ends) keeps_[v] = true;
+    for (const Node& n : g.nodes) {
+      if (one_type(n)) {
+        for (ValueId v : n.inputs) unite(n.outputs[0], v);
+        for (ValueId v : n.outputs) unite(n.outputs[0], v);
+      } else {
+        keep_outputs(n);
+      }
+    }
+    for (ValueId v = 0; v < g.values.size(); ++v)
+      if (keeps_[v]) keeps_[of(v)] = true;
+  }
+
+  Graph run() {
+    GraphRewriter rewriter(g_);
+    for (const Node& n : g_.nodes) {
+      if (is_group(n))
+        convert_group(rewriter, n);
+      else
+        convert_view(rewriter, n);
+    }
+    return rewriter.finish();
+  }
+
+ private:
+  bool one_type(const Node& n) const { return !is_group(n) || std::ranges::all_of(n.bodies[0].nodes, only_moves); }
+  bool is_f32(ValueId v) const { return v != no_value && g_.type(v).dtype == DType::F32; }
+  ValueId of(ValueId v) const {
+    while (class_[v] != v) v = class_[v];
+    return v;
+  }
+  void unite(ValueId a, ValueId b) {
+    if (is_f32(a) && is_f32(b) && !g_.values[b].is_constant()) class_[of(b)] = of(a);
+  }
+
+  void keep_outputs(const Node& n) {
+    const Graph& body = n.bodies[0];
+    for (size_t i = 0; i < n.outputs.size(); ++i) {
+      const NodeId last = body.values[body.outputs[i]].producer;
+      if (last == ~NodeId{0} || is_sensitive(*body.nodes[last].op) || is_statistic(body, body.nodes[last])) keeps_[n.outputs[i]] = true;
+    }
+  }
+
+  // Does the node read or write the value as f16?
+  bool is_half(const Node& n, ValueId v) {
+    if (!is_f32(v)) return false;
+    if (!g_.values[v].is_constant()) return !keeps_[of(v)];
+    if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])];
+    return is_weight(n, v);
+  }
+
+  // A constant of several axes that a product or lookup reads.
+  bool is_weight(const Node& n, ValueId v) {
+    const Graph& body = n.bodies[0];
+    if (g_.type(v).shape.size() < 2) return false;
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      if (n.inputs[i] != v) continue;
+      for (const Node& reader : body.nodes) {
+        if (reader.op->fusion != Fusion::Anchor && reader.op->name != "gather") continue;
+        if (std::ranges::find(reader.inputs, body.inputs[i]) == reader.inputs.end()) continue;
+        const auto [known, is_new] = fits_.emplace(v, true);
+        if (is_new) known->second = fits_half(*g_.values[v].constant);
+        return known->second;
+      }
+    }
+    return false;
+  }
+
+  ValueId operand(GraphRewriter& rewriter, const Node& n, ValueId v) {
+    if (v == no_value || !g_.values[v].is_constant() || !is_half(n, v)) return rewriter.map(v);
+    const auto [known, is_new] = narrow_.emplace(v, no_value);
+    if (is_new) known->second = rewriter.out.add_constant(g_.values[v].name, as_half(*g_.values[v].constant));
+    return known->second;
+  }
+
+  std::vector<std::string> output_names(const Node& n) const {
+    std::vector<std::string> names;
+    for (ValueId v : n.outputs) names.push_back(g_.values[v].name);
+    return names;
+  }
+
+  void convert_view(GraphRewriter& rewriter, const Node& n) {
+    std::vector<ValueId> inputs;
+    for (ValueId v : n.inputs) inputs.push_back(operand(rewriter, n, v));
+    take(rewriter, n, rewriter.out.add_node(*n.op, std::move(inputs), n.attrs, n.source, output_names(n)));
+  }
+
+  void take(GraphRewriter& rewriter, const Node& n, NodeId made) const {
+    for (size_t i = 0; i < n.outputs.size(); ++i) {
+      const ValueId v = rewriter.out.nodes[made].outputs[i];
+      rewriter.out.values[v].type.layout = g_.type(n.outputs[i]).layout;
+      rewriter.set(n.outputs[i], v);
+    }
+  }
+
+  void convert_group(GraphRewriter& rewriter, const Node& n) {
+    const Graph& from = n.bodies[0];
+    const bool moved = one_type(n);
+    Graph body;
+    body.name = from.name;
+    std::vector<ValueId> map(from.values.size(), no_value), operands;
+    const auto casted = [&](ValueId v, DType t) {
+      const Layout layout = body.type(v).layout;
+      const ValueId made = body.add(op_named("cast"), {v}, cast_to(t), "");
+      body.values[made].type.layout = layout;
+      return made;
+    };
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      const ValueId operand_now = operand(rewriter, n, n.inputs[i]);
+      const bool half = is_half(n, n.inputs[i]);
+      TensorType type = from.type(from.inputs[i]);
+      if (half) type.dtype = DType::F16;
+      const ValueId parameter = body.add_input(from.values[from.inputs[i]].name, type);
+      body.values[parameter].constant = rewriter.out.values[operand_now].constant;
+      operands.push_back(operand_now);
+      map[from.inputs[i]] = parameter;
+    }
+    if (!moved)
+      for (size_t i = 0; i < n.inputs.size(); ++i)
+        if (is_half(n, n.inputs[i])) map[from.inputs[i]] = casted(map[from.inputs[i]], DType::F32);
+    for (const Node& x : from.nodes) {
+      std::vector<ValueId> inputs;
+      for (ValueId v : x.inputs) inputs.push_back(v == no_value ? no_value : map[v]);
+      const NodeId copy = body.add_node(*x.op, std::move(inputs), x.attrs, x.source);
+      for (size_t i = 0; i < x.outputs.size(); ++i) {
+        map[x.outputs[i]] = body.nodes[copy].outputs[i];
+        body.values[map[x.outputs[i]]].type.layout = from.type(x.outputs[i]).layout;
+      }
+    }
+    for (size_t i = 0; i < n.outputs.size(); ++i) {
+      const ValueId v = map[from.outputs[i]];
+      body.outputs.push_back(!moved && is_half(n, n.outputs[i]) ? casted(v, DType::F16) : v);
+    }
+    take(rewriter, n, add_group(rewriter.out, std::move(body), std::move(operands), n.source, output_names(n)));
+  }
+
+  const Graph& g_;
+  std::vector<ValueId> class_;   // towards the representative of those with one type
+  std::vector<bool> keeps_;      // f32
+  std::map<ValueId, bool> fits_;
+  std::map<ValueId, ValueId> narrow_;
+};
+
+}  // namespace
+
+Graph to_half(const Graph& g, const Context& c) {
+  if (c.target == nullptr || c.target->storage() != DType::F16) return g;
+  return Halves(g).run();
+}
+
+}  // namespace burnish

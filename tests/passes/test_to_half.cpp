@@ -1,0 +1,65 @@
+// f16 between kernels where the target stores f32 so.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "graph/op.h"
+#include "passes/graph/passes.h"
+#include "passes/oracle.h"
+#include "passes/pipeline.h"
+
+namespace burnish {
+namespace {
+
+class HalfTarget : public test::PlainTarget {
+ public:
+  DType storage() const override { return DType::F16; }
+};
+
+bool is_half(const Graph& g, ValueId v) { return g.type(v).dtype == DType::F16; }
+
+TEST(ToHalf, ProgramsInTheInterpreter) {
+  const HalfTarget target;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    const Graph g = test::random_network(seed);
+    const std::vector<Tensor> inputs = test::random_inputs(g, seed);
+    Context context;
+    context.target = &target;
+    context.options.verify = true;
+    const Program p = compile_graph(g, context);
+    size_t halves = 0;
+    for (const ProgramTensor& t : p.tensors) {
+      halves += t.dtype == DType::F16;
+      if (t.kind == TensorKind::Input || t.kind == TensorKind::Output) EXPECT_NE(t.dtype, DType::F16) << t.name;
+    }
+    EXPECT_GT(halves, 0u);
+    test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 2e-2, "program");
+  }
+}
+
+TEST(ToHalf, SumsExponentialsAndLargeWeightsStay) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::F32, {4, 64}, {}});
+  auto large = std::make_shared<Tensor>(DType::F32, Shape{64, 64});
+  for (int64_t i = 0; i < large->size(); ++i) large->set(i, {DType::F32, 1e5, 0});
+  const ValueId product = g.add(op_named("matmul"), {x, g.add_constant("w", large)}, {}, "product");
+  const ValueId powers = g.add(op_named("exp"), {product}, {}, "powers");
+  g.outputs.push_back(g.add(op_named("matmul"), {powers, g.add_constant("v", large)}, {}, "again"));
+  g.values[g.outputs[0]].name = "y";
+  const HalfTarget target;
+  Context context;
+  context.target = &target;
+  const Graph after = to_half(fuse(g, context), context);
+  verify(after);
+  for (ValueId v = 0; v < after.values.size(); ++v) EXPECT_FALSE(is_half(after, v)) << after.values[v].name;
+}
+
+TEST(ToHalf, NothingWhereTheTargetStoresFloats) {
+  Context context;
+  context.target = &test::plain_target();
+  const Graph g = fuse(test::random_network(1), context);
+  EXPECT_EQ(to_text(to_half(g, context)), to_text(g));
+}
+
+}  // namespace
+}  // namespace burnish
