@@ -3,6 +3,7 @@
 #include <set>
 
 #include "schedule/support.h"
+#include "target/cuda/dialect.h"
 #include "target/cuda/space.h"
 #include "target/cuda/tiles.h"
 #include "target/groups.h"
@@ -144,6 +145,29 @@ TEST(Schedules, FewPoints) {
   for (int i = 0; i < 8; ++i) {
     const int64_t m = any(8), n = any(50), k = any(700);
     expect_scheduled(product(m, n, k), fmt::format("{} x {} x {}", m, n, k));
+  }
+}
+
+// Whatever the estimates say: all that a space offers, and what the default schedule takes.
+TEST(Space, BlocksHoldWhatTheyShare) {
+  for (const int stride : {1, 2}) {
+    const StageGroup g = target_test::chain(68, 60, stride, 24, 144);
+    for (const int64_t block_bytes : {20'000, 227 << 10}) {
+      const cuda_target::Device d{.block_bytes = block_bytes};
+      const auto most = [&](const Schedule& s) {
+        int64_t bytes = 0;
+        for (const c_like::Kernel& k : c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect())) bytes = std::max(bytes, k.block_bytes);
+        return bytes;
+      };
+      EXPECT_LE(most(cuda_target::default_schedule(g, d)), block_bytes);
+      const auto space = cuda_target::make_space(g, d);
+      for (int64_t i = stride; i < size_of(*space); i += 9) {
+        const auto s = space->schedule(point_at(*space, i));
+        if (s) {
+          EXPECT_LE(most(*s), block_bytes) << text_of(*space, point_at(*space, i));
+        }
+      }
+    }
   }
 }
 

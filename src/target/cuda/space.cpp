@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "target/cuda/dialect.h"
 #include "target/cuda/ways.h"
 
 namespace burnish::cuda_target {
@@ -20,17 +21,25 @@ Schedule inlined(const StageGroup& g) {
   return s;
 }
 
+// Whether a block's memory holds what its threads share: tiles are chosen by estimates of that.
+bool fits(const Schedule& s, const Device& d) {
+  const Result<Function> f = lower(s);
+  if (!f) return false;
+  const Precision p = d.storage == DType::F16 ? Precision::Fp16 : d.products > 1 ? Precision::Strict : Precision::Tf32;
+  return std::ranges::all_of(c_like::kernels_of(*f, dialect(p)), [&](const c_like::Kernel& k) { return k.block_bytes <= d.block_bytes; });
+}
+
 struct Choice {
   size_t way, variant;
   friend bool operator==(const Choice&, const Choice&) = default;
 };
 
 // What the default schedule takes.
-std::pair<Choice, Schedule> first_that_lowers(const Schedule& s, const std::vector<Way>& ways) {
+std::pair<Choice, Schedule> first_that_fits(const Schedule& s, const std::vector<Way>& ways, const Device& d) {
   for (size_t w = 0; w < ways.size(); ++w) {
     for (size_t v = 0; v < std::min(most_tried, ways[w].variants.size()); ++v) {
       Schedule t = s;
-      if (ways[w].variants[v].apply(t)) return {{w, v}, std::move(t)};
+      if (ways[w].variants[v].apply(t) && fits(t, d)) return {{w, v}, std::move(t)};
     }
   }
   check(false, "no way lays {} out for a GPU", s.group().name);
@@ -40,7 +49,7 @@ std::pair<Choice, Schedule> first_that_lowers(const Schedule& s, const std::vect
 class WaysSpace : public Space {
  public:
   WaysSpace(const StageGroup& g, const Device& d)
-      : schedule_(inlined(g)), ways_(ways_of(schedule_, d)) {
+      : device_(d), schedule_(inlined(g)), ways_(ways_of(schedule_, d)) {
     knobs_.push_back({.name = "way", .values = {}, .labels = {}});
     // The ways take turns: their estimates are not of one kind.
     for (size_t v = 0; v < most_of_a_way; ++v) {
@@ -59,7 +68,7 @@ class WaysSpace : public Space {
 
   Point default_point() const override {
     std::call_once(once_, [&] {
-      const Choice c = first_that_lowers(schedule_, ways_).first;
+      const Choice c = first_that_fits(schedule_, ways_, device_).first;
       default_ = static_cast<uint16_t>(std::ranges::find(choices_, c) - choices_.begin());
     });
     return {default_};
@@ -70,6 +79,7 @@ class WaysSpace : public Space {
     Schedule s = schedule_;
     if (!ways_[c.way].variants[c.variant].apply(s))
       return Reason{fmt::format("{} does not lower for this group", knobs_[0].text(p[0]))};
+    if (!fits(s, device_)) return Reason{fmt::format("{} needs more memory than a block has", knobs_[0].text(p[0]))};
     return s;
   }
 
@@ -78,6 +88,7 @@ class WaysSpace : public Space {
  private:
   static constexpr size_t most_of_a_way = 64;
   static_assert(most_of_a_way >= most_tried);  // the default is a point
+  Device device_;
   Schedule schedule_;
   std::vector<Way> ways_;
   std::vector<Choice> choices_;  // by value of the knob
@@ -92,7 +103,7 @@ bool prefers_one_kernel(const StageGroup& g, const Device& d) { return chain_pay
 
 Schedule default_schedule(const StageGroup& g, const Device& d) {
   const Schedule s = inlined(g);
-  return first_that_lowers(s, ways_of(s, d)).second;
+  return first_that_fits(s, ways_of(s, d), d).second;
 }
 
 std::unique_ptr<Space> make_space(const StageGroup& g, const Device& d) {
