@@ -35,12 +35,13 @@ Result<> apply(Stages s, const step::GuardInit& x);
 Result<> apply(Stages s, const step::GuardHalo& x);
 // steps_graph.cpp: formulas
 Result<> apply(Stages s, const step::Inline& x);
-Result<> apply(Stages s, const step::Expand& x);
-Result<> apply(Stages s, const step::Flatten& x);
 Result<> apply(Stages s, const step::CacheRead& x);
 Result<> apply(Stages s, const step::CacheWrite& x);
 Result<> apply(Stages s, const step::MergeEpilogue& x);
 Result<> apply(Stages s, const step::RFactor& x);
+// steps_reduce.cpp: reductions as other formulas
+Result<> apply(Stages s, const step::Expand& x);
+Result<> apply(Stages s, const step::Flatten& x);
 
 // The stage of that name, or why there is none; inputs are refused unless `any`.
 Result<StageId> find_stage(const Stages& s, std::string_view name, bool any = false);
