@@ -34,7 +34,7 @@ void parse_arch(DeviceImage& image, const std::string& where) {
   if (digits.ends_with('a') || digits.ends_with('f')) digits.remove_suffix(1);
   int number = 0;
   for (const char c : digits)
-    number = c >= '0' && c <= '9' && number < 1000 ? 10 * number + c - '0' : -10000;
+    number = c >= '0' && c <= '9' && number >= 0 && number < 1000 ? 10 * number + c - '0' : -1;
   if (!known || digits.size() < 2 || number < 10) {
     damaged(where + "\"arch\" is \"" + image.arch.substr(0, 100) + "\", not of the form sm_90");
   }

@@ -79,7 +79,7 @@ inline unsigned short half_bits(float x) {
   return (unsigned short)(sign + units + (size >= 0x1p-14f ? (exponent + 14) * 1024 : 0));
 }
 
-inline thread_local Dim blockIdx, threadIdx;
+inline Dim blockIdx, threadIdx;
 inline __attribute__((aligned(16))) char memory[228 << 10];
 
 namespace emulation {
