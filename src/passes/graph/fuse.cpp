@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "passes/graph/memory.h"
+#include "passes/graph/bodies.h"
 #include "passes/graph/passes.h"
 
 namespace burnish {
@@ -152,21 +153,13 @@ class Fuser {
       if (!n.source.empty() && std::find(sources.begin(), sources.end(), n.source) == sources.end()) {
         sources.push_back(n.source);
       }
-      std::vector<ValueId> inputs;
       for (ValueId v : n.inputs) {
-        if (v != no_value && inside[v] == no_value) {
-          inside[v] = body.add_input(fmt::format("p{}", operands.size()), g_.type(v));
-          body.values[inside[v]].constant = g_.values[v].constant;
-          operands.push_back(v);
-        }
-        inputs.push_back(v == no_value ? no_value : inside[v]);
+        if (v == no_value || inside[v] != no_value) continue;
+        inside[v] = body.add_input(fmt::format("p{}", operands.size()), g_.type(v));
+        body.values[inside[v]].constant = g_.values[v].constant;
+        operands.push_back(v);
       }
-      const NodeId copied = body.add_node(*n.op, std::move(inputs), n.attrs, n.source);
-      for (size_t i = 0; i < n.outputs.size(); ++i) {
-        const ValueId v = body.nodes[copied].outputs[i];
-        inside[n.outputs[i]] = v;
-        body.values[v].type.layout = g_.type(n.outputs[i]).layout;
-      }
+      copy_node(g_, n, body, inside);
     }
     body.name = name_of(ops);
     const Node& sink = g_.nodes[members.back()];

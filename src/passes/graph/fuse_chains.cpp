@@ -16,6 +16,7 @@
 #include "base/error.h"
 #include "base/text.h"
 #include "graph/op.h"
+#include "passes/graph/bodies.h"
 #include "passes/graph/passes.h"
 
 namespace burnish {
@@ -53,15 +54,7 @@ Graph joined(const Node& first, const Node& second, ValueId link, std::vector<Va
       map[from.inputs[i]] = input;
       operands.push_back(operand);
     }
-    for (const Node& n : from.nodes) {
-      std::vector<ValueId> inputs;
-      for (ValueId v : n.inputs) inputs.push_back(v == no_value ? no_value : map[v]);
-      const NodeId copy = body.add_node(*n.op, std::move(inputs), n.attrs, n.source);
-      for (size_t i = 0; i < n.outputs.size(); ++i) {
-        map[n.outputs[i]] = body.nodes[copy].outputs[i];
-        body.values[map[n.outputs[i]]].type.layout = from.type(n.outputs[i]).layout;
-      }
-    }
+    for (const Node& n : from.nodes) copy_node(from, n, body, map);
     made = map[from.outputs[0]];
   }
   body.outputs = {made};

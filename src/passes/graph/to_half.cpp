@@ -15,6 +15,7 @@
 
 #include "base/error.h"
 #include "graph/op.h"
+#include "passes/graph/bodies.h"
 #include "passes/graph/passes.h"
 
 namespace burnish {
@@ -187,15 +188,7 @@ class Halves {
     if (!moved)
       for (size_t i = 0; i < n.inputs.size(); ++i)
         if (is_half(n, n.inputs[i])) map[from.inputs[i]] = casted(map[from.inputs[i]], DType::F32);
-    for (const Node& x : from.nodes) {
-      std::vector<ValueId> inputs;
-      for (ValueId v : x.inputs) inputs.push_back(v == no_value ? no_value : map[v]);
-      const NodeId copy = body.add_node(*x.op, std::move(inputs), x.attrs, x.source);
-      for (size_t i = 0; i < x.outputs.size(); ++i) {
-        map[x.outputs[i]] = body.nodes[copy].outputs[i];
-        body.values[map[x.outputs[i]]].type.layout = from.type(x.outputs[i]).layout;
-      }
-    }
+    for (const Node& x : from.nodes) copy_node(from, x, body, map);
     for (size_t i = 0; i < n.outputs.size(); ++i) {
       const ValueId v = map[from.outputs[i]];
       body.outputs.push_back(!moved && is_half(n, n.outputs[i]) ? casted(v, DType::F16) : v);
