@@ -286,7 +286,7 @@ Lanes Printer::computed(const Expr& e) {
     for (std::string& s : x)
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
-        : to == DType::F32 && from == DType::F16 ? fmt::format("({})", s)
+          : to == DType::F32 && from == DType::F16 ? fmt::format("({})", s)
                             : fmt::format("(({}){})", type_name(to), s);
     return x;
   }

@@ -22,11 +22,7 @@ void channels_last(Schedule& t, const Stage& reader, StageId weights, VarId chan
   const auto last = axis_moved(reader, weights, channel);
   if (!last) return;
   const Stage& w = t.group()[weights];
-  Layout l;
-  for (uint32_t a = 0; a < w.axes.size(); ++a)
-    if (a != *last) l.push_back({a});
-  l.push_back({*last});
-  t.pack(w.name, l);
+  t.pack(w.name, axes_in_order(w.axes.size(), {}, {*last}));
 }
 
 // Axes of one point, rows, columns: what stands before the channels.
@@ -85,7 +81,7 @@ void cached(Schedule& t, const std::string& input, const std::string& reader, co
 std::string sum_of(Schedule& t, const std::string& out) {
   if (t.group()[*t.group().named(out)].is_reduction()) return t.cache_write(out);
   const auto roles = roles_of(t, *t.group().named(out));
-  return roles ? t.group()[roles->acc].name : "";
+  return roles ? cuda_target::sum_of(t, *roles) : "";
 }
 
 // The depthwise sum becomes a formula, with its weights channels last: of its stage, or where that is read.

@@ -27,14 +27,6 @@ struct Columns {
   uint32_t axis;  // that of columns
 };
 
-Layout with_last(size_t rank, uint32_t first, uint32_t last) {
-  Layout layout = {{first}};
-  for (uint32_t a = 0; a < rank; ++a)
-    if (a != first && a != last) layout.push_back({a});
-  layout.push_back({last});
-  return layout;
-}
-
 // A part of the sum by slices in the block's memory, each summed in registers along `serial`, the innermost last.
 void lay_out_part(Schedule& t, const Columns& c, const std::string& part, std::vector<std::string> serial) {
   const std::string acc = t.cache_write(part);
@@ -43,8 +35,7 @@ void lay_out_part(Schedule& t, const Columns& c, const std::string& part, std::v
   t.compute_at(part, c.out, c.block);
   const Stage p = t.group()[*t.group().named(part)];
   const auto slices = static_cast<uint32_t>(p.axes.size() - 1);
-  t.pack(part, with_last(p.axes.size(), slices, c.axis));
-  t.pack(acc, with_last(p.axes.size(), slices, c.axis));
+  for (const std::string& name : {part, acc}) t.pack(name, axes_in_order(p.axes.size(), {slices}, {c.axis}));
   std::vector<std::string> others;
   for (uint32_t a = 0; a < slices; ++a)
     if (a != c.axis) others.push_back(p.axes[a].name);
@@ -83,8 +74,7 @@ void lay_out_part(Schedule& t, const Columns& c, const std::string& part, std::v
 bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
-  std::string acc = t.group()[r.acc].name;
-  if (r.acc == r.out) acc = t.cache_write(out);
+  const std::string acc = sum_of(t, r);
   if (t.failure()) return false;
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   const int64_t columns = o.axes[r.vector].extent, vectors = points(o.axes) / vector;

@@ -28,11 +28,7 @@ void pack_along(Schedule& t, const Stage& acc, VarId k) {
     for (uint32_t i = 0; i < e.indices().size(); ++i)
       if (e.indices()[i].a.slope(k) != 0) along = i;
     if (!along) return;
-    Layout layout;
-    for (uint32_t i = 0; i < x.axes.size(); ++i)
-      if (i != *along) layout.push_back({i});
-    layout.push_back({*along});
-    t.pack(x.name, layout);
+    t.pack(x.name, axes_in_order(x.axes.size(), {}, {*along}));
   });
 }
 
@@ -67,8 +63,7 @@ void lay_out(Schedule& t, const Roles& r, const Part& p) {
 bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
-  std::string acc = t.group()[r.acc].name;
-  if (r.acc == r.out) acc = t.cache_write(out);
+  const std::string acc = sum_of(t, r);
   if (t.failure()) return false;
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   const int64_t outputs = o.axes[r.vector].extent, rows = points(o.axes) / outputs;

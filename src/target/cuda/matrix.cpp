@@ -1,6 +1,6 @@
 // Products of matrices and convolutions by matrix instructions. A warp has `rows` x 8 points and 8 * `columns` channels, whose
 // sums its threads hold in registers; both operands come from memory as vectors along the reduction, weights in the order in
-// which warps ask for them. They are shared but by caches; the block's memory is for sums on their way out.
+// which warps ask for them. Operands are shared by caches alone; the block's memory is for sums on their way out.
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
@@ -66,14 +66,6 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 }
 
 namespace {
-
-Layout rows_of_depth(uint32_t rank, uint32_t channels, uint32_t depth) {
-  Layout l = {{channels}};
-  for (uint32_t a = 0; a < rank; ++a)
-    if (a != channels && a != depth) l.push_back({a});
-  l.push_back({depth});
-  return l;
-}
 
 // Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
 WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, bool image, const MatrixTile& tile, const std::string& split) {
@@ -222,8 +214,7 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
-  std::string acc = t.group()[r.acc].name;
-  if (r.acc == r.out) acc = t.cache_write(out);
+  const std::string acc = sum_of(t, r);
   if (t.failure()) return false;
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   const auto operands = operands_of(t, a, r);
@@ -238,7 +229,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
     const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
     t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, depth)
-                         : rows_of_depth(rank, operands->channels, operands->depth));
+                         : axes_in_order(rank, {operands->channels}, {operands->depth}));
   }
   if (through_block(tile)) {
     if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;

@@ -25,11 +25,7 @@ void weights_in_lanes(Schedule& s, const Stage& acc, VarId lanes) {
       }
     });
     if (!last || !once) continue;
-    Layout l;
-    for (uint32_t a = 0; a < w.axes.size(); ++a)
-      if (a != *last) l.push_back({a});
-    l.push_back({*last});
-    s.pack(w.name, l);
+    s.pack(w.name, axes_in_order(w.axes.size(), {}, {*last}));
   }
 }
 
@@ -123,6 +119,20 @@ std::string points_to_threads(Schedule& s, const std::string& name, const Share&
 }
 
 }  // namespace
+
+Layout axes_in_order(size_t rank, const std::vector<uint32_t>& outermost, const std::vector<uint32_t>& innermost) {
+  Layout l;
+  for (const uint32_t a : outermost) l.push_back({a});
+  for (uint32_t a = 0; a < rank; ++a)
+    if (!std::ranges::count(outermost, a) && !std::ranges::count(innermost, a)) l.push_back({a});
+  for (const uint32_t a : innermost) l.push_back({a});
+  return l;
+}
+
+std::string sum_of(Schedule& s, const Roles& r) {
+  const std::string acc = s.group()[r.acc].name;
+  return r.acc == r.out ? s.cache_write(acc) : acc;
+}
 
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops) {
   std::string all = loops.front();

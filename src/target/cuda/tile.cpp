@@ -29,8 +29,7 @@ int64_t part(int64_t extent) { return extent % 4 == 0 ? 4 : extent % 3 == 0 ? 3 
 bool by_tile(Schedule& s, const Roles& r) {
   Schedule t = s;
   std::string out = t.group()[r.out].name;
-  std::string acc = t.group()[r.acc].name;
-  if (r.acc == r.out) acc = t.cache_write(out);
+  const std::string acc = sum_of(t, r);
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   if (!r.broadcast || !r.tile || a.raxes.empty() || a.op != Combine::Sum) return false;
   // The reduction's channels: the axis that is contiguous in an input.
@@ -62,7 +61,6 @@ bool by_tile(Schedule& s, const Roles& r) {
   for (const std::string& input : inputs) {
     const Stage& x = t.group()[*t.group().named(input)];
     if (x.kind != StageKind::Constant) continue;
-    Layout layout;
     std::optional<uint32_t> in, over;
     visit(a.body, [&](const Expr& e) {
       if (e.kind() != ExprKind::Load || t.group()[e.from()].name != input) return;
@@ -72,11 +70,7 @@ bool by_tile(Schedule& s, const Roles& r) {
       }
     });
     if (!in || !over || in == over) continue;
-    for (uint32_t i = 0; i < x.axes.size(); ++i)
-      if (i != *in && i != *over) layout.push_back({i});
-    layout.push_back({*over});
-    layout.push_back({*in});
-    t.pack(input, layout);
+    t.pack(input, axes_in_order(x.axes.size(), {}, {*over, *in}));
   }
 
   // The output.

@@ -23,6 +23,10 @@ inline int64_t power_below(int64_t n) {
   return p;
 }
 
+// The order of a stage's axes in memory, of which some are outermost and some innermost.
+Layout axes_in_order(size_t rank, const std::vector<uint32_t>& outermost, const std::vector<uint32_t>& innermost);
+// The sum that `r` speaks of, as a stage beside the one that finishes it; its name.
+std::string sum_of(Schedule& s, const Roles& r);
 // Fuses loops that follow one another; the name of all.
 std::string fused(Schedule& s, const std::string& stage, const std::vector<std::string>& loops);
 
