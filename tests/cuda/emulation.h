@@ -39,10 +39,12 @@ struct alignas(8) uint2 {
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
+inline uint1 make_uint1(unsigned x) { return {x}; }
 inline uint2 make_uint2(unsigned x, unsigned y) { return {x, y}; }
 inline uint4 make_uint4(unsigned x, unsigned y, unsigned z, unsigned w) { return {x, y, z, w}; }
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
+inline float load1_where(bool inside, const float* p) { return inside ? *p : 0.0f; }
 inline float2 load2_where(bool inside, const float* p) { return inside ? *(const float2*)p : float2{}; }
 inline float4 load4_where(bool inside, const float* p) { return inside ? *(const float4*)p : float4{}; }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }

@@ -1,5 +1,6 @@
-// Copies from the memory of all blocks to that of one block, which the dialect may make without passing them through
-// registers: a thread starts its copies one after the other and waits for all of them where the block meets.
+// Copies from the memory of all blocks to that of one block, which the dialect may make without
+// passing them through registers: a thread starts its copies one after the other and waits for all
+// of them where the block meets.
 #include <cmath>
 
 #include "base/error.h"
@@ -11,7 +12,10 @@ namespace {
 
 bool is_copied(DType t) { return t == DType::F32 || t == DType::F16; }
 
-bool is_zero(const Expr& e) { return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 && !std::signbit(e.number()); }
+bool is_zero(const Expr& e) {
+  return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 &&
+         !std::signbit(e.number());
+}
 
 // What is copied: a load, or zeros where a condition does not hold.
 const Expr* source_of(const Stmt& s) {
@@ -43,7 +47,8 @@ bool Printer::may_copy(const Stmt& s) const {
   if (d_.copy.empty() || s.kind() != StmtKind::Store) return false;
   const Scope to = f_.buffers[s->buffer].scope;
   const Expr* load = source_of(s);
-  return load != nullptr && to != Scope::Param && to != Scope::Shared && to != Scope::Register && f_.buffers[load->from()].scope == Scope::Param;
+  return load != nullptr && to != Scope::Param && to != Scope::Shared && to != Scope::Register &&
+         f_.buffers[load->from()].scope == Scope::Param;
 }
 
 // Not where the phase reads what it copies: there a thread does not wait for the others.
@@ -55,7 +60,8 @@ bool Printer::copied(const Stmt& s) {
   const int bytes = size_of(load.dtype()) * lanes_;
   if (bytes < 4) return false;
   if (lane_ && lanes_ > 1) {
-    if (vector_width(s->buffer, to) != lanes_ || vector_width(load.from(), from) != lanes_) return false;
+    if (vector_width(s->buffer, to) != lanes_ || vector_width(load.from(), from) != lanes_)
+      return false;
     base_to.a.add(*lane_, -1);
     base_from.a.add(*lane_, -1);
   }
@@ -65,11 +71,11 @@ bool Printer::copied(const Stmt& s) {
   if (guarded) inside = value(s->value.children()[0]);
   if (inside.size() != 1) return false;
   if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
-  const std::string at = index(base_from)[0];
   halves_ |= load.dtype() == DType::F16;
   const bool words = load.dtype() == DType::F32;
-  line(fmt::format("{}<{}>({}&{}, {}&{}, {});", d_.copy, bytes, words ? "" : "(float*)", place(s->buffer, index(base_to)[0]),
-                   words ? "" : "(const float*)", place(load.from(), guarded ? fmt::format("({} ? {} : 0)", inside[0], at) : at), inside[0]));
+  line(fmt::format("{}<{}>({}&{}, {}&{}, {});", d_.copy, bytes, words ? "" : "(float*)",
+                   place(s->buffer, base_to), words ? "" : "(const float*)",
+                   place(load.from(), base_from), inside[0]));
   return true;
 }
 

@@ -29,8 +29,8 @@ struct Dialect {
   // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
   // 4, 8 or 16, of (to, from, whether to copy or to write zeros). Empty: there is none.
   std::string_view copy, wait;
-  // Loads a vector of floats, 2 or 4, from memory that no kernel at work writes, or zeros: format of the number to the name of a
-  // function of (whether to load, the place). Empty: there is none.
+  // Loads 1, 2 or 4 floats or 1, 2, 4 or 8 halves from memory that no kernel at work writes, or zeros: format of the number to the
+  // name of a function of (whether to load, the place). Empty: there is none.
   std::string_view load_where;
   // Where a kernel may begin before the one before it has ended: a function that waits for that and returns 0. Empty: kernels begin
   // in their turn.

@@ -1,14 +1,17 @@
-// Tensor loops as matrix instructions. An instruction wants of thread (g, t) values of A in row g and of B in column g, at
-// depths that it numbers t and t + 4. Depths may come in any order as long as A and B agree: thread t takes `n` neighbours,
-// n * t, n * t + 1, ..., as one vector from each, and a pair of them serves one instruction. Both operands are the loop's
-// own expressions with its variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
+// Tensor loops as matrix instructions. An instruction wants of thread (g, t) values of A in row g
+// and of B in column g, at depths that it numbers t and t + 4. Depths may come in any order as long
+// as A and B agree: thread t takes `n` neighbours, n * t, n * t + 1, ..., as one vector from each,
+// and a pair of them serves one instruction. Both operands are the loop's own expressions with its
+// variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
 //
-// Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a time, which is two pairs of
-// neighbours just so, or at the first two where they sum 8.
+// Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a
+// time, which is two pairs of neighbours just so, or at the first two where they sum 8.
 //
-// Operands that are to be fetched ahead (Buffer::prefetch) are loaded by the iteration before of the serial loop around:
+// Operands that are to be fetched ahead (Buffer::prefetch) are loaded by the iteration before of
+// the serial loop around:
 //
-//   for k in 0..K: sum(load(k))   ->   x = load(0); for k in 0..K - 1: { y = load(k + 1); sum(x); x = y; }  sum(x);
+//   for k in 0..K: sum(load(k))   ->   x = load(0); for k in 0..K - 1: { y = load(k + 1); sum(x); x
+//   = y; }  sum(x);
 #include <algorithm>
 
 #include "base/error.h"
@@ -39,7 +42,8 @@ void Printer::enter_tensor(TensorLoop& t) {
     line(fmt::format("const int {} = {};", vars_[v], value));
     return v;
   };
-  t.half = variable("column", fmt::format("{} / {}", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
+  t.half =
+      variable("column", fmt::format("{} / {}", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
   t.odd = variable("pair", fmt::format("{} % {}", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
 }
 
@@ -49,53 +53,12 @@ size_t Printer::registers_of(const TensorLoop& t) const {
   return d_.half_pairs ? n / 2 : n;
 }
 
-// The lanes of an f32 expression by pairs, as f16 in a register each. What is f16 already keeps its bits.
-Lanes Printer::half_pairs(const Expr& e) {
-  halves_ = true;
-  const auto converts = [](const Expr& x, DType to, DType from) {
-    return x.kind() == ExprKind::Cast && x.dtype() == to && x.children()[0].dtype() == from;
-  };
-  if (converts(e, DType::F32, DType::F16) || converts(e, DType::F16, DType::F32)) return half_pairs(e.children()[0]);
-  const size_t n = static_cast<size_t>(lanes_);
-  Lanes pairs;
-  if (e.kind() == ExprKind::Select) {
-    const Lanes condition = value(e.children()[0]);
-    if (condition.size() == 1 && loads_where(e)) {
-      const std::string inside = temporary(DType::Bool, condition[0]), other = temporary(e.dtype(), number(e.children()[2]));
-      const Lanes x = loaded_at(e.children()[1], {inside});
-      for (size_t i = 0; i < n; i += 2)
-        pairs.push_back(temporary(DType::U32, fmt::format("{} ? pair_of({}, {}) : pair_of({}, {})", inside, x[x.size() == 1 ? 0 : i],
-                                                          x[x.size() == 1 ? 0 : i + 1], other, other)));
-      return pairs;
-    }
-    if (condition.size() == 1) {
-      for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
-      const auto arm = [&](const Expr& x) {
-        done_.emplace_back();
-        const Lanes v = half_pairs(x);
-        done_.pop_back();
-        for (size_t i = 0; i < v.size(); ++i) line(fmt::format("{} = {};", pairs[i], v[i]));
-      };
-      open(fmt::format("if ({}) {{", condition[0]));
-      arm(e.children()[1]);
-      --indent_;
-      open("} else {");
-      arm(e.children()[2]);
-      close();
-      return pairs;
-    }
-  }
-  const Lanes x = value(e);
-  for (size_t i = 0; i < n; i += 2)
-    pairs.push_back(temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i], x[x.size() == 1 ? 0 : i + 1])));
-  return pairs;
-}
-
 // A thread's values of one step: of B, or of a row of A.
 Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
   const int n = static_cast<int>(m.depth.extent / kMatrixLanes);
-  const Aff depth = Aff::of(m.lane, n) + Aff::of(m.depth.var), of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
+  const Aff depth = Aff::of(m.lane, n) + Aff::of(m.depth.var), of_half = Aff::of(t.half),
+            of_odd = Aff::of(t.odd);
   const Aff fixed(row.value_or(0));
   const Expr at = substitute(e, [&](VarId v) -> const Aff* {
     if (v == m.depth.var) return &depth;
@@ -126,14 +89,16 @@ void Printer::close_tiles(size_t loops) {
   for (size_t i = 0; i < loops; ++i) close();
 }
 
-// The instructions; operands that were not loaded before are loaded as far out as their tiles let them.
+// The instructions; operands that were not loaded before are loaded as far out as their tiles let
+// them.
 void Printer::tensor_sums(const TensorLoop& t) {
   const MatrixSum& m = t.sum;
   const size_t n = registers_of(t);
   const size_t left_a = moving(m.a, m.tiles), left_b = moving(m.b, m.tiles);
   const auto held = [&](const Ahead& x, size_t row) {
     Lanes out;
-    for (size_t e = 0; e < n; ++e) out.push_back(fmt::format("{}[{}][{}]", x.name, x.place, row * n + e));
+    for (size_t e = 0; e < n; ++e)
+      out.push_back(fmt::format("{}[{}][{}]", x.name, x.place, row * n + e));
     return out;
   };
   const auto loaded_here = [&](const Expr& e, std::optional<int64_t> row) {
@@ -156,13 +121,17 @@ void Printer::tensor_sums(const TensorLoop& t) {
   for (int64_t i = 0; i < kMatrixPairs; ++i) {
     for (int64_t j = 0; j < kMatrixPairs; ++j) {
       const Aff row(i), column(j);
-      const Index at = substitute(m.place, [&](VarId v) { return v == m.row ? &row : v == m.column ? &column : nullptr; });
-      sums += fmt::format("{}{}", sums.empty() ? "" : ", ", place(m.sums, index(own_part(m.sums, at))[0]));
+      const Index at = substitute(m.place, [&](VarId v) {
+        return v == m.row ? &row : v == m.column ? &column : nullptr;
+      });
+      sums += fmt::format("{}{}", sums.empty() ? "" : ", ", place(m.sums, own_part(m.sums, at)));
     }
   }
-  if (n == 1) line(fmt::format("{}({}, {}, {}, {});", d_.matrix_sum, sums, upper[0], lower[0], b[0]));
+  if (n == 1)
+    line(fmt::format("{}({}, {}, {}, {});", d_.matrix_sum, sums, upper[0], lower[0], b[0]));
   for (size_t e = 0; e + 1 < n; e += 2)
-    line(fmt::format("{}({}, {}, {}, {}, {}, {}, {});", d_.matrix_sum, sums, upper[e], lower[e], upper[e + 1], lower[e + 1], b[e], b[e + 1]));
+    line(fmt::format("{}({}, {}, {}, {}, {}, {}, {});", d_.matrix_sum, sums, upper[e], lower[e],
+                     upper[e + 1], lower[e + 1], b[e], b[e + 1]));
   close_tiles(t.around.size() + m.tiles.size());
 }
 
@@ -172,8 +141,10 @@ void Printer::load_ahead(const TensorLoop& t, const Ahead& x, const std::string&
   open_tiles(x.loops);
   for (size_t row = 0; row < (x.rows ? 2u : 1u); ++row) {
     open("{");
-    const Lanes v = tensor_operand(t, x.value, x.rows ? std::optional(static_cast<int64_t>(row)) : std::nullopt);
-    for (size_t e = 0; e < n; ++e) line(fmt::format("{}[{}][{}] = {};", name, x.place, row * n + e, v[e]));
+    const Lanes v = tensor_operand(
+        t, x.value, x.rows ? std::optional(static_cast<int64_t>(row)) : std::nullopt);
+    for (size_t e = 0; e < n; ++e)
+      line(fmt::format("{}[{}][{}] = {};", name, x.place, row * n + e, v[e]));
     close();
   }
   close_tiles(x.loops.size());
@@ -191,14 +162,16 @@ void Printer::tensor_loop(const Stmt& s) {
 bool Printer::tensor_pipeline(const Stmt& s) {
   const ForStmt& l = s->loop;
   if (d_.matrix_sum.empty() || l.extent < 2 || !l.lower.empty() || !l.upper.empty()) return false;
-  // The loop around a tensor loop alone, and perhaps unrolled loops and what its variable stands for.
+  // The loop around a tensor loop alone, and perhaps unrolled loops and what its variable stands
+  // for.
   std::vector<std::pair<VarId, Index>> lets;
   std::vector<ForStmt> around;
   Stmt inner = s.children()[0];
   for (;; inner = inner.children()[0]) {
     if (inner.kind() == StmtKind::Let && around.empty()) {
       lets.emplace_back(inner->var, inner->index);
-    } else if (inner.kind() == StmtKind::For && inner->loop.kind == LoopKind::Unroll && inner->loop.lower.empty() && inner->loop.upper.empty()) {
+    } else if (inner.kind() == StmtKind::For && inner->loop.kind == LoopKind::Unroll &&
+               inner->loop.lower.empty() && inner->loop.upper.empty()) {
       around.push_back(inner->loop);
     } else {
       break;
@@ -211,12 +184,16 @@ bool Printer::tensor_pipeline(const Stmt& s) {
   all.insert(all.end(), t.sum.tiles.begin(), t.sum.tiles.end());
   const auto ahead = [&](const Expr& e, bool rows) -> std::optional<Ahead> {
     bool wanted = false;
-    visit(e, [&](const Expr& x) { wanted |= x.kind() == ExprKind::Load && f_.buffers[x.from()].prefetch > 0; });
+    visit(e, [&](const Expr& x) {
+      wanted |= x.kind() == ExprKind::Load && f_.buffers[x.from()].prefetch > 0;
+    });
     if (!wanted) return std::nullopt;
     Ahead a{.value = e, .rows = rows, .name = fmt::format("ahead{}", temporaries_++)};
     for (const ForStmt& loop : all) {
       if (!depends_on(e, loop.var)) continue;
-      a.place = a.place.empty() ? vars_[loop.var] : fmt::format("({}) * {} + {}", a.place, loop.extent, vars_[loop.var]);
+      a.place = a.place.empty()
+                    ? vars_[loop.var]
+                    : fmt::format("({}) * {} + {}", a.place, loop.extent, vars_[loop.var]);
       a.size *= loop.extent;
       a.loops.push_back(loop);
     }
@@ -230,7 +207,8 @@ bool Printer::tensor_pipeline(const Stmt& s) {
   open("{");
   enter_tensor(t);
   const std::string name = vars_[l.var];
-  const auto with = [&](const std::string& variable, const std::string& value, const std::function<void()>& body) {
+  const auto with = [&](const std::string& variable, const std::string& value,
+                        const std::function<void()>& body) {
     open("{");
     vars_[l.var] = variable;
     if (!value.empty()) line(fmt::format("const int {} = {};", variable, value));
@@ -249,8 +227,13 @@ bool Printer::tensor_pipeline(const Stmt& s) {
     for (const auto* x : {&t.ahead_a, &t.ahead_b})
       if (*x) f(**x, (*x)->rows ? 2 * n : n);
   };
-  const auto load = [&](const char* suffix) { each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); }); };
-  each([&](const Ahead& x, size_t values) { line(fmt::format("{3} {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values, type_name(d_.half_pairs ? DType::U32 : DType::F32))); });
+  const auto load = [&](const char* suffix) {
+    each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); });
+  };
+  each([&](const Ahead& x, size_t values) {
+    line(fmt::format("{3} {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values,
+                     type_name(d_.half_pairs ? DType::U32 : DType::F32)));
+  });
   with(name, "0", [&] { load(""); });
   out_ += "#pragma unroll 2\n";
   open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", name, l.extent - 1));

@@ -62,7 +62,6 @@ class Printer {
   void enter_tensor(TensorLoop& t);
   void tensor_sums(const TensorLoop& t);
   size_t registers_of(const TensorLoop& t) const;
-  Lanes half_pairs(const Expr& e);
   Lanes tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
   void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
   void open_tiles(std::span<const ForStmt> loops);
@@ -71,21 +70,25 @@ class Printer {
   // values.cpp
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
-  Lanes loaded(const Expr& e);
+  Lanes half_pairs(const Expr& e);
   Lanes all_within(std::span<const Index> conditions);
-  Lanes loaded_where(Lanes inside, const Expr& load, const std::string& other);
-  Lanes loaded_at(const Expr& e, const Lanes& inside);
-  bool loads_where(const Expr& select) const;
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
   std::string temporary(DType t, const std::string& init);
   std::string aff(const Aff& a) const;
   Lanes index(const Index& i);  // by lane
-  std::string place(BufferId b, const std::string& index) const;
-  int vector_width(BufferId b, const Index& i) const;
-  Index own_part(BufferId b, const Index& i);  // of registers: without what selects the thread
   void count_uses(const Expr& root);
   [[noreturn]] void unsupported(std::string_view what) const;
+
+  // loads.cpp
+  Lanes places(BufferId b, const Index& i);
+  std::string place(BufferId b, const Index& i);  // of one lane
+  int vector_width(BufferId b, const Index& i) const;
+  Index own_part(BufferId b, const Index& i);  // of registers: without what selects the thread
+  bool constant_memory(BufferId b) const;
+  bool loads_where(const Expr& select) const;
+  Lanes loaded_where(Lanes inside, const Expr& load, const Expr& other);
+  Lanes loaded_at(const Expr& e, const Lanes& inside);
 
   const Function& f_;
   const Dialect& d_;

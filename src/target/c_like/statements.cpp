@@ -28,15 +28,22 @@ std::string sanitized(std::string_view name) {
 }
 
 Printer::Printer(const Function& f, const Dialect& d)
-    : f_(f), d_(d), is_thread_(f.vars.size()), register_size_(f.buffers.size()), block_offset_(f.buffers.size(), -1) {
+    : f_(f), d_(d), is_thread_(f.vars.size()), register_size_(f.buffers.size()),
+      block_offset_(f.buffers.size(), -1) {
   // Names of the language and of other things are avoided by a number at the end.
-  for (size_t v = 0; v < f.vars.size(); ++v) vars_.push_back(fmt::format("{}_{}", sanitized(f.vars[v]), v));
-  for (size_t b = 0; b < f.buffers.size(); ++b) buffers_.push_back(fmt::format("{}_b{}", sanitized(f.buffers[b].name), b));
+  for (size_t v = 0; v < f.vars.size(); ++v)
+    vars_.push_back(fmt::format("{}_{}", sanitized(f.vars[v]), v));
+  for (size_t b = 0; b < f.buffers.size(); ++b)
+    buffers_.push_back(fmt::format("{}_b{}", sanitized(f.buffers[b].name), b));
 }
 
-void Printer::unsupported(std::string_view what) const { throw Unsupported(fmt::format("{}: {} on a GPU", f_.name, what)); }
+void Printer::unsupported(std::string_view what) const {
+  throw Unsupported(fmt::format("{}: {} on a GPU", f_.name, what));
+}
 
-void Printer::line(std::string_view text) { out_ += std::string(static_cast<size_t>(2 * indent_), ' ') + std::string(text) + "\n"; }
+void Printer::line(std::string_view text) {
+  out_ += std::string(static_cast<size_t>(2 * indent_), ' ') + std::string(text) + "\n";
+}
 void Printer::open(std::string_view text) {
   line(text);
   ++indent_;
@@ -90,8 +97,8 @@ void Printer::alone(const Stmt& s) {
 
 void Printer::statement(const Stmt& s) {
   // Outside thread loops: what holds none is the first thread's, the rest is common to all.
-  if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier && s.kind() != StmtKind::Alloc &&
-      !has_loop(s, LoopKind::Thread))
+  if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier &&
+      s.kind() != StmtKind::Alloc && !has_loop(s, LoopKind::Thread))
     return alone(s);
   switch (s.kind()) {
   case StmtKind::For: return loop(s);
@@ -139,17 +146,22 @@ void Printer::statement(const Stmt& s) {
   }
 }
 
-std::string Printer::limit(const char* function, int64_t constant, const std::vector<Bound>& bounds) {
+std::string Printer::limit(const char* function, int64_t constant,
+                           const std::vector<Bound>& bounds) {
   std::string out = std::to_string(constant);
   for (const Bound& b : bounds) out = fmt::format("{}({}, {})", function, out, bound(b));
   return out;
 }
 
-std::string Printer::bound(const Bound& b) const { return b.div == 1 ? aff(b.a) : fmt::format("ceil_div({}, {})", aff(b.a), b.div); }
+std::string Printer::bound(const Bound& b) const {
+  return b.div == 1 ? aff(b.a) : fmt::format("ceil_div({}, {})", aff(b.a), b.div);
+}
 
 std::string Printer::within_bounds(const ForStmt& l, std::string condition) const {
-  for (const Bound& b : l.lower) condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
-  for (const Bound& b : l.upper) condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
+  for (const Bound& b : l.lower)
+    condition += fmt::format("{}{} >= {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
+  for (const Bound& b : l.upper)
+    condition += fmt::format("{}{} < {}", condition.empty() ? "" : " && ", vars_[l.var], bound(b));
   return condition;
 }
 
@@ -180,9 +192,11 @@ void Printer::thread_loop(const Stmt& s) {
   }
   const std::string outer = number_, v = vars_[l.var];
   open("{");
-  line(fmt::format("const int {} = {};", v, inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
+  line(fmt::format("const int {} = {};", v,
+                   inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
   number_ = inside > 1 ? fmt::format("({}) % {}", outer, inside) : "0";
-  const std::string condition = within_bounds(l, first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "");
+  const std::string condition = within_bounds(
+      l, first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "");
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
   in_threads_ = true;
   thread_loops_.push_back(l);
@@ -214,8 +228,11 @@ void Printer::sum_of_threads(const Stmt& s) {
   const std::string own = value(sum.value)[0], x = temporary(t, "");
   line(fmt::format("{} = {};", x, own));
   for (int64_t d = s->loop.extent / 2; d > 0; d /= 2)
-    line(fmt::format("{} = {};", x, binary_text(sum.op, t, x, fmt::format("{}({}, {}, {})", d_.exchanged, x, d, s->loop.extent))));
-  const std::string at = place(sum.sum, index(own_part(sum.sum, sum.place))[0]);
+    line(fmt::format(
+        "{} = {};", x,
+        binary_text(sum.op, t, x,
+                    fmt::format("{}({}, {}, {})", d_.exchanged, x, d, s->loop.extent))));
+  const std::string at = place(sum.sum, own_part(sum.sum, sum.place));
   line(fmt::format("{} = {};", at, binary_text(sum.op, t, at, x)));
   close();
   for (size_t i = 0; i < sum.unrolled.size(); ++i) {
@@ -236,8 +253,8 @@ void Printer::plain_loop(const Stmt& s) {
     return close();
   }
   if (tensor_pipeline(s)) return;
-  open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v, limit("larger", 0, l.lower),
-                   limit("smaller", l.extent, l.upper)));
+  open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v,
+                   limit("larger", 0, l.lower), limit("smaller", l.extent, l.upper)));
   statement(s.children()[0]);
   close();
 }
@@ -254,14 +271,16 @@ void Printer::vector_loop(const Stmt& s) {
 void Printer::alloc(const Stmt& s) {
   const BufferId b = s->buffer;
   const Buffer& buffer = f_.buffers[b];
-  if (buffer.scope == Scope::Shared) unsupported("memory of all blocks that is allocated inside a loop is not written");
+  if (buffer.scope == Scope::Shared)
+    unsupported("memory of all blocks that is allocated inside a loop is not written");
   const bool in_registers = buffer.scope == Scope::Register || in_threads_ || !has_threads_;
   if (!in_registers) {
     constexpr int64_t align = 16;
     block_offset_[b] = block_bytes_;
     block_bytes_ += ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
     open("{");
-    line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b], block_offset_[b]));
+    line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b],
+                     block_offset_[b]));
     statement(s.children()[0]);
     return close();
   }
@@ -286,26 +305,27 @@ void Printer::store(const Stmt& s) {
   const Buffer& buffer = f_.buffers[s->buffer];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(s->buffer);
   const Index at = own_part(s->buffer, s->index);
-  const int width = lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
-  // Vectors of halves are rounded by pairs, where they are stored.
-  const Expr& v = s->value;
-  const bool rounded = width > 0 && v.kind() == ExprKind::Cast && v.dtype() == DType::F16 && v.children()[0].dtype() == DType::F32;
-  halves_ |= rounded;
-  const Lanes x = value(rounded ? v.children()[0] : v);
+  const int width =
+      lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
+  const bool pairs = width > 1 && buffer.dtype == DType::F16;
+  const Lanes x = pairs ? half_pairs(s->value) : value(s->value);
   if (width > 0) {
     Index base = at;
     base.a.add(*lane_, -base.a.slope(*lane_));
     for (int first = 0; first < lanes_; first += width) {
       std::string parts;
-      for (int i = 0; i < width; ++i) parts += (i ? ", " : "") + x[x.size() == 1 ? 0 : static_cast<size_t>(first + i)];
-      line(fmt::format("store{}({}, {});", width, "&" + place(s->buffer, index(base)[0]), parts));
+      for (int i = 0; i < width; i += pairs ? 2 : 1)
+        parts += fmt::format(
+            "{}{}", i ? ", " : "",
+            x[x.size() == 1 ? 0 : static_cast<size_t>(pairs ? (first + i) / 2 : first + i)]);
+      line(fmt::format("store{}({}, {});", width, "&" + place(s->buffer, base), parts));
       base.a.c += width;
     }
   } else {
-    const Lanes i = index(at);
-    const size_t n = std::max(i.size(), x.size());
+    const Lanes to = places(s->buffer, at);
+    const size_t n = std::max(to.size(), x.size());
     for (size_t k = 0; k < n; ++k)
-      line(fmt::format("{} = {};", place(s->buffer, i[i.size() == 1 ? 0 : k]), x[x.size() == 1 ? 0 : k]));
+      line(fmt::format("{} = {};", to[to.size() == 1 ? 0 : k], x[x.size() == 1 ? 0 : k]));
   }
   close();
 }

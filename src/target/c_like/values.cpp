@@ -1,9 +1,11 @@
-// Expressions. What is used twice gets a name; the arms of a select are evaluated where they are taken.
+// Expressions. What is used twice gets a name; the arms of a select are evaluated where they are
+// taken.
 #include <algorithm>
 #include <cmath>
 #include <limits>
 
 #include "base/error.h"
+#include "expr/half.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -31,7 +33,8 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
   auto infix = [&](const char* o) {
     // Narrow integers are computed as int and wrap afterwards.
     const bool narrow = is_int(t) && size_of(t) < 4 && !is_comparison(op);
-    return narrow ? fmt::format("(({})({} {} {}))", type_name(t), a, o, b) : fmt::format("({} {} {})", a, o, b);
+    return narrow ? fmt::format("(({})({} {} {}))", type_name(t), a, o, b)
+                  : fmt::format("({} {} {})", a, o, b);
   };
   auto call = [&](const char* f) { return fmt::format("{}({}, {})", f, a, b); };
   switch (op) {
@@ -51,7 +54,8 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
   case BinaryOp::Le: return infix("<=");
   case BinaryOp::Gt: return infix(">");
   case BinaryOp::Ge: return infix(">=");
-  case BinaryOp::And: return infix("&");  // also of truth values: a branch would take longer than what it saves
+  case BinaryOp::And:
+    return infix("&");  // also of truth values: a branch would take longer than what it saves
   case BinaryOp::Or: return infix("|");
   case BinaryOp::Xor: return infix(t == DType::Bool ? "!=" : "^");
   case BinaryOp::Shl: return call("shift_left");
@@ -68,7 +72,8 @@ std::string number(const Expr& e) {
     const double x = e.number();
     const bool f32 = e.dtype() == DType::F32;
     if (std::isnan(x)) return f32 ? "not_a_number()" : "(double)not_a_number()";
-    if (std::isinf(x)) return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
+    if (std::isinf(x))
+      return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
     std::string s = f32 ? fmt::format("{}", static_cast<float>(x)) : fmt::format("{}", x);
     if (s.find_first_of(".e") == s.npos) s += ".0";
     if (f32) s += "f";
@@ -83,7 +88,8 @@ std::string number(const Expr& e) {
   case DType::I32: return fmt::format("({}){}", type_name(e.dtype()), e.integer());
   case DType::U32: return fmt::format("{}u", static_cast<uint32_t>(e.integer()));
   case DType::F16:
-  case DType::BF16: return fmt::format("({}){}", type_name(e.dtype()), number(constant(e.number())));
+  case DType::BF16:
+    return fmt::format("({}){}", type_name(e.dtype()), number(constant(e.number())));
   }
   return "?";
 }
@@ -97,7 +103,8 @@ std::string unary_text(UnaryOp op, DType t, const std::string& a) {
 }
 
 bool widened_half(const Expr& e) {
-  return e.kind() == ExprKind::Cast && e.dtype() == DType::F32 && e.children()[0].dtype() == DType::F16;
+  return e.kind() == ExprKind::Cast && e.dtype() == DType::F32 &&
+         e.children()[0].dtype() == DType::F16;
 }
 
 // Cheap, and without effect where it is not wanted: may stand in both arms of `?:`.
@@ -120,17 +127,6 @@ std::string Printer::aff(const Aff& a) const {
   return a.terms.size() == 1 && !a.c && a.terms[0].k == 1 ? out : "(" + out + ")";
 }
 
-// Registers belong to a thread: what selects the thread is no part of their place. Notes how many there are.
-Index Printer::own_part(BufferId b, const Index& i) {
-  if (f_.buffers[b].scope != Scope::Register) return i;
-  Index own(Aff(i.a.c));
-  own.atoms = i.atoms;
-  for (const Term& t : i.a.terms)
-    if (!is_thread_[t.var]) own.a.add(t.var, t.k);
-  register_size_[b] = std::max(register_size_[b], ranges_.bounds(own).hi + 1);
-  return own;
-}
-
 // The index by lane; one text where lanes do not differ.
 Lanes Printer::index(const Index& i) {
   const bool moves = lane_ && i.a.slope(*lane_) != 0;
@@ -139,15 +135,22 @@ Lanes Printer::index(const Index& i) {
     Lanes inner = index(Index(x.a));
     bool positive = ranges_.bounds(x.a).lo >= 0;
     if (x.value) {
-      inner = each(inner, value(x.value), [](const std::string& a, const std::string& b) { return fmt::format("({} + (int){})", a, b); });
+      inner = each(inner, value(x.value), [](const std::string& a, const std::string& b) {
+        return fmt::format("({} + (int){})", a, b);
+      });
       positive = false;
     }
     for (std::string& t : inner) {
-      if (x.div != 1) t = positive ? fmt::format("({} / {})", t, x.div) : fmt::format("floor_quotient({}, {})", t, x.div);
-      if (x.mod) t = positive ? fmt::format("({} % {})", t, x.mod) : fmt::format("floor_remainder({}, {})", t, x.mod);
+      if (x.div != 1)
+        t = positive ? fmt::format("({} / {})", t, x.div)
+                     : fmt::format("floor_quotient({}, {})", t, x.div);
+      if (x.mod)
+        t = positive ? fmt::format("({} % {})", t, x.mod)
+                     : fmt::format("floor_remainder({}, {})", t, x.mod);
       if (x.scale != 1) t = fmt::format("{} * {}", t, x.scale);
     }
-    atoms = each(atoms, inner, [](const std::string& a, const std::string& b) { return a + " + " + b; });
+    atoms = each(atoms, inner,
+                 [](const std::string& a, const std::string& b) { return a + " + " + b; });
   }
   Lanes out;
   for (int k = 0; k < (moves ? lanes_ : 1); ++k) {
@@ -160,25 +163,8 @@ Lanes Printer::index(const Index& i) {
     out.push_back(aff(a));
   }
   if (i.atoms.empty()) return out;
-  return each(out, atoms, [](const std::string& a, const std::string& b) { return "(" + a + b + ")"; });
-}
-
-std::string Printer::place(BufferId b, const std::string& index) const { return fmt::format("{}[{}]", buffers_[b], index); }
-
-// Elements of the aligned vectors in memory, of 16 bytes at most, that the lanes' elements are; 0 where they are none.
-int Printer::vector_width(BufferId b, const Index& i) const {
-  const Buffer& buffer = f_.buffers[b];
-  constexpr int widest = 16;  // bytes
-  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::F16)) return 0;
-  if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
-  const int width = std::min(lanes_, widest / size_of(buffer.dtype));
-  if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared) return 0;
-  if (i.a.slope(*lane_) != 1 || i.a.c % width || buffer.align % (width * size_of(buffer.dtype))) return 0;
-  for (const Term& t : i.a.terms)
-    if (t.var != *lane_ && t.k % width) return 0;
-  for (const Atom& x : i.atoms)
-    if (x.scale % width || x.a.slope(*lane_)) return 0;
-  return width;
+  return each(out, atoms,
+              [](const std::string& a, const std::string& b) { return "(" + a + b + ")"; });
 }
 
 void Printer::count_uses(const Expr& root) {
@@ -192,13 +178,15 @@ Lanes Printer::each(const Lanes& a, const Lanes& b,
                     const std::function<std::string(const std::string&, const std::string&)>& f) {
   Lanes out;
   const size_t n = std::max(a.size(), b.size());
-  for (size_t i = 0; i < n; ++i) out.push_back(f(a[a.size() == 1 ? 0 : i], b[b.size() == 1 ? 0 : i]));
+  for (size_t i = 0; i < n; ++i)
+    out.push_back(f(a[a.size() == 1 ? 0 : i], b[b.size() == 1 ? 0 : i]));
   return out;
 }
 
 std::string Printer::temporary(DType t, const std::string& init) {
   const std::string name = fmt::format("t{}", temporaries_++);
-  line(init.empty() ? fmt::format("{} {};", type_name(t), name) : fmt::format("const {} {} = {};", type_name(t), name, init));
+  line(init.empty() ? fmt::format("{} {};", type_name(t), name)
+                    : fmt::format("const {} {} = {};", type_name(t), name, init));
   return name;
 }
 
@@ -227,8 +215,11 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
       done[j] = true;
     }
     Lanes one = index(conditions[i]);
-    for (std::string& x : one) x = most ? fmt::format("((unsigned){} <= {}u)", x, *most) : fmt::format("({} >= 0)", x);
-    all = all.empty() ? one : each(all, one, [](const std::string& a, const std::string& b) { return fmt::format("({} & {})", a, b); });
+    for (std::string& x : one)
+      x = most ? fmt::format("((unsigned){} <= {}u)", x, *most) : fmt::format("({} >= 0)", x);
+    all = all.empty() ? one : each(all, one, [](const std::string& a, const std::string& b) {
+      return fmt::format("({} & {})", a, b);
+    });
   }
   return all;
 }
@@ -254,23 +245,31 @@ Lanes Printer::computed(const Expr& e) {
     for (std::string& s : x) s = "(long long)" + s;
     return x;
   }
-  case ExprKind::Load: return loaded(e);
+  case ExprKind::Load: return loaded_at(e, {});
   case ExprKind::Select: return selected(e);
   case ExprKind::Binary: {
     const DType t = e.children()[0].dtype();
     // Comparisons of indices are those of their int forms.
     const auto small = [&](const Expr& x) {
       if (x.kind() == ExprKind::Affine) return true;
-      return x.kind() == ExprKind::Const && x.integer() >= std::numeric_limits<int>::min() && x.integer() <= std::numeric_limits<int>::max();
+      return x.kind() == ExprKind::Const && x.integer() >= std::numeric_limits<int>::min() &&
+             x.integer() <= std::numeric_limits<int>::max();
     };
-    if (is_comparison(e.binary()) && t == DType::I64 && small(e.children()[0]) && small(e.children()[1])) {
-      const auto plain = [&](const Expr& x) { return x.kind() == ExprKind::Affine ? index(x.index()) : Lanes{std::to_string(x.integer())}; };
+    if (is_comparison(e.binary()) && t == DType::I64 && small(e.children()[0]) &&
+        small(e.children()[1])) {
+      const auto plain = [&](const Expr& x) {
+        return x.kind() == ExprKind::Affine ? index(x.index()) : Lanes{std::to_string(x.integer())};
+      };
       return each(plain(e.children()[0]), plain(e.children()[1]),
-                  [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), DType::I32, a, b); });
+                  [&](const std::string& a, const std::string& b) {
+                    return binary_text(e.binary(), DType::I32, a, b);
+                  });
     }
-    if (auto within = as_nonnegative(e); within && in_operand_) return all_within(*within);
+    if (const auto within = as_nonnegative(e)) return all_within(*within);
     return as_half(each(as_float(value(e.children()[0]), t), as_float(value(e.children()[1]), t),
-                        [&](const std::string& a, const std::string& b) { return binary_text(e.binary(), t, a, b); }));
+                        [&](const std::string& a, const std::string& b) {
+                          return binary_text(e.binary(), t, a, b);
+                        }));
   }
   case ExprKind::Unary: {
     const DType t = e.children()[0].dtype();
@@ -279,7 +278,8 @@ Lanes Printer::computed(const Expr& e) {
     return as_half(std::move(x));
   }
   case ExprKind::Cast: {
-    if (const Expr& c = e.children()[0]; e.dtype() == DType::F16 && widened_half(c)) return value(c.children()[0]);
+    if (const Expr& c = e.children()[0]; e.dtype() == DType::F16 && widened_half(c))
+      return value(c.children()[0]);
     Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
     const DType from = e.children()[0].dtype(), to = e.dtype();
     const bool saturates = is_float(from) && is_int(to);
@@ -287,14 +287,17 @@ Lanes Printer::computed(const Expr& e) {
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
           : to == DType::F32 && from == DType::F16 ? fmt::format("({})", s)
-                            : fmt::format("(({}){})", type_name(to), s);
+                                                   : fmt::format("(({}){})", type_name(to), s);
     return x;
   }
   case ExprKind::Call: {
     if (e.callee() != "fma") unsupported(fmt::format("intrinsic {} is not written", e.callee()));
-    Lanes ab = each(as_float(value(e.children()[0]), e.dtype()), as_float(value(e.children()[1]), e.dtype()),
+    Lanes ab = each(as_float(value(e.children()[0]), e.dtype()),
+                    as_float(value(e.children()[1]), e.dtype()),
                     [](const std::string& a, const std::string& b) { return a + ", " + b; });
-    return as_half(each(ab, value(e.children()[2]), [](const std::string& a, const std::string& b) { return fmt::format("fma_of({}, {})", a, b); }));
+    return as_half(each(ab, value(e.children()[2]), [](const std::string& a, const std::string& b) {
+      return fmt::format("fma_of({}, {})", a, b);
+    }));
   }
   case ExprKind::Acc: break;
   }
@@ -302,78 +305,19 @@ Lanes Printer::computed(const Expr& e) {
   return {};
 }
 
-Lanes Printer::loaded(const Expr& e) { return loaded_at(e, {}); }
-
-// Where `inside`, if given, does not hold, the buffer's first element is read.
-Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
-  const BufferId b = e.from();
-  const Buffer& buffer = f_.buffers[b];
-  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
-  const auto elsewhere_first = [](const std::string& c, const std::string& i) { return fmt::format("({} ? {} : 0)", c, i); };
-  const Index at = own_part(b, e.indices()[0]);
-  const int width = inside.size() < 2 && lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(b, at) : 0;
-  Lanes x;
-  if (width == 0) {
-    x = inside.empty() ? index(at) : each(inside, index(at), elsewhere_first);
-    for (std::string& s : x) s = inside.empty() ? place(b, s) : temporary(e.dtype(), place(b, s));
-    return x;
-  }
-  Index base = at;
-  base.a.add(*lane_, -1);
-  const bool half = buffer.dtype == DType::F16;
-  for (int first = 0; first < lanes_; first += width) {
-    const std::string v = fmt::format("t{}", temporaries_++), i = index(base)[0];
-    line(fmt::format("const {}{} {} = load{}(&{});", half ? "uint" : "float", half ? width / 2 : width, v, width,
-                     place(b, inside.empty() ? i : elsewhere_first(inside[0], i))));
-    for (int k = 0; k < width; ++k)
-      x.push_back(half ? fmt::format("{}({}.{})", k % 2 ? "high" : "low", v, "xyzw"[k / 2]) : fmt::format("{}.{}", v, "xyzw"[k]));
-    base.a.c += width;
-  }
-  return x;
-}
-
-// Without a branch, so that loads need not wait for one another.
-Lanes Printer::loaded_where(Lanes inside, const Expr& e, const std::string& other) {
-  for (std::string& c : inside) c = temporary(DType::Bool, c);
-  const BufferId b = e.from();
-  const Buffer& buffer = f_.buffers[b];
-  // Operands of instructions: what comes after a load would wait for it.
-  if (in_operand_ && !d_.load_where.empty() && !d_.restrict.empty() && buffer.scope == Scope::Param && !buffer.written && other == "0.0f" &&
-      buffer.dtype == DType::F32 && inside.size() == 1 && lane_ && lanes_ > 1) {
-    Index at = own_part(b, e.indices()[0]);
-    if (at.a.slope(*lane_) != 0 && vector_width(b, at) == lanes_) {
-      touched_.insert(b);
-      at.a.add(*lane_, -1);
-      const std::string v = fmt::format("t{}", temporaries_++), load = fmt::format(fmt::runtime(d_.load_where), lanes_);
-      line(fmt::format("const float{} {} = {}({}, &{});", lanes_, v, load, inside[0], place(b, index(at)[0])));
-      Lanes x;
-      for (int i = 0; i < lanes_; ++i) x.push_back(v + "." + "xyzw"[i]);
-      return x;
-    }
-  }
-  Lanes x = each(inside, loaded_at(e, inside), [&](const std::string& c, const std::string& s) { return fmt::format("{} ? {} : {}", c, s, other); });
-  for (std::string& s : x) s = temporary(e.dtype(), s);
-  return x;
-}
-
-// A load from memory, or else a number.
-bool Printer::loads_where(const Expr& select) const {
-  const Expr &a = select.children()[1], &b = select.children()[2];
-  return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const && (a.dtype() == DType::F32 || a.dtype() == DType::F16) &&
-         f_.buffers[a.from()].scope != Scope::Register;
-}
-
 Lanes Printer::selected(const Expr& e) {
   const Expr &c = e.children()[0], &a = e.children()[1], &b = e.children()[2];
   const Lanes condition = value(c);
   if (simple(a) && simple(b)) {
     const Lanes x = value(a), y = value(b);
-    return each(condition, each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
-                [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
+    return each(
+        condition,
+        each(x, y, [](const std::string& p, const std::string& q) { return p + " : " + q; }),
+        [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
   }
   if (loads_where(e)) {
     halves_ |= a.dtype() == DType::F16;
-    return loaded_where(condition, a, number(b));
+    return loaded_where(condition, a, b);
   }
   const size_t lanes = static_cast<size_t>(lanes_);
   Lanes out;
@@ -382,7 +326,8 @@ Lanes Printer::selected(const Expr& e) {
     done_.emplace_back();
     const Lanes v = value(x);
     done_.pop_back();
-    for (size_t i = from; i < to; ++i) line(fmt::format("{} = {};", out[i], v[v.size() == 1 ? 0 : i]));
+    for (size_t i = from; i < to; ++i)
+      line(fmt::format("{} = {};", out[i], v[v.size() == 1 ? 0 : i]));
   };
   for (size_t i = 0; i < condition.size(); ++i) {
     const size_t to = condition.size() == 1 ? lanes : i + 1;
@@ -394,6 +339,55 @@ Lanes Printer::selected(const Expr& e) {
     close();
   }
   return out;
+}
+
+// The lanes of a float expression by pairs, as f16 in a register each. What is f16 already keeps
+// its bits.
+Lanes Printer::half_pairs(const Expr& e) {
+  halves_ = true;
+  const auto converts = [](const Expr& x, DType to, DType from) {
+    return x.kind() == ExprKind::Cast && x.dtype() == to && x.children()[0].dtype() == from;
+  };
+  if (converts(e, DType::F32, DType::F16) || converts(e, DType::F16, DType::F32))
+    return half_pairs(e.children()[0]);
+  const size_t n = static_cast<size_t>(lanes_);
+  if (e.kind() == ExprKind::Const) {
+    const uint32_t half = half_of_float(static_cast<float>(e.number()));
+    return Lanes(n / 2, fmt::format("{:#x}u", half << 16 | half));
+  }
+  Lanes pairs;
+  if (e.kind() == ExprKind::Select) {
+    const Lanes condition = value(e.children()[0]);
+    if (condition.size() == 1 && loads_where(e)) {
+      const Lanes x = loaded_where(condition, e.children()[1], e.children()[2]);
+      for (size_t i = 0; i < n; i += 2)
+        pairs.push_back(
+            temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i],
+                                              x[x.size() == 1 ? 0 : i + 1])));
+      return pairs;
+    }
+    if (condition.size() == 1) {
+      for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
+      const auto arm = [&](const Expr& x) {
+        done_.emplace_back();
+        const Lanes v = half_pairs(x);
+        done_.pop_back();
+        for (size_t i = 0; i < v.size(); ++i) line(fmt::format("{} = {};", pairs[i], v[i]));
+      };
+      open(fmt::format("if ({}) {{", condition[0]));
+      arm(e.children()[1]);
+      --indent_;
+      open("} else {");
+      arm(e.children()[2]);
+      close();
+      return pairs;
+    }
+  }
+  const Lanes x = value(e);
+  for (size_t i = 0; i < n; i += 2)
+    pairs.push_back(temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i],
+                                                      x[x.size() == 1 ? 0 : i + 1])));
+  return pairs;
 }
 
 }  // namespace burnish::c_like

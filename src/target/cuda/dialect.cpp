@@ -72,16 +72,21 @@ template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
 #ifndef EMULATED
+HELPER float load1_where(bool inside, const float* p) {
+  float v;
+  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global.nc.f32 %0, [%1];}" : "=&f"(v) : "l"(p), "r"((int)inside));
+  return v;
+}
 HELPER float2 load2_where(bool inside, const float* p) {
   float2 v;
-  asm volatile("{.reg .pred q; setp.ne.s32 q, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @q ld.global.nc.v2.f32 {%0, %1}, [%2];}"
-               : "=&f"(v.x), "=&f"(v.y) : "l"(p), "r"((int)inside));
+  asm("{.reg .pred q; setp.ne.s32 q, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @q ld.global.nc.v2.f32 {%0, %1}, [%2];}"
+      : "=&f"(v.x), "=&f"(v.y) : "l"(p), "r"((int)inside));
   return v;
 }
 HELPER float4 load4_where(bool inside, const float* p) {
   float4 v;
-  asm volatile("{.reg .pred q; setp.ne.s32 q, %5, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; mov.f32 %2, 0f00000000; mov.f32 %3, 0f00000000; @q ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];}"
-               : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w) : "l"(p), "r"((int)inside));
+  asm("{.reg .pred q; setp.ne.s32 q, %5, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; mov.f32 %2, 0f00000000; mov.f32 %3, 0f00000000; @q ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];}"
+      : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w) : "l"(p), "r"((int)inside));
   return v;
 }
 template <int bytes> HELPER void copy_async(float* to, const float* from, bool inside) {
@@ -159,14 +164,30 @@ HELPER unsigned pair_of(float a, float b) { unsigned x; asm("cvt.rn.f16x2.f32 %0
 #else
 HELPER unsigned pair_of(float a, float b) { return pair_of(half(a), half(b)); }
 #endif
+#ifndef EMULATED
+HELPER half load1_where(bool inside, const half* p) {
+  unsigned short h;
+  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.u16 %0, 0; @q ld.global.nc.u16 %0, [%1];}" : "=&h"(h) : "l"(p), "r"((int)inside));
+  return of_bits(h);
+}
+#else
+HELPER half load1_where(bool inside, const half* p) { return inside ? *p : of_bits(0); }
+#endif
+HELPER uint1 load2_where(bool inside, const half* p) { return make_uint1(__float_as_uint(load1_where(inside, (const float*)p))); }
+HELPER uint2 load4_where(bool inside, const half* p) {
+  const float2 v = load2_where(inside, (const float*)p);
+  return make_uint2(__float_as_uint(v.x), __float_as_uint(v.y));
+}
+HELPER uint4 load8_where(bool inside, const half* p) {
+  const float4 v = load4_where(inside, (const float*)p);
+  return make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w));
+}
 HELPER uint1 load2(const half* p) { return *(const uint1*)p; }
 HELPER uint2 load4(const half* p) { return *(const uint2*)p; }
 HELPER uint4 load8(const half* p) { return *(const uint4*)p; }
-template <class T> HELPER void store2(half* p, T a, T b) { *(unsigned*)p = pair_of(a, b); }
-template <class T> HELPER void store4(half* p, T a, T b, T c, T d) { *(uint2*)p = make_uint2(pair_of(a, b), pair_of(c, d)); }
-template <class T> HELPER void store8(half* p, T a, T b, T c, T d, T e, T f, T g, T h) {
-  *(uint4*)p = make_uint4(pair_of(a, b), pair_of(c, d), pair_of(e, f), pair_of(g, h));
-}
+HELPER void store2(half* p, unsigned a) { *(unsigned*)p = a; }
+HELPER void store4(half* p, unsigned a, unsigned b) { *(uint2*)p = make_uint2(a, b); }
+HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(uint4*)p = make_uint4(a, b, c, d); }
 )";
 
 }  // namespace
