@@ -1,0 +1,140 @@
+// Places in memory, and loads from there: by vectors where lanes lie side by side, under conditions
+// without branches.
+#include <algorithm>
+#include <cmath>
+
+#include "target/c_like/printer.h"
+
+namespace burnish::c_like {
+
+// Registers belong to a thread: what selects the thread is no part of their place. Notes how many
+// there are.
+Index Printer::own_part(BufferId b, const Index& i) {
+  if (f_.buffers[b].scope != Scope::Register) return i;
+  Index own(Aff(i.a.c));
+  own.atoms = i.atoms;
+  for (const Term& t : i.a.terms)
+    if (!is_thread_[t.var]) own.a.add(t.var, t.k);
+  register_size_[b] = std::max(register_size_[b], ranges_.bounds(own).hi + 1);
+  return own;
+}
+
+// The element by lane. In memory its constant part stands apart: instructions have room for it, and
+// places that differ by constants alone share the rest.
+Lanes Printer::places(BufferId b, const Index& i) {
+  const Scope scope = f_.buffers[b].scope;
+  const bool in_memory = scope == Scope::Param || scope == Scope::Shared || block_offset_[b] >= 0;
+  Lanes out;
+  if (!in_memory) {
+    out = index(i);
+    for (std::string& x : out) x = fmt::format("{}[{}]", buffers_[b], x);
+    return out;
+  }
+  const int64_t slope = lane_ ? i.a.slope(*lane_) : 0;
+  Index varying = i;
+  varying.a.c = 0;
+  if (slope != 0) varying.a.add(*lane_, -slope);
+  const Lanes rest = index(varying);
+  const size_t n = std::max<size_t>(rest.size(), slope != 0 ? static_cast<size_t>(lanes_) : 1);
+  for (size_t k = 0; k < n; ++k) {
+    const std::string& v = rest[rest.size() == 1 ? 0 : k];
+    const int64_t c = i.a.c + slope * static_cast<int64_t>(k);
+    out.push_back(c == 0     ? fmt::format("{}[{}]", buffers_[b], v)
+                  : v == "0" ? fmt::format("{}[{}]", buffers_[b], c)
+                             : fmt::format("({} + {})[{}]", buffers_[b], v, c));
+  }
+  return out;
+}
+
+std::string Printer::place(BufferId b, const Index& i) { return places(b, i)[0]; }
+
+// Elements of the aligned vectors in memory, of 16 bytes at most, that the lanes' elements are; 0
+// where they are none.
+int Printer::vector_width(BufferId b, const Index& i) const {
+  const Buffer& buffer = f_.buffers[b];
+  constexpr int widest = 16;  // bytes
+  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::F16))
+    return 0;
+  if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
+  const int width = std::min(lanes_, widest / size_of(buffer.dtype));
+  if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared)
+    return 0;
+  if (i.a.slope(*lane_) != 1 || i.a.c % width || buffer.align % (width * size_of(buffer.dtype)))
+    return 0;
+  for (const Term& t : i.a.terms)
+    if (t.var != *lane_ && t.k % width) return 0;
+  for (const Atom& x : i.atoms)
+    if (x.scale % width || x.a.slope(*lane_)) return 0;
+  return width;
+}
+
+// Memory that no kernel at work writes.
+bool Printer::constant_memory(BufferId b) const {
+  const Buffer& buffer = f_.buffers[b];
+  return !d_.load_where.empty() && !d_.restrict.empty() && buffer.scope == Scope::Param &&
+         !buffer.written;
+}
+
+// Where `inside`, if given, does not hold, nothing is loaded and the value is 0; of memory that may
+// change, the buffer's first element.
+Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
+  const BufferId b = e.from();
+  const Buffer& buffer = f_.buffers[b];
+  if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
+  const auto load_where = [&](int elements, const std::string& c, const std::string& place) {
+    if (constant_memory(b))
+      return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements), c,
+                         place);
+    const std::string safe = fmt::format("({} ? &{} : {})", c, place, buffers_[b]);
+    return elements == 1 ? "*" + safe : fmt::format("load{}({})", elements, safe);
+  };
+  const Index at = own_part(b, e.indices()[0]);
+  const int width =
+      inside.size() < 2 && lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(b, at) : 0;
+  Lanes x;
+  if (width == 0) {
+    x = places(b, at);
+    if (inside.empty()) return x;
+    x = each(inside, x, [&](const std::string& c, const std::string& place) {
+      return load_where(1, c, place);
+    });
+    for (std::string& s : x) s = temporary(e.dtype(), s);
+    return x;
+  }
+  Index base = at;
+  base.a.add(*lane_, -1);
+  const bool half = buffer.dtype == DType::F16;
+  for (int first = 0; first < lanes_; first += width) {
+    const std::string v = fmt::format("t{}", temporaries_++), from = place(b, base);
+    line(fmt::format("const {}{} {} = {};", half ? "uint" : "float", half ? width / 2 : width, v,
+                     inside.empty() ? fmt::format("load{}(&{})", width, from)
+                                    : load_where(width, inside[0], from)));
+    for (int k = 0; k < width; ++k)
+      x.push_back(half ? fmt::format("{}({}.{})", k % 2 ? "high" : "low", v, "xyzw"[k / 2])
+                       : fmt::format("{}.{}", v, "xyzw"[k]));
+    base.a.c += width;
+  }
+  return x;
+}
+
+// Without a branch, so that loads need not wait for one another.
+Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
+  for (std::string& c : inside) c = temporary(DType::Bool, c);
+  Lanes x = loaded_at(e, inside);
+  if (constant_memory(e.from()) && other.number() == 0 && !std::signbit(other.number())) return x;
+  x = each(inside, x, [&](const std::string& c, const std::string& s) {
+    return fmt::format("{} ? {} : {}", c, s, number(other));
+  });
+  for (std::string& s : x) s = temporary(e.dtype(), s);
+  return x;
+}
+
+// A load from memory, or else a number.
+bool Printer::loads_where(const Expr& select) const {
+  const Expr &a = select.children()[1], &b = select.children()[2];
+  return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const &&
+         (a.dtype() == DType::F32 || a.dtype() == DType::F16) &&
+         f_.buffers[a.from()].scope != Scope::Register;
+}
+
+}  // namespace burnish::c_like
