@@ -74,9 +74,26 @@ constexpr std::array<const char*, schema_version> migrations = {
     )",
 };
 
+// While it lives, all reads see the same state of the database.
+class Snapshot {
+ public:
+  explicit Snapshot(Connection& db) : db_(db) { db_.run("BEGIN"); }
+  Snapshot(const Snapshot&) = delete;
+  ~Snapshot() {
+    try {
+      db_.run("ROLLBACK");
+    } catch (const SqliteError&) {  // what was read has failed, too, and said why
+    }
+  }
+
+ private:
+  Connection& db_;
+};
+
 }  // namespace
 
 Content content_of(Connection& db) {
+  const Snapshot one_state(db);  // another process may be making its tables right now
   const int64_t version = db.integer("PRAGMA user_version");
   const int64_t tables = db.integer("SELECT count(*) FROM sqlite_schema");
   const int64_t id = db.integer("PRAGMA application_id");
