@@ -137,4 +137,16 @@ bool Printer::loads_where(const Expr& select) const {
          f_.buffers[a.from()].scope != Scope::Register;
 }
 
+// Loads of an arm of a select that are allowed wherever the condition does not hold, too: before it, no thread waits for them there.
+void Printer::load_before(const Expr& arm) {
+  visit(arm, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load || !constant_memory(e.from()) || done_.back().contains(e.get())) return;
+    const Interval range = ranges_.bounds(e.indices()[0]);
+    if (range.lo < 0 || range.hi >= f_.buffers[e.from()].size || std::ranges::any_of(e.indices()[0].atoms, [](const Atom& x) { return bool(x.value); })) return;
+    Lanes x = loaded_at(e, {});
+    for (std::string& s : x) s = temporary(e.dtype(), s);
+    done_.back()[e.get()] = x;
+  });
+}
+
 }  // namespace burnish::c_like

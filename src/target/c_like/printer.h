@@ -89,6 +89,7 @@ class Printer {
   bool loads_where(const Expr& select) const;
   Lanes loaded_where(Lanes inside, const Expr& load, const Expr& other);
   Lanes loaded_at(const Expr& e, const Lanes& inside);
+  void load_before(const Expr& arm);
 
   const Function& f_;
   const Dialect& d_;

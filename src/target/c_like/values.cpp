@@ -319,6 +319,8 @@ Lanes Printer::selected(const Expr& e) {
     halves_ |= a.dtype() == DType::F16;
     return loaded_where(condition, a, b);
   }
+  load_before(a);
+  load_before(b);
   const size_t lanes = static_cast<size_t>(lanes_);
   Lanes out;
   for (size_t i = 0; i < lanes; ++i) out.push_back(temporary(e.dtype(), ""));
@@ -367,6 +369,8 @@ Lanes Printer::half_pairs(const Expr& e) {
       return pairs;
     }
     if (condition.size() == 1) {
+      load_before(e.children()[1]);
+      load_before(e.children()[2]);
       for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
       const auto arm = [&](const Expr& x) {
         done_.emplace_back();

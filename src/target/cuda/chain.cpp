@@ -37,32 +37,33 @@ Layout image_of(const Roles& r) {
 // What brings neighbours of vectors of `depth` / 4 elements to different banks.
 int64_t bank_padding(int64_t size, int64_t depth, DType t) { return floor_mod(depth - size, banks_of(t)); }
 
-// Vectors of channels of an image to the block's threads.
-void fill(Schedule& t, const std::string& stage, int64_t threads) {
+// Vectors of channels of an image, of which a block has so many columns, to its threads, of several rows at once.
+void fill(Schedule& t, const std::string& stage, int64_t across, int64_t threads) {
   const Stage self = t.group()[*t.group().named(stage)];
   const std::vector<uint32_t> order = physical_order(self);
   const std::vector<std::string> loops = names(self.axes, order);
-  const size_t last = loops.size() - 1;
-  const int64_t width = vector_of(self.dtype), vectors = std::min<int64_t>(threads, self.axes[order[last]].extent / width);
-  auto [co, cv] = t.split(stage, loops[last], width);
-  std::vector<std::string> nest(loops.begin(), loops.end() - 2);
-  std::string bound = co;
-  auto [xs, x_threads] = t.split(stage, loops[last - 1], std::max<int64_t>(1, threads / vectors));
-  nest.push_back(xs);
-  if (self.axes[order[last]].extent / width > vectors) {
-    auto [more, inner] = t.split(stage, co, vectors);
-    nest.push_back(more);
-    bound = inner;
-  }
-  nest.insert(nest.end(), {x_threads, bound, cv});
+  const int64_t width = vector_of(self.dtype), vectors = std::min(threads, self.axes[order.back()].extent / width);
+  const int64_t columns = std::min(threads / vectors, across), rows = threads / (vectors * columns);
+  std::vector<std::string> nest(loops.begin(), loops.end() - 3), bound;
+  const auto share = [&](const std::string& loop, int64_t size) {
+    auto [serial, own] = t.split(stage, loop, size);
+    nest.push_back(serial);
+    return own;
+  };
+  bound.push_back(share(loops[loops.size() - 3], rows));
+  bound.push_back(share(loops[loops.size() - 2], columns));
+  auto [vector, cv] = t.split(stage, share(loops.back(), vectors * width), width);
+  bound.push_back(vector);
+  nest.insert(nest.end(), bound.begin(), bound.end());
+  nest.push_back(cv);
   t.reorder(stage, nest);
-  t.bind(stage, x_threads);
-  t.bind(stage, bound);
+  for (const std::string& l : bound) t.bind(stage, l);
   t.vectorize(stage, cv);
 }
 
 // The input of `reader`'s loop `at` in the block's memory, of whose columns `size` channels at a time are read in steps of `depth`.
-void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t size, int64_t depth, int64_t threads) {
+void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t size, int64_t depth, int64_t across,
+            int64_t threads) {
   const Stage& x = t.group()[*t.group().named(input)];
   const int64_t pad = bank_padding(size, depth, x.dtype);
   Layout layout = x.layout;
@@ -74,7 +75,7 @@ void cached(Schedule& t, const std::string& input, const std::string& reader, co
     layout.back().pad = pad;
     t.pack(copy, layout);
   }
-  fill(t, copy, threads);
+  fill(t, copy, across, threads);
 }
 
 // Separates the sum of `out` from what finishes it; their names.
@@ -138,7 +139,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, out, block, ke.extent, depth, c.threads());
+  cached(t, x, out, block, ke.extent, depth, across * kMatrixGroups, c.threads());
   return !t.failure();
 }
 
@@ -201,7 +202,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   if (chain.expand) {
     if (!expanded_in_block(t, chain, e_out, x, reader, at, out, block, c, d)) return false;
   } else {
-    cached(t, x, reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), c.threads());
+    cached(t, x, reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.region(c.columns), c.threads());
   }
   if (!lowers(t)) return false;
   s = t;
