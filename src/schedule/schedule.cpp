@@ -151,6 +151,7 @@ void Schedule::flatten(std::string_view stage, int64_t multiple) {
   record(*this, failure_, step::Flatten{str(stage), multiple});
 }
 void Schedule::expand(std::string_view stage) { record(*this, failure_, step::Expand{str(stage)}); }
+void Schedule::narrow(std::string_view stage, int64_t most) { record(*this, failure_, step::Narrow{str(stage), most}); }
 void Schedule::inline_stage(std::string_view stage) {
   record(*this, failure_, step::Inline{str(stage)});
 }

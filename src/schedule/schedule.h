@@ -72,6 +72,10 @@ struct Flatten {  // the reduction is along one axis, of a multiple of `multiple
 struct Expand {  // the reduction becomes one expression of all its terms
   std::string stage;
 };
+struct Narrow {  // sums of up to `most` products of f16 are f16 themselves
+  std::string stage;
+  int64_t most;
+};
 struct CacheRead {
   std::string stage;
 };
@@ -123,7 +127,7 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
-                 step::Inline, step::Expand, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
+                 step::Inline, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
                  step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
@@ -164,6 +168,7 @@ class Schedule {
   void inline_stage(std::string_view stage);
   void flatten(std::string_view stage, int64_t multiple = 1);
   void expand(std::string_view stage);
+  void narrow(std::string_view stage, int64_t most);
   std::string cache_read(std::string_view stage);
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);

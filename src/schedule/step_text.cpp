@@ -52,6 +52,7 @@ std::string text(const step::StoreAt& x) {
 std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})", x.stage); }
 std::string text(const step::Flatten& x) { return fmt::format("flatten({}, {})", x.stage, x.multiple); }
 std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
+std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x.stage, x.most); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
@@ -210,6 +211,7 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "expand") return stage_step(step::Expand{});
+    if (name == "narrow") return step::Narrow{stage, a.number()};
     if (name == "inline") return stage_step(step::Inline{});
     if (name == "cache_read") return stage_step(step::CacheRead{});
     if (name == "cache_write") return stage_step(step::CacheWrite{});

@@ -41,6 +41,7 @@ Result<> apply(Stages s, const step::MergeEpilogue& x);
 Result<> apply(Stages s, const step::RFactor& x);
 // steps_reduce.cpp: reductions as other formulas
 Result<> apply(Stages s, const step::Expand& x);
+Result<> apply(Stages s, const step::Narrow& x);
 Result<> apply(Stages s, const step::Flatten& x);
 
 // The stage of that name, or why there is none; inputs are refused unless `any`.

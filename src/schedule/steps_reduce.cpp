@@ -94,4 +94,61 @@ Result<> apply(Stages s, const step::Expand& x) {
   return Done{};
 }
 
+namespace {
+
+// The factor before it was widened to f32; null where it was not.
+Expr half_of(const Expr& e) {
+  const bool widened = e.kind() == ExprKind::Cast && e.dtype() == DType::F32 && e.children()[0].dtype() == DType::F16;
+  return widened ? e.children()[0] : Expr{};
+}
+
+bool is(const Expr& e, BinaryOp op) { return e.kind() == ExprKind::Binary && e.binary() == op && e.dtype() == DType::F32; }
+
+bool is_product_of_halves(const Expr& e) { return is(e, BinaryOp::Mul) && half_of(e.children()[0]) && half_of(e.children()[1]); }
+
+// ((a * b) + c * d) + ... as f32(fma(c, d, a * b)) + ...; null where a term is another.
+Expr narrowed(const Expr& sum, int64_t most) {
+  std::vector<Expr> terms;
+  Expr first = sum;
+  for (; is(first, BinaryOp::Add); first = first.children()[0]) terms.push_back(first.children()[1]);
+  terms.push_back(first);
+  std::ranges::reverse(terms);
+  if (!std::ranges::all_of(terms, is_product_of_halves)) return {};
+  Expr whole, part;
+  for (size_t i = 0; i < terms.size(); ++i) {
+    const Expr a = half_of(terms[i].children()[0]), b = half_of(terms[i].children()[1]);
+    part = part ? call(DType::F16, "fma", {a, b, part}) : a * b;
+    if (static_cast<int64_t>(i + 1) % most && i + 1 < terms.size()) continue;
+    whole = whole ? whole + cast(DType::F32, part) : cast(DType::F32, part);
+    part = {};
+  }
+  return whole;
+}
+
+// From the outside in: the parts of a sum are no sums of their own.
+Expr with_narrow_sums(const Expr& e, int64_t most, bool& found) {
+  if (Expr narrow = is(e, BinaryOp::Add) ? narrowed(e, most) : Expr{}) {
+    found = true;
+    return narrow;
+  }
+  if (e.children().empty()) return e;
+  std::vector<Expr> children;
+  for (const Expr& c : e.children()) children.push_back(with_narrow_sums(c, most, found));
+  return e.with_children(children);
+}
+
+}  // namespace
+
+Result<> apply(Stages s, const step::Narrow& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  Stage& t = s.group[*id];
+  if (x.most < 1) return refuse("{} is narrowed by sums of {} products", x.stage, x.most);
+  bool found = false;
+  const Expr body = t.is_compute() && !t.is_reduction() ? with_narrow_sums(t.body, x.most, found) : Expr{};
+  if (!found) return refuse("{} has no sums of products of f16", x.stage);
+  t.body = body;
+  return Done{};
+}
+
 }  // namespace burnish::schedule

@@ -288,5 +288,34 @@ TEST(Attention, OnlineSoftmaxInBlocksOfKeys) {
   expect_same(attention(16, 96, 40, 32), "16 rows, 96 keys");
 }
 
+// A sum of five products of halves, two at a time as halves.
+TEST(Reductions, NarrowSums) {
+  constexpr int64_t n = 37, terms = 5;
+  const auto group_of = [](const std::function<void(GroupBuilder&, StageId, StageId)>& output) {
+    GroupBuilder b("narrow");
+    const StageId x = b.input("X", DType::F16, {{"i", n + terms}}), w = b.constant("W", DType::F16, {{"k", terms}});
+    output(b, x, w);
+    return b.group();
+  };
+  const auto wide = [](Expr e) { return cast(F, std::move(e)); };
+  Case c(group_of([&](GroupBuilder& b, StageId x, StageId w) {
+    b.output(b.reduce("O", F, {{"i", n}}, {{"k", terms}}, Combine::Sum,
+                      [&](AxisVars i, AxisVars k) { return wide(b.at(x, {i[0] + k[0]})) * wide(b.at(w, {k[0]})); }));
+  }));
+  c.schedule.expand("O");
+  c.schedule.narrow("O", 2);
+  c.oracle = group_of([&](GroupBuilder& b, StageId x, StageId w) {
+    b.output(b.compute("O", F, {{"i", n}}, [&](AxisVars i) {
+      const auto product = [&](int64_t k) { return b.at(x, {i[0] + Aff(k)}) * b.at(w, {Aff(k)}); };
+      const auto exact = [](Expr e) { return cast(DType::F64, std::move(e)); };
+      const auto two = [&](int64_t k) {
+        return wide(cast(DType::F16, exact(b.at(x, {i[0] + Aff(k + 1)})) * exact(b.at(w, {Aff(k + 1)})) + exact(product(k))));
+      };
+      return two(0) + two(2) + wide(product(4));
+    }));
+  });
+  expect_same(c, "narrow");
+}
+
 }  // namespace
 }  // namespace burnish::schedule_test

@@ -49,6 +49,9 @@ TEST(Refused, Steps) {
   refused("inline(S)", "is a reduction");
   refused("inline(B)", "is an output");
   refused("cache_write(B)", "before changing its loops", "split(B, i, 4)");
+  refused("narrow(S, 9)", "no sums of products of f16");
+  refused("narrow(A, 9)", "no sums of products of f16");
+  refused("narrow(S, 0)", "by sums of 0 products");
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");
   refused("rfactor(S, i, 4)", "not a reduce axis");

@@ -107,6 +107,10 @@ bool widened_half(const Expr& e) {
          e.children()[0].dtype() == DType::F16;
 }
 
+bool is_half_arithmetic(const Expr& e) {
+  return e.dtype() == DType::F16 && ((e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul) || e.kind() == ExprKind::Call);
+}
+
 // Cheap, and without effect where it is not wanted: may stand in both arms of `?:`.
 bool simple(const Expr& e) {
   return e.kind() == ExprKind::Const || e.kind() == ExprKind::Affine || e.kind() == ExprKind::Acc;
@@ -280,6 +284,15 @@ Lanes Printer::computed(const Expr& e) {
   case ExprKind::Cast: {
     if (const Expr& c = e.children()[0]; e.dtype() == DType::F16 && widened_half(c))
       return value(c.children()[0]);
+    if (const Expr& c = e.children()[0]; lanes_ > 1 && lanes_ % 2 == 0 && e.dtype() == DType::F32 && is_half_arithmetic(c)) {
+      const Lanes pairs = half_pairs(c);
+      Lanes x;
+      for (const std::string& p : pairs) {
+        x.push_back(fmt::format("((float)low({}))", p));
+        x.push_back(fmt::format("((float)high({}))", p));
+      }
+      return x;
+    }
     Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
     const DType from = e.children()[0].dtype(), to = e.dtype();
     const bool saturates = is_float(from) && is_int(to);
@@ -357,6 +370,22 @@ Lanes Printer::half_pairs(const Expr& e) {
     const uint32_t half = half_of_float(static_cast<float>(e.number()));
     return Lanes(n / 2, fmt::format("{:#x}u", half << 16 | half));
   }
+  // Sums of products of halves are computed by pairs, too.
+  const auto by_pairs = [&](const char* function, std::initializer_list<Expr> operands) {
+    Lanes texts(n / 2, function);
+    const char* before = "(";
+    for (const Expr& x : operands) {
+      const Lanes own = half_pairs(x);
+      for (size_t i = 0; i < n / 2; ++i) texts[i] += before + own[own.size() == 1 ? 0 : i];
+      before = ", ";
+    }
+    for (std::string& t : texts) t = temporary(DType::U32, t + ")");
+    return texts;
+  };
+  if (is_half_arithmetic(e) && e.kind() == ExprKind::Binary)
+    return by_pairs("product_of_pairs", {e.children()[0], e.children()[1]});
+  if (is_half_arithmetic(e) && e.callee() == "fma")
+    return by_pairs("fma_of_pairs", {e.children()[0], e.children()[1], e.children()[2]});
   Lanes pairs;
   if (e.kind() == ExprKind::Select) {
     const Lanes condition = value(e.children()[0]);

@@ -85,12 +85,17 @@ std::string sum_of(Schedule& t, const std::string& out) {
   return roles ? cuda_target::sum_of(t, *roles) : "";
 }
 
+// Products of halves that are summed as halves: a window of 3x3. Their roundings are of the size of those of the operands, and half
+// as many instructions are needed.
+constexpr int64_t most_halves = 9;
+
 // The depthwise sum becomes a formula, with its weights channels last: of its stage, or where that is read.
-void expand_depthwise(Schedule& t, const Link& l) {
+void expand_depthwise(Schedule& t, const Link& l, const Device& d) {
   const std::string out = t.group()[l.roles.out].name, acc = t.group()[l.roles.acc].name;
   const Stage a = t.group()[l.roles.acc];
   channels_last(t, a, l.weights, a.axes[l.roles.vector].var);
   t.expand(acc);
+  if (d.storage == DType::F16) t.narrow(acc, most_halves);
   if (acc != out) t.inline_stage(acc);
 }
 
@@ -184,7 +189,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
   std::string reader = out, at, block;
   if (chain.project) {
-    expand_depthwise(t, chain.depthwise);
+    expand_depthwise(t, chain.depthwise, d);
     t.inline_stage(d_out);
     reader = t.failure() ? "" : sum_of(t, out);
     const auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
@@ -194,7 +199,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     reader = projection.reader;
     at = projection.chunk;
   } else {
-    expand_depthwise(t, chain.depthwise);
+    expand_depthwise(t, chain.depthwise, d);
     if (t.failure()) return false;
     block = at = depthwise_output(t, out, chain.depthwise.roles, c);
   }

@@ -185,6 +185,15 @@ HELPER uint4 load8_where(bool inside, const half* p) {
 HELPER uint1 load2(const half* p) { return *(const uint1*)p; }
 HELPER uint2 load4(const half* p) { return *(const uint2*)p; }
 HELPER uint4 load8(const half* p) { return *(const uint4*)p; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 530
+HELPER unsigned product_of_pairs(unsigned a, unsigned b) { unsigned x; asm("mul.rn.f16x2 %0, %1, %2;" : "=r"(x) : "r"(a), "r"(b)); return x; }
+HELPER unsigned fma_of_pairs(unsigned a, unsigned b, unsigned c) { unsigned x; asm("fma.rn.f16x2 %0, %1, %2, %3;" : "=r"(x) : "r"(a), "r"(b), "r"(c)); return x; }
+#else
+HELPER unsigned product_of_pairs(unsigned a, unsigned b) { return pair_of((float)low(a) * (float)low(b), (float)high(a) * (float)high(b)); }
+HELPER unsigned fma_of_pairs(unsigned a, unsigned b, unsigned c) {
+  return pair_of(fmaf((float)low(a), (float)low(b), (float)low(c)), fmaf((float)high(a), (float)high(b), (float)high(c)));
+}
+#endif
 HELPER void store2(half* p, unsigned a) { *(unsigned*)p = a; }
 HELPER void store4(half* p, unsigned a, unsigned b) { *(uint2*)p = make_uint2(a, b); }
 HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(uint4*)p = make_uint4(a, b, c, d); }
