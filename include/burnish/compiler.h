@@ -38,6 +38,9 @@ struct CompileOptions {
   std::filesystem::path records;
   /// The reference: all floats in fp64, plain schedules. Inputs and outputs are then f64.
   bool reference = false;
+  /// Of the reference: "f16" rounds inputs, weights and the result of every operator to it, as frameworks do in half
+  /// precision. Empty: nothing is rounded.
+  std::string reference_rounding;
   /// Every tensor of the model becomes an output, under its name in the file: for comparing layer by layer.
   bool every_value = false;
   /// Build the library at once; else when it is first asked for.

@@ -29,13 +29,14 @@ struct Compiled {
 };
 
 Compiled compile_file(const Path& model, const Shapes& shapes, const std::string& target, const std::optional<std::string>& precision,
-                      int threads, bool reference, const std::optional<Path>& records) {
+                      int threads, bool reference, const std::string& reference_rounding, const std::optional<Path>& records) {
   CompileOptions options;
   options.shapes = shapes;
   options.target = target;
   options.precision = precision.value_or("");
   options.threads = threads;
   options.reference = reference;
+  options.reference_rounding = reference_rounding;
   options.records = records.value_or(Path());
   options.python_messages = true;
   nb::gil_scoped_release released;
@@ -136,14 +137,15 @@ NB_MODULE(_compiler, module) {
            "Stages, schedule and loops of one task.");
 
   module.def("compile", &compile_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(), "target"_a = "native",
-             "precision"_a = nb::none(), "threads"_a = 0, "reference"_a = false, "records"_a = nb::none(),
+             "precision"_a = nb::none(), "threads"_a = 0, "reference"_a = false, "reference_rounding"_a = "", "records"_a = nb::none(),
              nb::sig("def compile(model: str | os.PathLike, *, shapes: typing.Mapping[str, typing.Sequence[int]] = {}, "
                      "target: str = 'native', precision: str | None = None, threads: int = 0, reference: bool = False, "
-                     "records: str | os.PathLike | None = None) -> CompiledModel"),
+                     "reference_rounding: str = '', records: str | os.PathLike | None = None) -> CompiledModel"),
              "Compiles a model file. shapes binds inputs' shapes by name: needed for symbolic dimensions, may override "
              "declared ones. target is \"native\", \"llvm:cpu=NAME\", \"cuda\" (the GPU of this machine) "
              "or \"cuda:sm_90\". precision, of GPUs: \"strict\" (the default: errors as of f32), \"tf32\" or \"fp16\". threads is what the code is laid out for (0: all "
-             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules. records is a "
+             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules; with reference_rounding \"f16\" inputs, "
+             "weights and the result of every operator are rounded to it, as frameworks do in half precision. records is a "
              "database of tune: its schedules that won inside a model are used where they apply. Raises UserError "
              "or Unsupported, which lists every operator that is missing. The GIL is released meanwhile.");
   module.def("inspect", &inspect_file, "model"_a, nb::kw_only(), "shapes"_a = Shapes(),

@@ -110,6 +110,13 @@ ModelSummary summary_of(const ModelOutline& outline) {
   return s;
 }
 
+DType rounding_of(const CompileOptions& options) {
+  if (options.reference_rounding.empty()) return DType::F64;
+  const auto t = dtype_named(options.reference_rounding);
+  require(t && is_float(*t), "the reference cannot be rounded to '{}'; say f16 or bf16, or nothing", options.reference_rounding);
+  return *t;
+}
+
 }  // namespace
 
 CompiledModel::CompiledModel(std::unique_ptr<State> state) : state_(std::move(state)) {}
@@ -147,7 +154,7 @@ CompiledModel compile(const std::filesystem::path& model, const CompileOptions& 
   report("import", 0);
   Graph graph = timed("import", times, [&] { return import_model(model, import_options(options)); });
   if (options.every_value) graph = with_every_output(std::move(graph));
-  if (options.reference) graph = to_double(graph, context);
+  if (options.reference) graph = to_double(graph, context, rounding_of(options));
   report("optimize", 0.05);
   state->graph = optimize_graph(graph, context);
   state->missing = missing_passes(options);

@@ -83,6 +83,18 @@ def test_the_reference_is_in_double_precision(dense, random):
     np.testing.assert_allclose(session.run(None, {"x": x})[0], answer(x), rtol=1e-13, atol=1e-13)
 
 
+def test_the_reference_can_round_as_half_precision_does(tmp_path, random):
+    x = random.standard_normal((3, 7))
+    w = random.standard_normal(7).astype(np.float32)
+    nodes = [helper.make_node("Mul", ["x", "w"], ["y"]), helper.make_node("Add", ["y", "w"], ["z"])]
+    path = saved(tmp_path / "m.onnx", nodes, [("x", [3, 7])], [("z", [3, 7])], [("w", w)])
+    half = lambda v: v.astype(np.float16).astype(np.float64)
+    session = burnish.InferenceSession(burnish.compile(path, reference=True, reference_rounding="f16").library)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], half(half(half(x) * half(w)) + half(w)))
+    with pytest.raises(burnish.UserError, match="rounded to 'f8'"):
+        burnish.compile(path, reference=True, reference_rounding="f8")
+
+
 def test_the_same_model_gives_the_same_library(dense):
     path, _ = dense
     assert burnish.compile(path, shapes={"x": (4, 5)}).library == burnish.compile(path, shapes={"x": (4, 5)}).library

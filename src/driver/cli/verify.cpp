@@ -4,6 +4,7 @@
 // The rule: rmse(burnish, fp64) <= 2 * rmse(onnxruntime, fp64) + 1e-6 * rms(fp64) for every output, with 4 instead of 2 behind
 // convolutions that are computed by Winograd's transforms (OpDef::rounding). Without ONNX Runtime
 // what is allowed is 3e-5 * rms(fp64): a check of sanity, which outputs that are small differences of large numbers need.
+// In fp16 the peer is half precision as such: the fp64 reference with inputs, weights and every operator's result rounded to f16.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -11,6 +12,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <filesystem>
+#include <limits>
 #include <map>
 
 #include "base/error.h"
@@ -70,8 +72,7 @@ double rmse(const Array& a, const Array& b) {
   return n ? std::sqrt(sum / static_cast<double>(n)) : 0;
 }
 
-// What rounding alone may do to an output, relative to its size; `coarse`: products of 11 bits, as
-// TF32 and fp16 have them.
+// What rounding alone may do to an output, relative to its size; `coarse`: products of 11 bits, as TF32 has them.
 double slack(burnish_dtype t, bool coarse) {
   constexpr double of_coarse = 1e-2;
   if (coarse) return of_coarse;
@@ -124,19 +125,16 @@ std::map<std::string, Array> run_peer(const VerifyArgs& args, const Model& model
   return out;
 }
 
-int verify_command(const VerifyArgs& args) {
-  CompileOptions options = compile_options(args.model);
-  options.every_value = args.layerwise;
-  const CompiledModel compiled = compile(args.model.path, options);
-  options.reference = true;  // on this CPU, whatever the model is compiled for
+// Outputs of the reference on the session's inputs: on this CPU, whatever the model is compiled for.
+std::map<std::string, Array> reference_outputs(const VerifyArgs& args, CompileOptions options, const std::string& rounding, const Model& model,
+                                               Session& session) {
+  options.reference = true;
+  options.reference_rounding = rounding;
   options.target = "native";
   options.precision.clear();
   const CompiledModel wide = compile(args.model.path, options);
-  const Model model = Model::load(compiled.library().data(), compiled.library().size());
   const Model reference = Model::load(wide.library().data(), wide.library().size());
-  Session session = open_session(args.model, model);
   Session exact = reference.session({.threads = static_cast<uint32_t>(args.model.threads)});
-  set_inputs(session, model, args.inputs, true);
   const std::vector<TensorInfo> inputs = model.inputs(), wide_inputs = reference.inputs();
   for (size_t i = 0; i < inputs.size(); ++i) {
     burnish_tensor t{};
@@ -146,20 +144,40 @@ int verify_command(const VerifyArgs& args) {
     a.bytes.assign(data, data + t.bytes);
     set_input(exact, inputs[i].name, wide_inputs[i].dtype == BURNISH_F64 ? widened(a) : a);
   }
-  session.run();
   exact.run();
-  std::map<std::string, Array> peer;
+  std::map<std::string, Array> all;
+  const std::vector<TensorInfo> outputs = model.outputs(), wide_outputs = reference.outputs();
+  for (size_t i = 0; i < outputs.size(); ++i) all[outputs[i].name] = output_of(exact, wide_outputs[i]);
+  return all;
+}
+
+int verify_command(const VerifyArgs& args) {
+  CompileOptions options = compile_options(args.model);
+  options.every_value = args.layerwise;
+  const CompiledModel compiled = compile(args.model.path, options);
+  const Model model = Model::load(compiled.library().data(), compiled.library().size());
+  Session session = open_session(args.model, model);
+  set_inputs(session, model, args.inputs, true);
+  const std::map<std::string, Array> exact = reference_outputs(args, options, "", model, session);
+  const std::string target = model.info().target;
+  const bool halves = target.find("precision=fp16") != target.npos, coarse = !halves && target.find("precision=") != target.npos;
+  std::map<std::string, Array> peer, rounded;
+  if (halves) rounded = reference_outputs(args, options, "f16", model, session);
+  session.run();
   if (args.against == "onnxruntime") peer = run_peer(args, model, session);
 
-  const bool coarse = std::string_view(model.info().target).find("precision=") != std::string_view::npos;
   bool all = true;
-  const std::vector<TensorInfo> outputs = model.outputs(), wide_outputs = reference.outputs();
-  fmt::print("{:>11} {:>11} {:>11} {:>6}  output\n", "rms", "rmse", peer.empty() ? "allowed" : "peer's", "");
+  const std::vector<TensorInfo> outputs = model.outputs();
+  const char* const compared = halves ? "half's" : peer.empty() ? "allowed" : "peer's";
+  fmt::print("{:>11} {:>11} {:>11} {:>6}  output\n", "rms", "rmse", compared, "");
   for (size_t i = 0; i < outputs.size(); ++i) {
-    const Array mine = output_of(session, outputs[i]), truth = output_of(exact, wide_outputs[i]);
+    const Array mine = output_of(session, outputs[i]), &truth = exact.at(outputs[i].name);
     const double size = rms(truth), error = rmse(mine, truth);
     double allowed = slack(outputs[i].dtype, coarse) * size, shown = allowed;
-    if (auto it = peer.find(outputs[i].name); it != peer.end()) {
+    if (halves) {
+      shown = rmse(rounded.at(outputs[i].name), truth);
+      allowed = std::isfinite(shown) ? 2 * shown + 1e-6 * size : std::numeric_limits<double>::infinity();  // beyond the range of f16
+    } else if (auto it = peer.find(outputs[i].name); it != peer.end()) {
       require(it->second.size() == truth.size(), "output '{}' has {} elements here and {} in ONNX Runtime",
               outputs[i].name, truth.size(), it->second.size());
       shown = rmse(it->second, truth);

@@ -24,7 +24,7 @@ Graph fuse_chains(const Graph& g, const Context& c);
 StageGroup stages_alone(const Graph& g, const Node& n);
 
 // Every float in fp64: the reference of accuracy. Not part of the pipeline.
-Graph to_double(const Graph& g, const Context& c);
+Graph to_double(const Graph& g, const Context& c, DType rounded = DType::F64);
 
 // Groups become functions, values become tensors; the arena is not planned yet.
 Program to_program(const Graph& g, const Context& c);
