@@ -21,7 +21,9 @@ class ForwardingTarget : public Target {
   }
   std::unique_ptr<Space> space(const StageGroup& g) const override { return target_->space(g); }
   double estimate_us(const StageGroup& g) const override { return target_->estimate_us(g); }
+  DType storage() const override { return target_->storage(); }
   bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
+  bool prefers_one_launch(std::span<const Function* const> f) const override { return target_->prefers_one_launch(f); }
   std::string emit(const Program& p, EmitKind kind) const override {
     return target_->emit(p, kind);
   }

@@ -28,6 +28,7 @@ constexpr GraphPass graph_passes[] = {
 };
 
 constexpr ProgramPass program_passes[] = {
+    {"join_steps", join_steps, "before the arena: what runs at once must not share memory"},
     {"drop_barriers", drop_barriers, "before the arena: what may be touched between the same barriers must not share memory"},
     {"plan_arena", plan_arena, "nothing after it may add a tensor or a step"},
     {"place_weights", place_weights, ""},

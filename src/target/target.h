@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -62,6 +63,9 @@ class Target {
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
   // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
+
+  // Should functions that do not depend on one another be one, whose parts run at once? Asked by the pass join_steps of devices.
+  virtual bool prefers_one_launch(std::span<const Function* const>) const { return false; }
 
   // Code for the whole program: text of one kind, or the bytes of an object file. UserError names the kinds that there are.
   virtual std::string emit(const Program& p, EmitKind kind) const = 0;

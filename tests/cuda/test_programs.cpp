@@ -72,6 +72,26 @@ TEST_P(Programs, ScalarsAfterOneAnother) {
   expect_right(GetParam(), g, "layer norm of all", 5);
 }
 
+// Siblings and branches are one launch, whose parts want different numbers of threads and memory of the block.
+TEST_P(Programs, StepsThatAreOneLaunch) {
+  Graph g;
+  uint64_t seed = 7;
+  const auto convolved = [&](ValueId x, int64_t from, int64_t to, int64_t size) {
+    Attrs pads;
+    pads.set("pads", std::vector<int64_t>(4, size / 2));
+    return g.add(op_named("conv"), {x, test::random_weights(g, {to, from, size, size}, seed), test::random_weights(g, {to}, seed)}, pads, "c");
+  };
+  const ValueId x = convolved(g.add_input("x", {DType::F32, {1, 3, 9, 7}, {}}), 3, 24, 3);
+  const ValueId rows = g.add_input("rows", {DType::F32, {37, 64}, {}});
+  g.outputs = {convolved(x, 24, 2, 1), g.add(op_named("sigmoid"), {convolved(x, 24, 10, 1)}, {}, "s"), convolved(x, 24, 16, 3),
+               g.add(op_named("global_average_pool"), {x}, {}, "p"), g.add(op_named("softmax"), {rows}, {}, "m")};
+  for (const int64_t n : {16, 16, 40}) g.outputs.push_back(g.add(op_named("matmul"), {rows, test::random_weights(g, {64, n}, seed)}, {}, "m"));
+  for (size_t i = 0; i < g.outputs.size(); ++i) g.values[g.outputs[i]].name = fmt::format("y{}", i);
+  const Launches l = cuda_target::launches_of(program_of(g), Precision::Strict);
+  EXPECT_LE(l.launches.size(), 5u);
+  for (const Precision precision : {Precision::Strict, Precision::Fp16}) expect_right(GetParam(), g, "siblings", seed, precision);
+}
+
 TEST(LaunchTable, EveryStepHasItsLaunches) {
   const Program p = program_of(test::random_network(3));
   const Launches l = cuda_target::launches_of(p, Precision::Strict);

@@ -27,6 +27,7 @@ void lower_command(const LowerArgs& args) {
     options.dump_dir = folder.path;
   }
   options.library = false;
+  if (args.pass != "join_steps") options.disable_passes.push_back("join_steps");  // groups are listed one by one
   const CompiledModel model = compile(args.model.path, options);
   if (!args.pass.empty()) {
     std::vector<std::filesystem::path> files;

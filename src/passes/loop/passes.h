@@ -6,6 +6,7 @@
 
 namespace burnish {
 
+Program join_steps(const Program& p, const Context& c);
 Program drop_barriers(const Program& p, const Context& c);
 Program plan_arena(const Program& p, const Context& c);
 Program place_weights(const Program& p, const Context& c);

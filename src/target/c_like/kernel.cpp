@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "base/error.h"
@@ -55,9 +56,15 @@ class Splitter {
     Kernel k;
     k.name = fmt::format("{}_{}", sanitized(f_.name), kernels_.size());
     k.blocks = 0;
+    const auto is_parallel = [](const Stmt& s) { return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel; };
+    const auto blocks_of = [&](const Stmt& s) { return is_parallel(s) ? s->loop.extent : 1; };
+    for (const Stmt& s : parts_)
+      if (is_parallel(s)) p.expect(s);
+    // Few blocks begin first: each of them has much to do, and the many of others fill up what they leave.
+    std::ranges::stable_sort(parts_, {}, blocks_of);
     for (const Stmt& s : parts_) {
-      const bool parallel = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel;
-      const int64_t n = parallel ? s->loop.extent : 1;
+      const bool parallel = is_parallel(s);
+      const int64_t n = blocks_of(s);
       if (parts_.size() > 1) p.open(fmt::format("if ({0} >= {1} && {0} < {2}) {{", d_.block, k.blocks, k.blocks + n));
       const std::string block = k.blocks ? fmt::format("{} - {}", d_.block, k.blocks) : std::string(d_.block);
       if (parallel)

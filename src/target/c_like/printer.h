@@ -22,6 +22,9 @@ class Printer {
  public:
   Printer(const Function& f, const Dialect& d);
 
+  // The kernel will have this parallel loop: all of them are announced before the first is printed, since blocks have the threads of
+  // the one that wants most.
+  void expect(const Stmt& loop);
   // A parallel loop whose iterations are blocks, with `block` as the number of the iteration.
   void block_loop(const Stmt& loop, const std::string& block);
   // Statements of no parallel loop: one thread's.
@@ -102,7 +105,7 @@ class Printer {
   std::string out_;
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
-  int64_t block_bytes_ = 0;
+  int64_t block_bytes_ = 0, part_bytes_ = 0;  // of the kernel, and of the parallel loop at hand
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around

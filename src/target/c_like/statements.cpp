@@ -71,7 +71,7 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   const ForStmt& l = s->loop;
   enter(l);
   has_threads_ = has_loop(s, LoopKind::Thread);
-  threads_ = static_cast<int>(std::max<int64_t>(threads_, threads_inside(s.children()[0])));
+  part_bytes_ = 0;
   copies_ = false;
   visit(s, [&](const Stmt& x) { copies_ |= may_copy(x); });
   open("{");
@@ -81,6 +81,8 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   statement(s.children()[0]);
   close();
 }
+
+void Printer::expect(const Stmt& loop) { threads_ = static_cast<int>(std::max<int64_t>(threads_, threads_inside(loop.children()[0]))); }
 
 void Printer::lone(const Stmt& s) {
   has_threads_ = false;
@@ -276,8 +278,9 @@ void Printer::alloc(const Stmt& s) {
   const bool in_registers = buffer.scope == Scope::Register || in_threads_ || !has_threads_;
   if (!in_registers) {
     constexpr int64_t align = 16;
-    block_offset_[b] = block_bytes_;
-    block_bytes_ += ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
+    block_offset_[b] = part_bytes_;
+    part_bytes_ += ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
+    block_bytes_ = std::max(block_bytes_, part_bytes_);
     open("{");
     line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b],
                      block_offset_[b]));

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 
 #include "target/space.h"
 
@@ -20,6 +21,9 @@ struct Device {
 
 // Whether a group made of two that feed one another would run faster as one kernel.
 bool prefers_one_kernel(const StageGroup& g, const Device& d);
+
+// Whether functions that do not depend on one another should be one kernel.
+bool prefers_one_launch(std::span<const Function* const> functions, const Device& d);
 
 // Lowers for any group.
 Schedule default_schedule(const StageGroup& g, const Device& d);

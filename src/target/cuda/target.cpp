@@ -114,6 +114,7 @@ class CudaTarget : public Target {
   std::unique_ptr<Space> space(const StageGroup& g) const override { return make_space(g, device_); }
   DType storage() const override { return device_.storage; }
   bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
+  bool prefers_one_launch(std::span<const Function* const> f) const override { return cuda_target::prefers_one_launch(f, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {
     require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,

@@ -1,0 +1,102 @@
+// Which functions share a launch: blocks of all of them get the threads, registers and memory of
+// the one that wants most.
+#include <algorithm>
+#include <cmath>
+#include <optional>
+#include <utility>
+
+#include "target/cuda/space.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+struct Needs {
+  int64_t blocks = 0, threads = 1, block_bytes = 0;
+  double registers = 0;  // of a thread, about
+};
+
+// What the iterations of thread loops, of parallel ones, are multiplied to.
+int64_t threads_in(const Stmt& s) {
+  int64_t most = 1;
+  for (const Stmt& c : s.children()) most = std::max(most, threads_in(c));
+  return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Thread ? s->loop.extent * most
+                                                                       : most;
+}
+
+// Nothing where the function is several kernels, or shares memory among blocks.
+std::optional<Needs> needs_of(const Function& f) {
+  constexpr double
+      places = 30,
+      operands = 24;  // registers besides those of the function; operands of matrix instructions
+  if (!f.body) return std::nullopt;
+  Needs n{.registers = places};
+  bool one_kernel = true;
+  const auto top_level = [&](const auto& self, const Stmt& s) -> void {
+    if (s.kind() == StmtKind::Seq) {
+      for (const Stmt& c : s.children()) self(self, c);
+      return;
+    }
+    one_kernel &= s.kind() != StmtKind::Barrier;
+    const bool parallel = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel;
+    n.blocks += parallel ? s->loop.extent : 1;
+    const int64_t threads = parallel ? threads_in(s) : 1;
+    n.threads = std::max(n.threads, threads);
+    int64_t bytes = 0, registers = 0;
+    const bool shares = has_loop(s, LoopKind::Thread);
+    visit(s, [&](const Stmt& x) {
+      if (x.kind() != StmtKind::Alloc) return;
+      const Buffer& b = f.buffers[x->buffer];
+      one_kernel &= b.scope != Scope::Shared;
+      if (b.scope == Scope::Register)
+        registers += b.size;
+      else if (shares)
+        bytes += (b.size * size_of(b.dtype) + 15) / 16 * 16;
+    });
+    n.block_bytes = std::max(n.block_bytes, bytes);
+    n.registers =
+        std::max(n.registers, places + (has_loop(s, LoopKind::Tensor) ? operands : 0) +
+                                  static_cast<double>(registers) / static_cast<double>(threads));
+  };
+  top_level(top_level, f.body);
+  if (!one_kernel || n.blocks == 0) return std::nullopt;
+  return n;
+}
+
+// Blocks that run at once.
+double resident(const Needs& n, const Device& d) {
+  const auto real = [](int64_t x) { return static_cast<double>(x); };
+  constexpr double most = 32, registers = 65536, most_threads = 2048, own_bytes = 1024;
+  const double threads = real((n.threads + 31) / 32 * 32);
+  return d.multiprocessors *
+         std::max(1.0,
+                  std::floor(std::min({most, most_threads / threads,
+                                       registers / (threads * std::min(n.registers, 255.0)),
+                                       real(d.block_bytes) / (real(n.block_bytes) + own_bytes)})));
+}
+
+}  // namespace
+
+// Where all blocks run at once, or none of the functions has many fewer at work than by itself.
+bool prefers_one_launch(std::span<const Function* const> functions, const Device& d) {
+  constexpr double least_kept = 0.8;
+  constexpr size_t most_parameters = 256;  // pointers
+  Needs all;
+  double most = 0;  // at work by themselves
+  size_t parameters = 0;
+  for (const Function* f : functions) {
+    const std::optional<Needs> n = needs_of(*f);
+    if (!n) return false;
+    parameters += f->params.size();
+    most = std::max(most, std::min(resident(*n, d), static_cast<double>(n->blocks)));
+    all.blocks += n->blocks;
+    all.threads = std::max(all.threads, n->threads);
+    all.block_bytes = std::max(all.block_bytes, n->block_bytes);
+    all.registers = std::max(all.registers, n->registers);
+  }
+  const double together = resident(all, d);
+  return parameters <= most_parameters &&
+         (static_cast<double>(all.blocks) <= together || together >= least_kept * most);
+}
+
+}  // namespace burnish::cuda_target
