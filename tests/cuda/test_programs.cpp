@@ -92,6 +92,38 @@ TEST_P(Programs, StepsThatAreOneLaunch) {
   for (const Precision precision : {Precision::Strict, Precision::Fp16}) expect_right(GetParam(), g, "siblings", seed, precision);
 }
 
+// Products read and write through transposes, in tiles of rows that share a head.
+TEST_P(Programs, Heads) {
+  for (const int64_t tokens : {9, 32}) {
+    Graph g;
+    uint64_t seed = 11;
+    const int64_t heads = 3, depth = 16, width = heads * depth;
+    const auto attrs = [](std::vector<int64_t> perm) {
+      Attrs a;
+      a.set("perm", std::move(perm));
+      return a;
+    };
+    const auto shaped = [&](ValueId v, std::vector<int64_t> shape) {
+      auto sizes = std::make_shared<Tensor>(DType::I64, Shape{std::ssize(shape)});
+      for (int64_t i = 0; i < std::ssize(shape); ++i) sizes->set(i, {DType::I64, 0, shape[static_cast<size_t>(i)]});
+      return g.add(op_named("reshape"), {v, g.add_constant("sizes", sizes)}, {}, "r");
+    };
+    const ValueId x = g.add_input("x", {DType::F32, {1, tokens, width}, {}});
+    const auto projected = [&](const std::vector<int64_t>& perm) {
+      const ValueId y = g.add(op_named("matmul"), {x, test::random_weights(g, {width, width}, seed)}, {}, "p");
+      return g.add(op_named("transpose"), {shaped(y, {1, tokens, heads, depth})}, attrs(perm), "t");
+    };
+    const ValueId q = projected({0, 2, 1, 3}), k = projected({0, 2, 3, 1}), v = projected({0, 2, 1, 3});
+    const ValueId scores = g.add(op_named("matmul"), {q, k}, {}, "s");
+    const ValueId mixed = g.add(op_named("matmul"), {g.add(op_named("tanh"), {scores}, {}, "h"), v}, {}, "m");
+    const ValueId rows = shaped(g.add(op_named("transpose"), {mixed}, attrs({0, 2, 1, 3}), "t"), {1, tokens, width});
+    g.outputs = {g.add(op_named("matmul"), {rows, test::random_weights(g, {width, width}, seed)}, {}, "o")};
+    g.values[g.outputs[0]].name = "y";
+    EXPECT_EQ(cuda_target::launches_of(program_of(g), Precision::Strict).launches.size(), 4u);
+    expect_right(GetParam(), g, fmt::format("{} tokens", tokens), seed);
+  }
+}
+
 TEST(LaunchTable, EveryStepHasItsLaunches) {
   const Program p = program_of(test::random_network(3));
   const Launches l = cuda_target::launches_of(p, Precision::Strict);

@@ -17,21 +17,31 @@ namespace {
 size_t moves(const Graph& g) {
   size_t count = 0;
   for (const Node& n : g.nodes) {
-    const bool moving = n.op->name == "layout_transform" || n.op->name == "transpose" || is_reshape(*n.op);
+    const bool moving =
+        n.op->name == "layout_transform" || n.op->name == "transpose" || is_reshape(*n.op);
     count += moving && !is_view(g, n);
   }
   return count;
 }
 
+class Device : public test::PlainTarget {
+ public:
+  Device() { machine_.device = true; }
+  const Machine& machine() const override { return machine_; }
+
+ private:
+  Machine machine_;
+};
+
 struct Case {
   const char* name;
-  size_t moves;
+  size_t moves, device_moves;
   const char* text;
 };
 
 const Case cases[] = {
     // Channels-last is row-major for the product, and back.
-    {"product_between_convolutions", 1, R"(graph g {
+    {"product_between_convolutions", 1, 1, R"(graph g {
   input %x: f32[1,3,6,5]
   const %w: f32[8,3,1,1] = #1
   const %v: f32[8,8,1,1] = #2
@@ -44,7 +54,7 @@ const Case cases[] = {
   output %e
 })"},
     // Pixels become tokens.
-    {"tokens", 0, R"(graph g {
+    {"tokens", 0, 0, R"(graph g {
   input %x: f32[1,3,6,5]
   const %w: f32[8,3,1,1] = #1
   const %m: f32[8,4] = #3
@@ -55,8 +65,9 @@ const Case cases[] = {
   %d: f32[1,30,4] = matmul(%c, %m)
   output %d
 })"},
-    // Shuffled channels: one copy, the reshapes around it are views; the other is the output's conversion.
-    {"shuffled_channels", 2, R"(graph g {
+    // Shuffled channels: one copy, the reshapes around it are views; the other is the output's
+    // conversion.
+    {"shuffled_channels", 2, 2, R"(graph g {
   input %x: f32[1,3,6,5]
   const %w: f32[8,3,1,1] = #1
   const %v: f32[8,8,1,1] = #2
@@ -70,7 +81,7 @@ const Case cases[] = {
   output %e
 })"},
     // A reshape across channels and pixels is a view in row-major order only.
-    {"flattened", 1, R"(graph g {
+    {"flattened", 1, 1, R"(graph g {
   input %x: f32[1,3,6,5]
   const %w: f32[8,3,1,1] = #1
   const %s: i64[2] = [4, 60]
@@ -78,22 +89,49 @@ const Case cases[] = {
   %b: f32[4,60] = reshape(%a, %s)
   output %b
 })"},
+    // Queries, keys and values by heads: products on a device read and write through the
+    // transposes, but for the one that would have
+    // them read a matrix neither whose rows nor whose columns are side by side.
+    {"heads", 5, 1, R"(graph g {
+  input %x: f32[1,7,12]
+  const %q: f32[12,12] = #1
+  const %k: f32[12,12] = #2
+  const %s: i64[4] = [1, 7, 3, 4]
+  const %t: i64[3] = [1, 7, 12]
+  %a: f32[1,7,12] = matmul(%x, %q)
+  %b: f32[1,7,3,4] = reshape(%a, %s)
+  %c: f32[1,3,7,4] = transpose(%b) {perm=[0,2,1,3]}
+  %d: f32[1,7,12] = matmul(%x, %k)
+  %e: f32[1,7,3,4] = reshape(%d, %s)
+  %f: f32[1,3,4,7] = transpose(%e) {perm=[0,2,3,1]}
+  %g: f32[1,3,7,7] = matmul(%c, %f)
+  %v: f32[1,3,7,4] = transpose(%e) {perm=[0,2,1,3]}
+  %h: f32[1,3,7,4] = matmul(%g, %v)
+  %i: f32[1,7,3,4] = transpose(%h) {perm=[0,2,1,3]}
+  %j: f32[1,7,12] = reshape(%i, %t)
+  %l: f32[1,7,4,3] = transpose(%b) {perm=[0,1,3,2]}
+  %m: f32[1,7,4,4] = matmul(%l, %b)
+  output %j, %m
+})"},
 };
 
 TEST(ChooseLayout, MovesNoMoreThanNeeded) {
-  const Context context{.target = &test::plain_target()};
-  for (const Case& c : cases) {
-    SCOPED_TRACE(c.name);
-    const Graph g = parse_graph(c.text);
-    const Graph after = choose_layout(g, context);
-    verify(after);
-    EXPECT_EQ(moves(after), c.moves) << to_text(after);
-    const std::vector<Tensor> inputs = test::random_inputs(g, 7);
-    const std::vector<Tensor> wanted = test::evaluate_graph(g, inputs);
-    test::expect_close(test::evaluate_graph(after, inputs), wanted, 1e-5, c.name);
-    const Graph groups = fuse(after, context);
-    test::expect_close(test::interpret_program(to_program(groups, context), groups, inputs), wanted, 1e-5, c.name);
-  }
+  const Device device;
+  for (const Case& c : cases)
+    for (const bool on_device : {false, true}) {
+      SCOPED_TRACE(fmt::format("{}{}", c.name, on_device ? ", on a device" : ""));
+      const Context context{.target = on_device ? &device : &test::plain_target()};
+      const Graph g = parse_graph(c.text);
+      const Graph after = choose_layout(g, context);
+      verify(after);
+      EXPECT_EQ(moves(after), on_device ? c.device_moves : c.moves) << to_text(after);
+      const std::vector<Tensor> inputs = test::random_inputs(g, 7);
+      const std::vector<Tensor> wanted = test::evaluate_graph(g, inputs);
+      test::expect_close(test::evaluate_graph(after, inputs), wanted, 1e-5, c.name);
+      const Graph groups = fuse(after, context);
+      test::expect_close(test::interpret_program(to_program(groups, context), groups, inputs),
+                         wanted, 1e-5, c.name);
+    }
 }
 
 // Where the elements of an axis-ordering layout lie, by the row-major position of each.
@@ -116,12 +154,15 @@ TEST(ChooseLayout, ReshapedViewsAddressTheSameElements) {
     std::mt19937 random(seed);
     // Both shapes join neighbours of one list of factors.
     Shape factors;
-    for (size_t k = 2 + random() % 4; k > 0; --k) factors.push_back(1 + static_cast<int64_t>(random() % 3));
+    for (size_t k = 2 + random() % 4; k > 0; --k)
+      factors.push_back(1 + static_cast<int64_t>(random() % 3));
     const auto joined = [&] {
       Shape s{factors[0]};
       for (size_t k = 1; k < factors.size(); ++k) {
-        if (random() % 2 != 0) s.push_back(factors[k]);
-        else s.back() *= factors[k];
+        if (random() % 2 != 0)
+          s.push_back(factors[k]);
+        else
+          s.back() *= factors[k];
       }
       return s;
     };

@@ -16,6 +16,7 @@
 //  - row-major operators that compute ask for row-major operands; those that only move elements read what there is;
 //  - reshapes and transposes are views of any layout that allows it; a transpose is also a copy into any layout asked;
 //  - a strided operator reads what there is, and can write what makes a transpose of its result a view;
+//  - so does a product on a device, whose operands have rows or columns side by side;
 //  - the graph's inputs and outputs are row-major.
 // Copies and conversions between what is made and what is asked cost time; the whole is as cheap as pbqp.h finds.
 #include <algorithm>

@@ -98,6 +98,7 @@ class ChoiceFinder {
     if (enters(n)) return entering(n);
     if (follows(n)) return following(n);
     if (is_strided(*n.op)) return strided(n);
+    if (n.op->name == "matmul" && machine_.device) return product(n);
     if (is_reshape(*n.op)) return reshaping(n);
     if (n.op->name == "transpose") return transposing(n);
     if (!computes(n) && n.op->fusion != Fusion::Opaque) return {as_they_lie(n, {})};
@@ -189,6 +190,26 @@ class ChoiceFinder {
     if (reader.op->name != "transpose") return out;
     const std::vector<uint32_t> perm = permutation_of(reader, rank(v));
     if (perm.back() == rank(v) - 1) out.push_back(as_they_lie(n, permuted(perm)));
+    return out;
+  }
+
+  // Threads of a device read and write rows wherever they lie, as long as one axis of each matrix is innermost.
+  std::vector<LayoutChoice> product(const Node& n) const {
+    std::vector<LayoutChoice> out = strided(n);
+    for (LayoutChoice& c : out) c.wanted.assign(n.inputs.size(), Layout{});
+    for (size_t i = 0; i < n.inputs.size(); ++i) {
+      const std::vector<LayoutChoice> before = out;
+      for (const Layout& l : made_[n.inputs[i]]) {
+        const size_t last = rank(n.inputs[i]) - 1;
+        if (l.empty() || !has_layout(g_, n.inputs[i]) || std::ranges::any_of(l, [](const LayoutDim& d) { return d != LayoutDim{d.axis}; }))
+          continue;
+        if (l.back().axis != last && (i != 1 || l.back().axis + 1 != last)) continue;
+        for (LayoutChoice c : before) {
+          c.wanted[i] = l;
+          out.push_back(std::move(c));
+        }
+      }
+    }
     return out;
   }
 

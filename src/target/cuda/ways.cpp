@@ -94,6 +94,26 @@ template <class Apply> Way by_vectors(std::string name, const Apply& apply) {
   return w;
 }
 
+// Rows of a tile share the channels' operand: where the axis before the channels in memory has another one for each point (heads,
+// of products that write what a transpose would), the next axis that has not is that of the tile.
+Roles with_shared_rows(const Schedule& s, Roles r) {
+  const Stage& acc = s.group()[r.acc];
+  if (!r.tile || !is_product(acc)) return r;
+  const auto moves_with = [&](const Expr& factor, uint32_t axis) {
+    return std::ranges::any_of(load_of(factor).indices(), [&](const Index& i) { return moves(i, acc.axes[axis].var); });
+  };
+  std::vector<Expr> with_channels;
+  for (const Expr& factor : acc.body.children())
+    if (moves_with(factor, r.vector)) with_channels.push_back(factor);
+  if (with_channels.size() != 1 || !moves_with(with_channels[0], *r.tile)) return r;
+  for (size_t i = r.outer.size(); i-- > 0;) {
+    if (moves_with(with_channels[0], r.outer[i])) continue;
+    std::swap(r.outer[i], *r.tile);
+    break;
+  }
+  return r;
+}
+
 // By matrix instructions along all reduce axes as one, filled up to whole steps: convolutions of few channels.
 Way flattened(const Schedule& s, const Roles& r, const Device& d) {
   Way none{.name = "flattened", .variants = {}};
@@ -126,7 +146,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
   const auto roles = computed <= 2 ? roles_of(s, s.group().outputs.back()) : std::nullopt;
   const Way rows = by_vectors("rows", [d](Schedule& t, int64_t vector) { return by_rows(t, vector, d); });
   if (roles) {
-    const Roles r = *roles;
+    const Roles r = with_shared_rows(s, *roles);
     ways.push_back(by_vectors("lanes", [r, d](Schedule& t, int64_t vector) { return by_lanes(t, r, vector, d); }));
     ways.push_back(
         way_of("matrix", matrix_tiles(s, r, d),
