@@ -62,6 +62,23 @@ StageGroup products(int64_t batch, int64_t m, int64_t n, int64_t k) {
   return b.group();
 }
 
+// The layout of the result is another one than the lanes of operands would like: planes of channels, heads side by side.
+TEST(Schedules, ResultsInOtherOrders) {
+  const auto laid_out = [](StageGroup g, Layout layout) {
+    g.stages[g.outputs[0]].layout = std::move(layout);
+    return g;
+  };
+  std::mt19937_64 random(schedule_test::seed());
+  for (const StageGroup& g : {laid_out(one_conv({.height = 9, .width = 21, .in = 24, .out = 10}), {}), laid_out(one_conv({.height = 6, .width = 40, .in = 24, .out = 2}), {}),
+                              laid_out(one_conv({.height = 10, .width = 31, .in = 16, .out = 40, .kernel = 3, .stride = 2}), {}),
+                              laid_out(one_conv({.height = 7, .width = 16, .in = 16, .out = 24, .kernel = 3}, true), {}),
+                              laid_out(products(3, 21, 40, 16), permuted({1, 0, 2}))}) {
+    expect_scheduled(g, to_text(g), "tensorize");
+    target_test::expect_points_compute(g, cuda_target::make_space(g, {}).get(), random, true);
+  }
+  expect_scheduled(laid_out(target_test::chain(21, 19, 1, 24, 96), {}), "a chain");
+}
+
 TEST(Schedules, TilesOfMatrixInstructions) {
   for (const auto& g : {one_conv({.height = 21, .width = 18, .in = 16, .out = 40, .kernel = 3}), one_conv({.height = 5, .width = 9, .in = 32, .out = 58, .kernel = 3}),
                         product(45, 24, 64), products(2, 21, 37, 32)}) {

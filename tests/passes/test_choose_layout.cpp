@@ -40,7 +40,8 @@ struct Case {
 };
 
 const Case cases[] = {
-    // Channels-last is row-major for the product, and back.
+    // Channels-last is row-major for the product, and back; the output is converted, where a
+    // convolution cannot write it.
     {"product_between_convolutions", 1, 1, R"(graph g {
   input %x: f32[1,3,6,5]
   const %w: f32[8,3,1,1] = #1
@@ -88,6 +89,19 @@ const Case cases[] = {
   %a: f32[1,8,6,5] = conv(%x, %w)
   %b: f32[4,60] = reshape(%a, %s)
   output %b
+})"},
+    // Convolutions on a device write what the network's outputs want.
+    {"planes", 3, 1, R"(graph g {
+  input %x: f32[1,3,6,9]
+  const %w: f32[8,3,1,1] = #1
+  const %v: f32[6,8,1,1] = #2
+  const %u: f32[8,1,3,3] = #3
+  %a: f32[1,8,6,9] = conv(%x, %w)
+  %b: f32[1,6,6,9] = conv(%a, %v)
+  %c: f32[1,6,6,9] = sigmoid(%b)
+  %d: f32[1,6,6,9] = conv(%a, %v)
+  %e: f32[1,8,4,7] = conv(%a, %u) {groups=8}
+  output %c, %d, %e
 })"},
     // Queries, keys and values by heads: products on a device read and write through the
     // transposes, but for the one that would have

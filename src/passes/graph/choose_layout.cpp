@@ -11,7 +11,7 @@
 // Each node has one or several choices of a layout (layout_choices.h):
 //  - convolutions and poolings (LayoutRule::ChannelsLast) compute in channels-last, and ask it of their data operand; a
 //    convolution may also read a tensor of few channels as it is: lanes run over output channels there, and converting a
-//    picture costs more than its strided reads;
+//    picture costs more than its strided reads; on a device it may also write row-major;
 //  - elementwise and moving operators that can work in any layout do so in channels-last or row-major;
 //  - row-major operators that compute ask for row-major operands; those that only move elements read what there is;
 //  - reshapes and transposes are views of any layout that allows it; a transpose is also a copy into any layout asked;

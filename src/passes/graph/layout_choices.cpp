@@ -118,6 +118,12 @@ class ChoiceFinder {
     std::vector<LayoutChoice> out{c};
     out[0].wanted[0] = last(in);
     if (may_be_picture) out.push_back(c), out[1].wanted[0] = Layout{};
+    // On a device channels may be the rows of a tile as well as its columns, where rows of points are long enough for these.
+    constexpr int64_t columns = 8;
+    if (machine_.device && n.op->name == "conv" && n.attrs.i("groups", 1) == 1 && shape(n.outputs[0]).back() >= columns) {
+      out.push_back(out[0]);
+      out.back().result = {};
+    }
     return out;
   }
 

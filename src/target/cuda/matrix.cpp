@@ -209,6 +209,20 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   return true;
 }
 
+// Constants that are the points' operand, weights of what is stored by planes: the reduction's axis innermost.
+void pack_points(Schedule& t, const Stage& acc, const Operands& operands) {
+  const VarId depth = acc.raxes[operands.reduce].var;
+  for (const Expr& factor : acc.body.children()) {
+    const Expr& e = load_of(factor);
+    if (t.group()[e.from()].kind != StageKind::Constant || e.from() == operands.weights || !t.group()[e.from()].layout.empty() ||
+        !std::ranges::all_of(e.indices(), &Index::is_affine))
+      continue;
+    const auto along = std::ranges::find_if(e.indices(), [&](const Index& i) { return moves(i, depth); });
+    if (along != e.indices().end())
+      t.pack(t.group()[e.from()].name, axes_in_order(e.indices().size(), {}, {static_cast<uint32_t>(along - e.indices().begin())}));
+  }
+}
+
 }  // namespace
 
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
@@ -231,6 +245,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, depth)
                          : axes_in_order(rank, {operands->channels}, {operands->depth}));
   }
+  pack_points(t, a, *operands);
   if (through_block(tile)) {
     if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;
   } else {
