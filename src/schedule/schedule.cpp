@@ -163,6 +163,9 @@ std::string Schedule::cache_write(std::string_view stage) {
   record(*this, failure_, step::CacheWrite{str(stage)});
   return str(stage) + ".acc";
 }
+void Schedule::absorb_addend(std::string_view stage) {
+  record(*this, failure_, step::AbsorbAddend{str(stage)});
+}
 void Schedule::merge_epilogue(std::string_view stage) {
   record(*this, failure_, step::MergeEpilogue{str(stage)});
 }

@@ -85,6 +85,9 @@ struct CacheWrite {
 struct MergeEpilogue {
   std::string stage;
 };
+struct AbsorbAddend {  // the sum starts from what its consumer adds to it
+  std::string stage;
+};
 struct RFactor {
   std::string stage, axis;
   int64_t factor;
@@ -127,7 +130,7 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
-                 step::Inline, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue,
+                 step::Inline, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::AbsorbAddend,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
                  step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
@@ -172,6 +175,7 @@ class Schedule {
   std::string cache_read(std::string_view stage);
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
+  void absorb_addend(std::string_view stage);
   std::string rfactor(std::string_view stage, std::string_view axis, int64_t factor,
                       bool lanes = false, int64_t together = 1, bool guard = false);
   void set_scope(std::string_view stage, Scope scope);

@@ -56,6 +56,9 @@ std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
+std::string text(const step::AbsorbAddend& x) {
+  return fmt::format("absorb_addend({})", x.stage);
+}
 std::string text(const step::MergeEpilogue& x) {
   return fmt::format("merge_epilogue({})", x.stage);
 }
@@ -216,6 +219,7 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "cache_read") return stage_step(step::CacheRead{});
     if (name == "cache_write") return stage_step(step::CacheWrite{});
     if (name == "merge_epilogue") return stage_step(step::MergeEpilogue{});
+    if (name == "absorb_addend") return stage_step(step::AbsorbAddend{});
     if (name == "rfactor") {
       step::RFactor x{stage, a.name(), 0};
       x.factor = a.number();

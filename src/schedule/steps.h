@@ -38,6 +38,7 @@ Result<> apply(Stages s, const step::Inline& x);
 Result<> apply(Stages s, const step::CacheRead& x);
 Result<> apply(Stages s, const step::CacheWrite& x);
 Result<> apply(Stages s, const step::MergeEpilogue& x);
+Result<> apply(Stages s, const step::AbsorbAddend& x);
 Result<> apply(Stages s, const step::RFactor& x);
 // steps_reduce.cpp: reductions as other formulas
 Result<> apply(Stages s, const step::Expand& x);

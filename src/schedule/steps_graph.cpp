@@ -210,6 +210,45 @@ Result<> apply(Stages s, const step::CacheWrite& x) {
   return Done{};
 }
 
+Result<> apply(Stages s, const step::AbsorbAddend& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  const Stage& p = s.group[*id];
+  if (p.op != Combine::Sum || p.init || p.finish || is_output(s.group, *id)) return refuse("{} is no plain sum", x.stage);
+  std::vector<StageId> consumers;
+  for (StageId c = 0; c < s.group.stages.size(); ++c)
+    if (loads_stage(s.group[c], *id)) consumers.push_back(c);
+  if (consumers.size() != 1) return refuse("{} has {} consumers", x.stage, consumers.size());
+  const Stage& o = s.group[consumers[0]];
+  int loads = 0;
+  std::map<VarId, Aff> becomes;
+  Expr load, addend;
+  const auto is_load = [&](const Expr& e) { return e.kind() == ExprKind::Load && e.from() == *id; };
+  // Of the addition: where the sum stands.
+  const auto side_of = [&](const Expr& e) -> std::optional<size_t> {
+    if (e.kind() != ExprKind::Binary || e.binary() != BinaryOp::Add) return std::nullopt;
+    return is_load(e.children()[0]) ? std::optional<size_t>(0) : is_load(e.children()[1]) ? std::optional<size_t>(1) : std::nullopt;
+  };
+  visit(o.body, [&](const Expr& e) {
+    loads += is_load(e);
+    if (const auto side = side_of(e)) load = e.children()[*side], addend = e.children()[1 - *side];
+  });
+  if (loads != 1 || !load) return refuse("{} does not add to {}", o.name, x.stage);
+  for (size_t a = 0; a < p.axes.size(); ++a) {
+    const Index& i = load.indices()[a];
+    if (!i.is_affine() || i.a.terms.size() != 1 || i.a.c != 0 || i.a.terms[0].k != 1 || !becomes.emplace(i.a.terms[0].var, Aff::of(p.axes[a].var)).second)
+      return refuse("{} does not read {} pointwise", o.name, x.stage);
+  }
+  bool early = true;  // S may read it
+  visit(addend, [&](const Expr& e) { early &= e.kind() != ExprKind::Load || e.from() < *id; });
+  for (const Axis& a : o.axes)
+    if (!becomes.contains(a.var)) early = false;
+  if (!early) return refuse("what {} adds to {} is not known before it", o.name, x.stage);
+  s.group[*id].init = renamed(addend, becomes);
+  s.group[consumers[0]].body = rewrite(o.body, [&](const Expr& e) { return side_of(e) ? load : Expr{}; });
+  return Done{};
+}
+
 Result<> apply(Stages s, const step::MergeEpilogue& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};

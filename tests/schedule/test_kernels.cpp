@@ -288,6 +288,21 @@ TEST(Attention, OnlineSoftmaxInBlocksOfKeys) {
   expect_same(attention(16, 96, 40, 32), "16 rows, 96 keys");
 }
 
+// A product to which a bias of its columns is added, from which it starts instead.
+TEST(Reductions, SumsThatStartFromWhatIsAdded) {
+  GroupBuilder b("biased");
+  const StageId a = b.input("A", F, {{"m", 9}, {"k", 13}}), w = b.constant("W", F, {{"k", 13}, {"n", 6}}), bias = b.constant("B", F, {{"n", 6}});
+  const StageId p = b.reduce("P", F, {{"m", 9}, {"n", 6}}, {{"k", 13}}, Combine::Sum,
+                             [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); });
+  b.output(b.compute("O", F, {{"m", 9}, {"n", 6}}, [&](AxisVars x) { return max(b.at(bias, {x[1]}) + b.at(p, {x[0], x[1]}), constant(0.0)); }));
+  Case c(b.group());
+  c.schedule.absorb_addend("P");
+  c.schedule.compute_at("P", "O", "m");
+  c.schedule.vectorize("O", "n");
+  EXPECT_TRUE(c.schedule.group()[*c.schedule.group().named("P")].init);
+  expect_same(c, "a bias");
+}
+
 // A sum of five products of halves, two at a time as halves.
 TEST(Reductions, NarrowSums) {
   constexpr int64_t n = 37, terms = 5;

@@ -49,6 +49,8 @@ TEST(Refused, Steps) {
   refused("inline(S)", "is a reduction");
   refused("inline(B)", "is an output");
   refused("cache_write(B)", "before changing its loops", "split(B, i, 4)");
+  refused("absorb_addend(A)", "is no plain sum");
+  refused("absorb_addend(S)", "is not known before it");
   refused("narrow(S, 9)", "no sums of products of f16");
   refused("narrow(A, 9)", "no sums of products of f16");
   refused("narrow(S, 0)", "by sums of 0 products");

@@ -149,4 +149,14 @@ void Printer::load_before(const Expr& arm) {
   });
 }
 
+// Is all that the arm loads in registers, or loaded already?
+bool Printer::loads_nothing(const Expr& arm) const {
+  bool nothing = true;
+  visit(arm, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load || f_.buffers[e.from()].scope == Scope::Register) return;
+    nothing &= std::ranges::any_of(done_, [&](const auto& level) { return level.contains(e.get()); });
+  });
+  return nothing;
+}
+
 }  // namespace burnish::c_like

@@ -93,6 +93,7 @@ class Printer {
   Lanes loaded_where(Lanes inside, const Expr& load, const Expr& other);
   Lanes loaded_at(const Expr& e, const Lanes& inside);
   void load_before(const Expr& arm);
+  bool loads_nothing(const Expr& arm) const;
 
   const Function& f_;
   const Dialect& d_;

@@ -400,6 +400,14 @@ Lanes Printer::half_pairs(const Expr& e) {
     if (condition.size() == 1) {
       load_before(e.children()[1]);
       load_before(e.children()[2]);
+      // A branch would keep the compiler from mixing what is around it.
+      if (loads_nothing(e.children()[1]) && loads_nothing(e.children()[2])) {
+        const std::string inside = temporary(DType::Bool, condition[0]);
+        const Lanes x = half_pairs(e.children()[1]), y = half_pairs(e.children()[2]);
+        return each(x, y, [&](const std::string& a, const std::string& b) {
+          return temporary(DType::U32, fmt::format("{} ? {} : {}", inside, a, b));
+        });
+      }
       for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
       const auto arm = [&](const Expr& x) {
         done_.emplace_back();
