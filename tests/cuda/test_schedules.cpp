@@ -62,6 +62,36 @@ StageGroup products(int64_t batch, int64_t m, int64_t n, int64_t k) {
   return b.group();
 }
 
+// Softmax along planes, channels or the outermost axis.
+TEST(Schedules, RowsOfThreads) {
+  const auto softmax_along = [](int64_t a, int64_t b, int64_t c, uint32_t along) {
+    GroupBuilder g("softmax");
+    const std::vector<NamedExtent> axes = {{"a", a}, {"b", b}, {"c", c}};
+    const StageId x = g.input("X", DType::F32, axes);
+    const std::vector<NamedExtent> row = {axes[along]};
+    std::vector<NamedExtent> rows = axes;
+    rows.erase(rows.begin() + along);
+    const auto in_row = [&](AxisVars v, Index k) {
+      std::vector<Index> at;
+      for (uint32_t i = 0, j = 0; i < 3; ++i) at.push_back(i == along ? k : Index(v[j++]));
+      return at;
+    };
+    const auto of_row = [&](AxisVars v) {
+      std::vector<Index> at;
+      for (uint32_t i = 0; i < 3; ++i)
+        if (i != along) at.push_back(Index(v[i]));
+      return at;
+    };
+    const StageId most = g.reduce("most", DType::F32, rows, row, Combine::Max, [&](AxisVars v, AxisVars r) { return g.at(x, in_row(v, r[0])); });
+    const StageId e = g.compute("e", DType::F32, axes, [&](AxisVars v) { return unary(UnaryOp::Exp, g.at(x, target_test::at(v)) - g.at(most, of_row(v))); });
+    const StageId sum = g.reduce("sum", DType::F32, rows, row, Combine::Sum, [&](AxisVars v, AxisVars r) { return g.at(e, in_row(v, r[0])); });
+    g.output(g.compute("O", DType::F32, axes, [&](AxisVars v) { return g.at(e, target_test::at(v)) / g.at(sum, of_row(v)); }));
+    return g.group();
+  };
+  for (const auto& [a, b, c, along] : {std::array<int64_t, 4>{16, 4, 210, 0}, {3, 7, 21, 1}, {2, 32, 1, 1}, {5, 300, 3, 0}, {1, 9, 129, 1}})
+    expect_scheduled(softmax_along(a, b, c, static_cast<uint32_t>(along)), fmt::format("{} x {} x {} along {}", a, b, c, along), "compute_at(most, O");
+}
+
 // The layout of the result is another one than the lanes of operands would like: planes of channels, heads side by side.
 TEST(Schedules, ResultsInOtherOrders) {
   const auto laid_out = [](StageGroup g, Layout layout) {

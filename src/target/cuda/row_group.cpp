@@ -47,15 +47,14 @@ bool is_contiguous(const Stage& reader, const std::vector<int>& axes, const Expr
 
 }  // namespace
 
-std::optional<RowGroup> row_group(const StageGroup& g, bool out_has_rows) {
+std::optional<RowGroup> row_group(const StageGroup& g, std::optional<uint32_t> along, bool contiguous) {
   if (g.outputs.size() != 1) return std::nullopt;
-  RowGroup r{.out = g.outputs[0]};
+  RowGroup r{.out = g.outputs[0], .along = along};
   const Stage& o = g[r.out];
   std::vector<int> of_out;
   for (size_t a = 0; a < o.axes.size(); ++a) of_out.push_back(o.axes[a].extent == 1 ? kUnit : static_cast<int>(a));
-  if (out_has_rows) {
-    if (o.axes.empty() || o.is_reduction()) return std::nullopt;
-    r.along = physical_order(o).back();
+  if (along) {
+    if (o.is_reduction()) return std::nullopt;
     r.length = o.axes[*r.along].extent;
     of_out[*r.along] = kRow;
   }
@@ -93,7 +92,7 @@ std::optional<RowGroup> row_group(const StageGroup& g, bool out_has_rows) {
         const auto is = classes_of(s, axes, x, p);
         if (is) own |= std::ranges::count(*is, kRow) == 1 && static_cast<size_t>(std::ranges::count_if(*is, [](int a) { return a >= 0; })) == outer.size();
         if (!p.is_compute()) {
-          fits = is_contiguous(s, axes, x, p);
+          fits = !contiguous || is_contiguous(s, axes, x, p);
           return;
         }
         const auto [at, fresh] = is ? r.axes.try_emplace(x.from(), *is) : std::pair{r.axes.end(), false};

@@ -22,7 +22,8 @@ struct RowGroup {
   bool is_full(StageId s) const { return std::ranges::count(axes.at(s), kRow) > 0; }
 };
 
-std::optional<RowGroup> row_group(const StageGroup& g, bool out_has_rows);
+// `along`: the output's axis along rows; none where it has one point a row. `contiguous`: rows of inputs have to be.
+std::optional<RowGroup> row_group(const StageGroup& g, std::optional<uint32_t> along, bool contiguous = true);
 
 // Classes of the axes of what a load reads, by those of its reader; none where they are not the reader's own.
 std::optional<std::vector<int>> classes_of(const Stage& reader, const std::vector<int>& axes, const Expr& load, const Stage& read);

@@ -327,7 +327,9 @@ class ByRows {
 
 bool by_rows(Schedule& s, int64_t vector, const Device& d) {
   for (const bool out_has_rows : {true, false}) {
-    const auto r = row_group(s.group(), out_has_rows);
+    const std::vector<uint32_t> order = physical_order(s.group()[s.group().outputs[0]]);
+    if (out_has_rows && order.empty()) continue;
+    const auto r = row_group(s.group(), out_has_rows ? std::optional(order.back()) : std::nullopt);
     if (!r || r->length % vector) continue;
     const auto tile = tile_of(*r, s.group()[r->out], vector, d);
     if (!tile) continue;

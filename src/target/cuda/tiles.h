@@ -50,6 +50,9 @@ bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d);
 // rows.cpp. Reductions of rows, and what is computed from them, in one kernel; accesses of `vector` neighbours.
 bool by_rows(Schedule& s, int64_t vector, const Device& d);
 
+// row_of_thread.cpp. The same of short rows that lie across neighbouring ones: each by a thread.
+bool by_row_of_thread(Schedule& s);
+
 // columns.cpp. Sums over other axes than the contiguous one, of few results: slices by threads.
 bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d);
 

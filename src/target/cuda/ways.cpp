@@ -163,7 +163,10 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
     ways.push_back(std::move(is_short ? finished : tile));
     ways.push_back(std::move(is_short ? tile : finished));
   }
-  if (!roles) ways.push_back(rows);
+  if (!roles) {
+    ways.push_back(rows);
+    ways.push_back({.name = "row_of_thread", .variants = {{"", by_row_of_thread}}});
+  }
   ways.push_back(way_of("points", stage_shares(s, d),
                         [d](Schedule& t, const Shares& x) { return by_stages(t, x, d); }));
   return ways;
