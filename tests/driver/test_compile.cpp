@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/temporary_folder.h"
 #include "base/text.h"
+#include "driver/scheduled_target.h"
 #include "import/model_writer.h"
 
 namespace burnish {
@@ -23,6 +24,20 @@ std::string relu_and_conv() {
                 .inputs = {value_info("x", kFloat, {1, 64, 40, 40})},
                 .outputs = {value_info("early", kFloat, {1, 64, 40, 40}),
                             value_info("y", kFloat, {1, 64, 40, 40})}});
+}
+
+// Records and tuning compile what the target itself would.
+TEST(Compile, TargetsWithOtherSchedulesAreTheSameOtherwise) {
+  const auto target = make_target("cuda:sm_90,precision=fp16", 1);
+  const auto scheduled = with_avoided(with_schedules(target, [&](const StageGroup& g) { return target->default_schedule(g); }), {});
+  EXPECT_EQ(scheduled->text(), target->text());
+  EXPECT_EQ(scheduled->storage(), DType::F16);
+  Function f{.name = "one"};
+  const BufferId out = f.add_buffer({.name = "O", .size = 8, .written = true});
+  const VarId i = f.fresh("i");
+  f.body = make_for({.var = i, .kind = LoopKind::Parallel, .extent = 8}, make_store(out, Index(Aff::of(i)), constant(1.0)));
+  const Function* two[] = {&f, &f};
+  EXPECT_TRUE(scheduled->prefers_one_launch(two));
 }
 
 TEST(Compile, RoundingIsThatOfTheOperatorsThatAnOutputDependsOn) {
