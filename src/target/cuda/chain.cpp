@@ -107,6 +107,8 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
   if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
   const Roles r = *e_roles;
+  // Instructions add to what they are given; not where the error of f32 is wanted, of which a large bias would cost digits.
+  if (d.products <= 1) (void)t.apply(step::AbsorbAddend{e_acc});
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / c.expand_n;
@@ -181,12 +183,13 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const Chain& chain = *found;
   if (chain.expanded % c.chunk || (c.chunk / 8) % c.expand_n) return false;
   if (chain.project && ((c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
-  if (c.chunk % (2 * kMatrixDepth * c.warps_k)) return false;
+  if (c.chunk % (2 * kMatrixDepth * c.warps_k) || (c.weights > 0 && !chain.project)) return false;
   Schedule t = s;
   const StageGroup& g = t.group();
   const std::string out = g[g.outputs[0]].name, d_out = g[chain.depthwise.roles.out].name;
   const std::string x = g[chain.expand ? chain.expand->input : chain.depthwise.input].name;
   const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
+  const std::string projection_weights = chain.project ? g[chain.project->weights].name : "";
   std::string reader = out, at, block;
   if (chain.project) {
     expand_depthwise(t, chain.depthwise, d);
@@ -209,6 +212,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   } else {
     cached(t, x, reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.region(c.columns), c.threads());
   }
+  if (c.weights > 0 && !weights_in_block(t, reader, out, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (!lowers(t)) return false;
   s = t;
   return true;

@@ -36,6 +36,10 @@ struct Projection {
 Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
                    const Device& d);
 
+// chain_weights.cpp. Constants that `sum` reads, but for `left_out`, in the memory of the blocks that are the loop `at` of `reader`.
+bool weights_in_block(Schedule& t, const std::string& sum, const std::string& reader, const std::string& at, const std::string& left_out,
+                      int64_t threads);
+
 // Number of the axis of `of` that the stage's axis or reduce axis `v` moves; with slope 1 alone.
 std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v);
 
