@@ -41,20 +41,23 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
     return refuse("tensor loop {} is not inside thread loops of {} and {} iterations", name, kMatrixGroups, kMatrixLanes);
   m.group = threads[n - 2].var;
   m.lane = threads[n - 1].var;
-  const int64_t steps = m.depth.extent / kMatrixDepth;
-  if (!whole(m.depth, m.depth.extent) || m.depth.extent % kMatrixDepth || (steps != 1 && steps != 2 && steps != 4))
-    return refuse("tensor loop {} has {} iterations, not {}, {} or {}", name, m.depth.extent, kMatrixDepth, 2 * kMatrixDepth, 4 * kMatrixDepth);
   Stmt body = s->children[0];
+  int64_t depth = m.depth.extent;
+  if (depth == kMatrixLanes && body.kind() == StmtKind::For && body->loop.kind == LoopKind::Unroll) {
+    if (!whole(body->loop, body->loop.extent)) return refuse("loop {} inside tensor loop {} varies", f.vars[body->loop.var], name);
+    m.elements = body->loop;
+    depth *= body->loop.extent;
+    body = body->children[0];
+  }
+  const int64_t steps = depth / kMatrixDepth;
+  if (!whole(m.depth, m.depth.extent) || depth % kMatrixDepth || (steps != 1 && steps != 2 && steps != 4))
+    return refuse("tensor loop {} has {} iterations, not {}, {} or {}", name, depth, kMatrixDepth, 2 * kMatrixDepth, 4 * kMatrixDepth);
   for (; body.kind() == StmtKind::For && body->loop.kind == LoopKind::Unroll; body = body->children[0]) {
     if (!whole(body->loop, body->loop.extent)) return refuse("loop {} inside tensor loop {} varies", f.vars[body->loop.var], name);
     m.tiles.push_back(body->loop);
   }
-  const size_t inner = m.tiles.size();
-  if (body.kind() != StmtKind::Store || inner < 2 || !whole(m.tiles[inner - 2], kMatrixPairs) || !whole(m.tiles[inner - 1], kMatrixPairs))
+  if (body.kind() != StmtKind::Store || m.tiles.size() < 2)
     return refuse("tensor loop {} has no sum inside two unrolled loops of {} iterations", name, kMatrixPairs);
-  m.row = m.tiles[inner - 2].var;
-  m.column = m.tiles[inner - 1].var;
-  m.tiles.resize(inner - 2);
   m.sums = body->buffer;
   m.place = body->index;
   const Expr& value = body->value;
@@ -67,10 +70,20 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
     return refuse("tensor loop {} does not add to what it stores", name);
   m.a = value.children()[1].children()[0];
   m.b = value.children()[1].children()[1];
-  const auto of_rows = [&](const Expr& e) { return depends_on(e, m.group) || depends_on(e, m.row); };
-  const auto of_columns = [&](const Expr& e) { return depends_on(e, m.lane) || depends_on(e, m.column); };
-  if (of_rows(m.b)) std::swap(m.a, m.b);
-  if (of_rows(m.b) || of_columns(m.a)) return refuse("operands of tensor loop {} change along rows and columns", name);
+  // Pairs of rows and columns are the innermost two neighbouring loops that can be: one operand moves with each.
+  const auto pairs_at = [&](size_t i) {
+    m.row = m.tiles[i].var;
+    m.column = m.tiles[i + 1].var;
+    if (!whole(m.tiles[i], kMatrixPairs) || !whole(m.tiles[i + 1], kMatrixPairs)) return false;
+    const auto of_rows = [&](const Expr& e) { return depends_on(e, m.group) || depends_on(e, m.row); };
+    const auto of_columns = [&](const Expr& e) { return depends_on(e, m.lane) || depends_on(e, m.column); };
+    if (of_rows(m.b)) std::swap(m.a, m.b);
+    return !of_rows(m.b) && !of_columns(m.a);
+  };
+  size_t i = m.tiles.size() - 1;
+  while (i > 0 && !pairs_at(i - 1)) --i;
+  if (i == 0) return refuse("tensor loop {} has no two unrolled loops of {} iterations, one of rows and one of columns", name, kMatrixPairs);
+  m.tiles.erase(m.tiles.begin() + static_cast<ptrdiff_t>(i) - 1, m.tiles.begin() + static_cast<ptrdiff_t>(i) + 1);
   return m;
 }
 

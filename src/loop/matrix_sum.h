@@ -8,9 +8,17 @@
 //         unroll ...                    // tiles, which share operands
 //           unroll for i in 0..2
 //             unroll for j in 0..2
-//               C[...] = C[...] + A(g, i, k) * B(t, j, k)
+//               unroll ...              // more tiles
+//                 C[...] = C[...] + A(g, i, k) * B(t, j, k)
+//
+// Depth may be two loops, of which each thread of four has one iteration of the outer one:
+//
+//       tensor for k in 0..4
+//         unroll for e in 0..2 * n
+//           unroll ...
 #pragma once
 
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -22,9 +30,12 @@ namespace burnish {
 inline constexpr int64_t kMatrixGroups = 8, kMatrixLanes = 4, kMatrixPairs = 2, kMatrixDepth = 8;
 
 struct MatrixSum {
-  std::vector<ForStmt> tiles;                     // unrolled loops between the tensor loop and i, outermost first
+  std::vector<ForStmt> tiles;                     // the other unrolled loops, outermost first
   VarId group = 0, lane = 0, row = 0, column = 0; // g, t, i, j
   ForStmt depth;
+  std::optional<ForStmt> elements;                // the second loop of depth
+  // Values of an operand that a thread has of each row.
+  int64_t values() const { return elements ? elements->extent : depth.extent / kMatrixLanes; }
   BufferId sums = 0;
   Index place;
   Expr a, b;

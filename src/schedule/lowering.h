@@ -198,6 +198,7 @@ class Lowering {
   Index address(StageId s, const std::vector<Index>& position);
   Index divide(const Aff& a, int64_t div, int64_t mod) const;
   Index divide_lanes(const Aff& a, int64_t div, int64_t mod) const;
+  std::optional<Index> divide_unrolled(const Aff& a, int64_t div, int64_t mod) const;
   void check_access(StageId s, const Index& flat);
   std::vector<std::pair<int64_t, int64_t>> thread_digits(const Aff& a) const;
 

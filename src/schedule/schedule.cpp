@@ -147,8 +147,8 @@ void Schedule::store_at(std::string_view stage, std::string_view at_stage,
 void Schedule::store_root(std::string_view stage) {
   record(*this, failure_, step::StoreRoot{str(stage)});
 }
-void Schedule::flatten(std::string_view stage, int64_t multiple) {
-  record(*this, failure_, step::Flatten{str(stage), multiple});
+void Schedule::flatten(std::string_view stage, int64_t multiple, int64_t lanes) {
+  record(*this, failure_, step::Flatten{str(stage), multiple, lanes});
 }
 void Schedule::expand(std::string_view stage) { record(*this, failure_, step::Expand{str(stage)}); }
 void Schedule::narrow(std::string_view stage, int64_t most) { record(*this, failure_, step::Narrow{str(stage), most}); }

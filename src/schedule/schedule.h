@@ -68,6 +68,7 @@ struct Inline {
 struct Flatten {  // the reduction is along one axis, of a multiple of `multiple`
   std::string stage;
   int64_t multiple;
+  int64_t lanes = 1;  // above 1: the last reduce axis stays apart, of a multiple of `lanes`
 };
 struct Expand {  // the reduction becomes one expression of all its terms
   std::string stage;
@@ -169,7 +170,7 @@ class Schedule {
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
   void inline_stage(std::string_view stage);
-  void flatten(std::string_view stage, int64_t multiple = 1);
+  void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1);
   void expand(std::string_view stage);
   void narrow(std::string_view stage, int64_t most);
   std::string cache_read(std::string_view stage);

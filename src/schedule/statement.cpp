@@ -235,6 +235,13 @@ Expr Lowering::guarded(std::vector<Index> conditions, const std::function<Expr()
   Expr b = otherwise();
   done_ = std::move(outside);
   --guards_;
+  // A guard in a guard for the same value is one of both.
+  if (a.kind() == ExprKind::Select && b.kind() == ExprKind::Const && equal(a.children()[2], b)) {
+    if (const auto inner = as_nonnegative(a.children()[0])) {
+      left.insert(left.end(), inner->begin(), inner->end());
+      a = Expr(a.children()[1]);
+    }
+  }
   return select(all_nonnegative(left), std::move(a), std::move(b));
 }
 

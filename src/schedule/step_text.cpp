@@ -50,7 +50,9 @@ std::string text(const step::StoreAt& x) {
   return fmt::format("store_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
 }
 std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})", x.stage); }
-std::string text(const step::Flatten& x) { return fmt::format("flatten({}, {})", x.stage, x.multiple); }
+std::string text(const step::Flatten& x) {
+  return x.lanes == 1 ? fmt::format("flatten({}, {})", x.stage, x.multiple) : fmt::format("flatten({}, {}, {})", x.stage, x.multiple, x.lanes);
+}
 std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
 std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x.stage, x.most); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
@@ -211,6 +213,7 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "flatten") {
       step::Flatten x{stage, 1};
       x.multiple = a.number();
+      if (a.left()) x.lanes = a.number();
       return x;
     }
     if (name == "expand") return stage_step(step::Expand{});

@@ -7,53 +7,91 @@
 
 namespace burnish::schedule {
 
+namespace {
+
+// What a factor loads before it is converted; null where it is another expression.
+Expr loaded_by(const Expr& factor) {
+  if (factor.kind() == ExprKind::Cast) return loaded_by(factor.children()[0]);
+  return factor.kind() == ExprKind::Load ? factor : Expr{};
+}
+
+// The whole axis of what is loaded goes along `k`, so that nothing lies behind its end.
+bool ends_with(const StageGroup& g, const Expr& load, const Axis& k) {
+  const Stage& from = g[load.from()];
+  for (size_t i = 0; i < load.indices().size(); ++i)
+    if (load.indices()[i].is_affine() && load.indices()[i].a == Aff::of(k.var) && from.axes[i].extent == k.extent) return true;
+  return false;
+}
+
+bool zero_outside(const Expr& load) { return !load.fill() || (load.fill().kind() == ExprKind::Const && load.fill().number() == 0); }
+
+Expr with_fill(const Expr& load_) {
+  return load(load_.dtype(), load_.from(), {load_.indices().begin(), load_.indices().end()}, constant(0.0, load_.dtype()));
+}
+
+// The product with loads of 0 behind the end of `k`, whatever stands there: infinities would not be gone by a factor of 0.
+Expr ended(const StageGroup& g, const Expr& product, const Axis& k) {
+  return rewrite(product, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load) return Expr{};
+    if (ends_with(g, e, k)) return with_fill(e);
+    return select(all_nonnegative(std::vector{Index(Aff(k.extent - 1) - Aff::of(k.var))}), e, constant(0.0, e.dtype()));
+  });
+}
+
+}  // namespace
+
 // Terms behind the last one are outside of what every load reads, by its outermost reduce axis, where loads give 0: they are
-// products, which are 0 then.
+// products, which are 0 then. Those behind the end of the axis that stays apart are 0 by a guard.
 Result<> apply(Stages s, const step::Flatten& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
   Stage& t = s.group[*id];
   if (!t.is_reduction() || t.raxes.empty()) return refuse("{} is no reduction", x.stage);
   if (!s.nests[*id].untouched(t)) return refuse("flatten {} before changing its loops", x.stage);
-  if (x.multiple < 1) return refuse("{} is flattened to a multiple of {}", x.stage, x.multiple);
+  if (x.multiple < 1 || x.lanes < 1) return refuse("{} is flattened to a multiple of {} by {}", x.stage, x.multiple, x.lanes);
+  std::vector<Axis> flat = t.raxes;
+  std::optional<Axis> apart;
+  if (x.lanes > 1) {
+    if (flat.size() < 2) return refuse("{} has one reduce axis: none is left to stay apart", x.stage);
+    apart = flat.back();
+    flat.pop_back();
+  }
   int64_t terms = 1;
-  for (const Axis& a : t.raxes)
+  for (const Axis& a : flat)
     if (__builtin_mul_overflow(terms, a.extent, &terms)) return refuse("{} has more than 2^63 terms", x.stage);
   const int64_t whole = ceil_div(terms, x.multiple) * x.multiple;
   const Axis all{"r", s.group.fresh("r"), whole};
-  for (const Axis& a : t.axes)
-    if (a.name == all.name) return refuse("{} has an axis {} already", x.stage, a.name);
+  for (const auto* axes : {&t.axes, &t.raxes})
+    for (const Axis& a : *axes)
+      if (a.name == all.name && (axes == &t.axes || apart)) return refuse("{} has an axis {} already", x.stage, a.name);
+  const bool product = t.op == Combine::Sum && is_float(t.dtype) && t.body.kind() == ExprKind::Binary && t.body.binary() == BinaryOp::Mul &&
+                       std::ranges::all_of(t.body.children(), [](const Expr& e) { return loaded_by(e) && zero_outside(loaded_by(e)); });
   if (whole > terms) {
-    const auto stays_zero = [&](const Expr& e) {
-      if (e.kind() != ExprKind::Load) return false;
-      if (e.fill() && !(e.fill().kind() == ExprKind::Const && e.fill().number() == 0)) return false;
-      const Stage& from = s.group[e.from()];
-      for (size_t i = 0; i < e.indices().size(); ++i)
-        if (e.indices()[i].is_affine() && e.indices()[i].a == Aff::of(t.raxes[0].var) && from.axes[i].extent == t.raxes[0].extent) return true;
-      return false;
-    };
-    const bool product = t.op == Combine::Sum && is_float(t.dtype) && t.body.kind() == ExprKind::Binary && t.body.binary() == BinaryOp::Mul;
-    if (!product || !std::ranges::all_of(t.body.children(), stays_zero))
+    if (!product || !std::ranges::all_of(t.body.children(), [&](const Expr& e) { return ends_with(s.group, loaded_by(e), flat[0]); }))
       return refuse("{} is no product of loads along its first reduce axis: {} terms are no multiple of {}", x.stage, terms, x.multiple);
-    t.body = rewrite(t.body, [&](const Expr& e) {
-      return e.kind() == ExprKind::Load && !e.fill() ? load(e.dtype(), e.from(), {e.indices().begin(), e.indices().end()}, constant(0.0, e.dtype())) : Expr{};
-    });
+    t.body = rewrite(t.body, [&](const Expr& e) { return e.kind() == ExprKind::Load ? with_fill(e) : Expr{}; });
+  }
+  if (apart && apart->extent % x.lanes) {
+    if (!product) return refuse("{} is no product of loads: {} terms are no multiple of {}", x.stage, apart->extent, x.lanes);
+    t.body = ended(s.group, t.body, *apart);
+    apart->extent = ceil_div(apart->extent, x.lanes) * x.lanes;
   }
   std::map<VarId, Index> becomes;
   int64_t inner = 1;
-  for (size_t i = t.raxes.size(); i-- > 0;) {
-    const int64_t extent = t.raxes[i].extent;
+  for (size_t i = flat.size(); i-- > 0;) {
+    const int64_t extent = flat[i].extent;
     Index digit;
-    if (t.raxes.size() == 1)
+    if (flat.size() == 1)
       digit = Index(Aff::of(all.var));
     else if (extent > 1 || i == 0)
       digit.atoms.push_back({Aff::of(all.var), {}, inner, i > 0 ? extent : 0, 1});
-    becomes[t.raxes[i].var] = digit;
+    becomes[flat[i].var] = digit;
     inner *= extent;
   }
   t.body = substitute_indices(t.body, becomes);
   if (t.init) t.init = substitute_indices(t.init, becomes);
   t.raxes = {all};
+  if (apart) t.raxes.push_back(*apart);
   Nest fresh = plain_nest(t);
   s.nests[*id].loops = std::move(fresh.loops);
   s.nests[*id].order = std::move(fresh.order);

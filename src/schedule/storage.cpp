@@ -69,11 +69,11 @@ void Lowering::lay_out(StageId s) {
 
 namespace {
 
-// a = f * quotient + remainder with the remainder in [0, f), if intervals prove it.
+// a = f * quotient + remainder
 struct Division {
   Aff quotient, remainder;
 };
-std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ranges) {
+Division divided(const Aff& a, int64_t f) {
   Division d{Aff(floor_div(a.c, f)), Aff(floor_mod(a.c, f))};
   for (const Term& t : a.terms) {
     if (t.k % f == 0)
@@ -81,6 +81,12 @@ std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ra
     else
       d.remainder.add(t.var, t.k);
   }
+  return d;
+}
+
+// The same with the remainder in [0, f), if intervals prove it.
+std::optional<Division> exact_division(const Aff& a, int64_t f, const Ranges& ranges) {
+  const Division d = divided(a, f);
   Interval r = ranges.bounds(d.remainder);
   if (r.lo >= 0 && r.hi < f) return d;
   return std::nullopt;
@@ -109,6 +115,18 @@ Index Lowering::divide_lanes(const Aff& a, int64_t div, int64_t mod) const {
   return i;
 }
 
+// What unrolled loops add is all that is left in the atom, so that code generation finds a constant:
+//   (2x + i + 1) / 2 = x + (i + 1) / 2    (2x + i + 1) % 2 = (i + 1) % 2
+std::optional<Index> Lowering::divide_unrolled(const Aff& a, int64_t div, int64_t mod) const {
+  if (div > 1 && mod > 0) return std::nullopt;
+  const Division d = divided(a, div > 1 ? div : mod);
+  const bool unrolled = std::ranges::all_of(d.remainder.terms, [&](const Term& t) { return vars_[t.var].kind == LoopKind::Unroll; });
+  if (!unrolled || d.quotient.terms.empty() || ranges_.bounds(d.remainder).lo < 0) return std::nullopt;
+  Index i(div > 1 ? d.quotient : Aff(0));
+  i.atoms.push_back({d.remainder, {}, div, mod, 1});
+  return i;
+}
+
 // (a / div) % mod; an atom only where intervals cannot decide it.
 Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
   Aff q = a;
@@ -116,6 +134,7 @@ Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
     auto d = exact_division(a, div, ranges_);
     if (!d && lane_ && a.slope(*lane_)) return divide_lanes(a, div, mod);
     if (!d) {
+      if (auto i = divide_unrolled(a, div, mod)) return *i;
       Index i;
       i.atoms.push_back({a, {}, div, mod, 1});
       return i;
@@ -127,6 +146,7 @@ Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
   Interval r = ranges_.bounds(q);
   if (r.lo >= 0 && r.hi < mod) return Index(q);
   if (lane_ && q.slope(*lane_)) return divide_lanes(q, 1, mod);
+  if (auto i = divide_unrolled(q, 1, mod)) return *i;
   Index i;
   i.atoms.push_back({q, {}, 1, mod, 1});
   return i;

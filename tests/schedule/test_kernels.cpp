@@ -169,6 +169,23 @@ TEST(Flatten, ReduceAxesBecomeOne) {
   }
 }
 
+TEST(Flatten, LastReduceAxisStaysApart) {
+  for (const auto& [columns, stride] : {std::pair(3, 2), std::pair(4, 1), std::pair(6, 3)}) {
+    GroupBuilder b("conv");
+    StageId x = b.input("X", F, {{"c", 3}, {"y", 6}, {"x", 20}}), w = b.constant("W", F, {{"o", 5}, {"c", 3}, {"ky", 3}, {"kx", columns}});
+    b.output(b.reduce("O", F, {{"o", 5}, {"y", 6}, {"x", (20 - columns) / stride + 1}}, {{"k", 3}, {"ky", 3}, {"kx", columns}}, Combine::Sum,
+                      [&, stride = stride](AxisVars a, AxisVars r) {
+                        return b.at(x, {r[0], a[1] + r[1] - Aff(1), a[2] * stride + r[2]}, constant(0.0)) * b.at(w, {a[0], r[0], r[1], r[2]});
+                      }));
+    Case c(b.group());
+    c.schedule.flatten("O", 2, 4);
+    c.schedule.split("O", "kx", 4, Tail::Exact);
+    c.schedule.split("O", "r", 2, Tail::Exact);
+    EXPECT_EQ(c.schedule.to_text(), Schedule(replayed(b.group(), c.schedule.to_text()).value()).to_text());
+    expect_same(c, fmt::format("{} columns", columns));
+  }
+}
+
 TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");

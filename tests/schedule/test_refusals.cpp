@@ -56,6 +56,7 @@ TEST(Refused, Steps) {
   refused("narrow(S, 0)", "by sums of 0 products");
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");
+  refused("flatten(S, 1, 4)", "none is left to stay apart");
   refused("rfactor(S, i, 4)", "not a reduce axis");
   refused("rfactor(S, j, 4, lanes, 7)", "is not made of lanes");
   refused("rfactor(S, j, 4)", "before changing its loops", "split(S, j, 4)");

@@ -19,31 +19,25 @@ Index Printer::own_part(BufferId b, const Index& i) {
   return own;
 }
 
-// The element by lane. In memory its constant part stands apart: instructions have room for it, and
-// places that differ by constants alone share the rest.
+// The element by lane. In memory its constant part, with what unrolled loops add, stands apart: instructions have room for it,
+// and places that differ by constants alone share the rest.
 Lanes Printer::places(BufferId b, const Index& i) {
   const Scope scope = f_.buffers[b].scope;
   const bool in_memory = scope == Scope::Param || scope == Scope::Shared || block_offset_[b] >= 0;
-  Lanes out;
   if (!in_memory) {
-    out = index(i);
+    Lanes out = index(i);
     for (std::string& x : out) x = fmt::format("{}[{}]", buffers_[b], x);
     return out;
   }
-  const int64_t slope = lane_ ? i.a.slope(*lane_) : 0;
-  Index varying = i;
-  varying.a.c = 0;
-  if (slope != 0) varying.a.add(*lane_, -slope);
-  const Lanes rest = index(varying);
-  const size_t n = std::max<size_t>(rest.size(), slope != 0 ? static_cast<size_t>(lanes_) : 1);
-  for (size_t k = 0; k < n; ++k) {
-    const std::string& v = rest[rest.size() == 1 ? 0 : k];
-    const int64_t c = i.a.c + slope * static_cast<int64_t>(k);
-    out.push_back(c == 0     ? fmt::format("{}[{}]", buffers_[b], v)
-                  : v == "0" ? fmt::format("{}[{}]", buffers_[b], c)
-                             : fmt::format("({} + {})[{}]", buffers_[b], v, c));
-  }
-  return out;
+  const auto constant = [&](const Aff& a) {
+    return std::ranges::all_of(a.terms, [&](const Term& t) { return unrolled_.contains(t.var) || (lane_ && t.var == *lane_); });
+  };
+  Index varying, fixed(Aff(i.a.c));
+  for (const Term& t : i.a.terms) (constant(Aff::of(t.var)) ? fixed : varying).a.add(t.var, t.k);
+  for (const Atom& x : i.atoms) (!x.value && constant(x.a) ? fixed : varying).atoms.push_back(x);
+  return each(index(varying), index(fixed), [&](const std::string& v, const std::string& c) {
+    return c == "0" ? fmt::format("{}[{}]", buffers_[b], v) : v == "0" ? fmt::format("{}[{}]", buffers_[b], c) : fmt::format("({} + {})[{}]", buffers_[b], v, c);
+  });
 }
 
 std::string Printer::place(BufferId b, const Index& i) { return places(b, i)[0]; }

@@ -1,7 +1,7 @@
 // Tensor loops as matrix instructions. An instruction wants of thread (g, t) values of A in row g
 // and of B in column g, at depths that it numbers t and t + 4. Depths may come in any order as long
 // as A and B agree: thread t takes `n` neighbours, n * t, n * t + 1, ..., as one vector from each,
-// and a pair of them serves one instruction. Both operands are the loop's own expressions with its
+// and a pair of them serves one instruction; or what it has of the second loop of depth. Both operands are the loop's own expressions with its
 // variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
 //
 // Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a
@@ -34,6 +34,7 @@ size_t moving(const Expr& e, const std::vector<ForStmt>& loops) {
 
 // Consts of the thread's column in B.
 void Printer::enter_tensor(TensorLoop& t) {
+  if (t.sum.elements) ranges_.set(t.sum.elements->var, 0, t.sum.elements->extent - 1);
   const auto variable = [&](const std::string& name, const std::string& value, int64_t extent) {
     const VarId v = static_cast<VarId>(vars_.size());
     vars_.push_back(fmt::format("{}_{}", name, v));
@@ -49,23 +50,23 @@ void Printer::enter_tensor(TensorLoop& t) {
 
 // Of a thread for the operands of one step, of B or of a row of A.
 size_t Printer::registers_of(const TensorLoop& t) const {
-  const auto n = static_cast<size_t>(t.sum.depth.extent / kMatrixLanes);
+  const auto n = static_cast<size_t>(t.sum.values());
   return d_.half_pairs ? n / 2 : n;
 }
 
 // A thread's values of one step: of B, or of a row of A.
 Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
-  const int n = static_cast<int>(m.depth.extent / kMatrixLanes);
-  const Aff depth = Aff::of(m.lane, n) + Aff::of(m.depth.var), of_half = Aff::of(t.half),
-            of_odd = Aff::of(t.odd);
+  const int n = static_cast<int>(m.values());
+  const Aff depth = m.elements ? Aff::of(m.lane) : Aff::of(m.lane, n) + Aff::of(m.depth.var),
+            of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
   const Aff fixed(row.value_or(0));
   const Expr at = substitute(e, [&](VarId v) -> const Aff* {
     if (v == m.depth.var) return &depth;
     if (row) return v == m.row ? &fixed : nullptr;
     return v == m.lane ? &of_half : v == m.column ? &of_odd : nullptr;
   });
-  lane_ = m.depth.var;
+  lane_ = m.elements ? m.elements->var : m.depth.var;
   lanes_ = n;
   in_operand_ = true;
   done_.assign(1, {});
@@ -150,11 +151,41 @@ void Printer::load_ahead(const TensorLoop& t, const Ahead& x, const std::string&
   close_tiles(x.loops.size());
 }
 
+Ahead Printer::loaded_apart(const Expr& e, bool rows, std::span<const ForStmt> loops) {
+  Ahead a{.value = e, .rows = rows, .name = fmt::format("ahead{}", temporaries_++)};
+  for (const ForStmt& loop : loops) {
+    if (!depends_on(e, loop.var)) continue;
+    a.place = a.place.empty() ? vars_[loop.var]
+                              : fmt::format("({}) * {} + {}", a.place, loop.extent, vars_[loop.var]);
+    a.size *= loop.extent;
+    a.loops.push_back(loop);
+  }
+  if (a.place.empty()) a.place = "0";
+  return a;
+}
+
 void Printer::tensor_loop(const Stmt& s) {
   if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
   TensorLoop t{.sum = matrix_sum(f_, s, thread_loops_).expect("tensor loop")};
   open("{");
   enter_tensor(t);
+  // Guarded loads in a loop that they do not move with would be as many: compilers do not see that they are the same.
+  const auto repeated = [&](const Expr& e) {
+    bool guarded = false;
+    size_t loops = 0;
+    visit(e, [&](const Expr& x) { guarded |= x.kind() == ExprKind::Select; });
+    for (const ForStmt& l : t.sum.tiles) loops += depends_on(e, l.var);
+    return guarded && loops < moving(e, t.sum.tiles);
+  };
+  const auto hold = [&](const Expr& e, bool rows) {
+    Ahead x = loaded_apart(e, rows, t.sum.tiles);
+    line(fmt::format("{} {}[{}][{}];", type_name(d_.half_pairs ? DType::U32 : DType::F32), x.name, x.size,
+                     registers_of(t) * (rows ? 2 : 1)));
+    load_ahead(t, x, x.name);
+    return x;
+  };
+  if (repeated(t.sum.a)) t.ahead_a = hold(t.sum.a, true);
+  if (repeated(t.sum.b)) t.ahead_b = hold(t.sum.b, false);
   tensor_sums(t);
   close();
 }
@@ -188,17 +219,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
       wanted |= x.kind() == ExprKind::Load && f_.buffers[x.from()].prefetch > 0;
     });
     if (!wanted) return std::nullopt;
-    Ahead a{.value = e, .rows = rows, .name = fmt::format("ahead{}", temporaries_++)};
-    for (const ForStmt& loop : all) {
-      if (!depends_on(e, loop.var)) continue;
-      a.place = a.place.empty()
-                    ? vars_[loop.var]
-                    : fmt::format("({}) * {} + {}", a.place, loop.extent, vars_[loop.var]);
-      a.size *= loop.extent;
-      a.loops.push_back(loop);
-    }
-    if (a.place.empty()) a.place = "0";
-    return a;
+    return loaded_apart(e, rows, all);
   };
   t.ahead_a = ahead(t.sum.a, true);
   t.ahead_b = ahead(t.sum.b, false);

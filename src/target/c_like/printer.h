@@ -66,6 +66,7 @@ class Printer {
   void tensor_sums(const TensorLoop& t);
   size_t registers_of(const TensorLoop& t) const;
   Lanes tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
+  Ahead loaded_apart(const Expr& operand, bool rows, std::span<const ForStmt> loops);  // of which it moves with some
   void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
   void open_tiles(std::span<const ForStmt> loops);
   void close_tiles(size_t loops);
@@ -100,6 +101,7 @@ class Printer {
   std::vector<std::string> vars_, buffers_;
   Ranges ranges_;
   std::vector<bool> is_thread_;             // variables of thread loops
+  std::set<VarId> unrolled_;                // of loops that compilers expand: constants to them
   std::set<BufferId> touched_;
   std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
   std::vector<int64_t> block_offset_;       // in the block's memory; -1: not there

@@ -168,6 +168,7 @@ std::string Printer::within_bounds(const ForStmt& l, std::string condition) cons
 }
 
 void Printer::open_unrolled(const ForStmt& l) {
+  unrolled_.insert(l.var);
   out_ += "#pragma unroll\n";
   open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", vars_[l.var], l.extent));
 }
