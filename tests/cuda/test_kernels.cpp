@@ -104,6 +104,112 @@ TEST_P(Kernels, TilesOfMatrixInstructions) {
   }
 }
 
+struct Window {
+  int64_t in, out, height, width, kernel_y, kernel_x, stride, dilation, pad;
+};
+
+StageGroup window_sum(const Window& w) {
+  GroupBuilder b("window");
+  const auto size = [&](int64_t n, int64_t kernel) { return (n + 2 * w.pad - w.dilation * (kernel - 1) - 1) / w.stride + 1; };
+  const StageId x = target_test::image(b, static_cast<int>(w.in), static_cast<int>(w.height), static_cast<int>(w.width), {});
+  const StageId f = b.constant("W", DType::F32, {{"c", w.out}, {"k", w.in}, {"ky", w.kernel_y}, {"kx", w.kernel_x}});
+  const StageId o = b.reduce("O", DType::F32, {{"n", 1}, {"c", w.out}, {"y", size(w.height, w.kernel_y)}, {"x", size(w.width, w.kernel_x)}},
+                             {{"k", w.in}, {"ky", w.kernel_y}, {"kx", w.kernel_x}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+                               return b.at(x, {a[0], r[0], a[2] * w.stride + r[1] * w.dilation - Aff(w.pad), a[3] * w.stride + r[2] * w.dilation - Aff(w.pad)},
+                                           w.pad ? constant(0) : Expr{}) *
+                                      b.at(f, {a[1], r[0], r[1], r[2]});
+                             });
+  b[o].layout = target_test::nhwc;
+  b.output(o);
+  return b.group();
+}
+
+Schedule flattened(const StageGroup& g, const cuda_target::MatrixTile& tile) {
+  Schedule s(g);
+  const auto roles = roles_of(s, s.group().outputs.back());
+  s.flatten("O", 2, 4);
+  EXPECT_TRUE(roles && !s.failure() && cuda_target::by_matrix(s, *roles, tile, {})) << s.to_text();
+  return s;
+}
+
+// Of few channels: all reduce axes but the last as one, which is that of four threads.
+TEST_P(Kernels, FlattenedWindows) {
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(random); };
+  for (int i = 0; i < 6; ++i) {
+    const Window w{any(1, 5), 8 * any(1, 4) - (i % 3 == 0 ? any(1, 3) : 0), any(9, 20), any(9, 30), any(1, 7), any(2, 7), any(1, 3), any(1, 2), any(0, 2)};
+    if (w.dilation * (std::max(w.kernel_y, w.kernel_x) - 1) >= 9 + 2 * w.pad || w.in * w.kernel_y == 1) continue;
+    const int64_t columns = any(1, std::min<int64_t>(3, ceil_div(w.out, int64_t{8})));
+    const cuda_target::MatrixTile t{any(1, 2), columns, any(1, 2), w.out >= 16 * columns ? any(1, 2) : 1};
+    const StageGroup g = window_sum(w);
+    expect_right(Case(g, flattened(g, t)),
+                 fmt::format("{} of {}x{}x{} by {}x{}, stride {}, dilation {}, padding {}, {} x {} tiles", w.out, w.in, w.height, w.width, w.kernel_y,
+                             w.kernel_x, w.stride, w.dilation, w.pad, t.rows, t.columns),
+                 std::array{Precision::Strict, Precision::Tf32, Precision::Fp16}[static_cast<size_t>(i % 3)]);
+  }
+}
+
+// What the terms that fill up a window would read is no part of its sum.
+TEST_P(Kernels, NothingBesideAWindow) {
+  for (const int64_t pad : {0, 1}) {
+    const StageGroup g = window_sum({3, 16, 9, 21, 3, 3, 2, 1, pad});
+    const Function plain = schedule_test::lowered(Schedule(g)), f = schedule_test::lowered(flattened(g, {1, 2, 2, 1}));
+    std::vector<std::vector<float>> memory;
+    for (BufferId b : f.params) memory.emplace_back(static_cast<size_t>(f.buffers[b].size), 1.0f);
+    for (size_t k = 25; k < memory[0].size(); k += 61) memory[0][k] = k % 2 ? INFINITY : NAN;
+    std::vector<void*> args;
+    for (auto& m : memory) args.push_back(m.data());
+    interpret(plain, args);
+    const std::vector<float> expected = memory.back();
+    ASSERT_TRUE(run_function(GetParam(), f, Precision::Strict, args, false));
+    for (size_t k = 0; k < expected.size(); ++k) EXPECT_EQ(std::isfinite(memory.back()[k]), std::isfinite(expected[k])) << k;
+    EXPECT_TRUE(std::ranges::any_of(expected, [](float x) { return std::isfinite(x); }));
+  }
+}
+
+// Transposed: every so many rows and columns have the same weights.
+TEST_P(Kernels, Phases) {
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int64_t least, int64_t most) { return std::uniform_int_distribution<int64_t>(least, most)(random); };
+  for (int i = 0; i < 6; ++i) {
+    const int64_t stride = any(2, 3), taps = any(1, 2), pad = any(0, stride - 1), in = 8 * any(1, 3), out = 8 * any(1, 3);
+    const int64_t height = any(1, 7), width = any(3, 20), high = i == 0 ? 1 : stride * (height + taps - 1) - any(0, 2), wide = stride * (width + taps - 1) - any(0, 2);
+    GroupBuilder b("transposed");
+    const StageId x = target_test::image(b, static_cast<int>(in), static_cast<int>(height), static_cast<int>(width));
+    const StageId w = b.constant("W", DType::F32, {{"k", in}, {"c", out}, {"ky", stride * taps}, {"kx", stride * taps}});
+    const StageId acc = b.reduce("O.acc", DType::F32, {{"n", 1}, {"c", out}, {"y", high}, {"x", wide}}, {{"k", in}, {"ky", taps}, {"kx", taps}}, Combine::Sum,
+                                 [&](AxisVars a, AxisVars r) {
+                                   const auto from = [&](const Aff& at, const Aff& tap) {
+                                     Index index(-tap);
+                                     index.atoms.push_back({at + Aff(pad), {}, stride, 0, 1});
+                                     return index;
+                                   };
+                                   const auto weight = [&](const Aff& at, const Aff& tap) {
+                                     Index index(tap * stride);
+                                     index.atoms.push_back({at + Aff(pad), {}, 1, stride, 1});
+                                     return index;
+                                   };
+                                   return b.at(x, {a[0], r[0], from(a[2], r[1]), from(a[3], r[2])}, constant(0)) *
+                                          b.at(w, {r[0], a[1], weight(a[2], r[1]), weight(a[3], r[2])});
+                                 });
+    const StageId o = b.compute("O", DType::F32, {{"n", 1}, {"c", out}, {"y", high}, {"x", wide}},
+                                [&](AxisVars a) { return max(b.at(acc, target_test::at(a)), constant(0)); });
+    b[o].layout = target_test::nhwc;
+    b.output(o);
+    const StageGroup g = b.group();
+    const std::string what = fmt::format("{}x{}x{} to {}x{}x{} by {}, {} taps, padding {}", in, height, width, out, high, wide, stride, taps, pad);
+    Schedule s(g);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    const int64_t columns = any(1, std::min<int64_t>(2, out / 8));
+    const cuda_target::MatrixTile t{any(1, 2), columns, any(1, 2), out >= 16 * columns ? any(1, 2) : 1};
+    ASSERT_TRUE(roles && cuda_target::by_matrix(s, *roles, t, {})) << what;
+    expect_right(Case(g, s), what, std::array{Precision::Strict, Precision::Tf32, Precision::Fp16}[static_cast<size_t>(i % 3)]);
+    const Schedule best = cuda_target::default_schedule(g, {});
+    EXPECT_NE(best.to_text().find("tensorize"), std::string::npos) << what;
+    schedule_test::expect_same(Case(g, best), what);
+  }
+}
+
 // Expansion, depthwise convolution and projection by matrix instructions in one kernel; several blocks in both directions.
 TEST_P(Kernels, ChainsByMatrixInstructions) {
   using cuda_target::ChainTile;

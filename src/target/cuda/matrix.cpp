@@ -8,14 +8,52 @@
 
 namespace burnish::cuda_target {
 
+namespace {
+
+// The number of phases of an axis of which alone quotients and remainders are read, all by that number: y / 2, (y + 1) % 2; 1 where
+// there are none, 0 where they are others.
+int64_t phases_of(const Expr& body, VarId axis) {
+  int64_t phases = 1;
+  visit(body, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load) return;
+    for (const Index& i : e.indices()) {
+      for (const Atom& atom : i.atoms) {
+        if (atom.value || atom.a.slope(axis) == 0) continue;
+        const int64_t n = atom.div > 1 ? atom.div : atom.mod;
+        const bool alone = atom.a - Aff(atom.a.c) == Aff::of(axis) && (atom.div == 1 || atom.mod == 0);
+        phases = alone && (phases == 1 || phases == n) ? n : 0;
+      }
+    }
+  });
+  return phases;
+}
+
+}  // namespace
+
+bool moves_beyond(const Index& i, VarId v) {
+  return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) { return x.value || (x.a.slope(v) != 0 && x.mod == 0); });
+}
+
 std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r) {
   const StageGroup& g = s.group();
   if (!is_product(acc)) return std::nullopt;
   const Expr& body = acc.body;
   Operands found;
-  const bool flat = acc.raxes.size() == 1;  // several axes in one (flatten): steps of instructions in any order of it
+  // Several axes in one (flatten): steps of instructions in any order of it.
+  const bool by_lanes = acc.raxes.size() == 2 && acc.raxes[0].extent % kFlatStep == 0 && acc.raxes[1].extent % kMatrixLanes == 0;
+  const bool flat = acc.raxes.size() == 1 || by_lanes;
+  bool divided = false;
   // The reduction's longest axis that both operands read neighbours along.
   const VarId lanes = acc.axes[r.vector].var;
+  const std::optional<VarId> columns = r.tile ? std::optional(acc.axes[*r.tile].var) : std::nullopt;
+  const std::optional<VarId> rows = r.outer.empty() ? std::nullopt : std::optional(acc.axes[r.outer.back()].var);
+  if (columns) found.column_phases = phases_of(body, *columns);
+  if (rows) found.row_phases = phases_of(body, *rows);
+  if (found.phases() == 0) return std::nullopt;
+  const auto in_phase = [&](const Atom& x) {  // or of axes of one point
+    const auto one = [&](const Term& t) { return std::ranges::any_of(r.unit, [&](uint32_t a) { return acc.axes[a].var == t.var; }); };
+    return !x.value && ((columns && x.a.slope(*columns) != 0) || (rows && x.a.slope(*rows) != 0) || std::ranges::all_of(x.a.terms, one));
+  };
   std::vector<int64_t> fit(acc.raxes.size(), 0);
   int with_channels = 0;
   for (const Expr& factor : body.children()) {
@@ -23,32 +61,38 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
     bool channels = false;
     for (const Index& i : e.indices()) {
       for (const Atom& atom : i.atoms)
-        if (!flat || atom.value || atom.a.slope(acc.raxes[0].var) == 0) return std::nullopt;
+        if (!in_phase(atom)) {
+          if (!flat || atom.value || atom.a.slope(acc.raxes[0].var) == 0) return std::nullopt;
+          divided = true;
+        }
       channels |= moves(i, lanes);
     }
     with_channels += channels;
-    if (channels && !r.outer.empty()) {
-      const VarId rows = acc.axes[r.outer.back()].var;
-      found.image = std::ranges::none_of(e.indices(), [&](const Index& i) { return moves(i, rows); });
-    }
+    if (channels && rows) found.image = std::ranges::none_of(e.indices(), [&](const Index& i) { return moves_beyond(i, *rows); });
     for (size_t k = 0; k < acc.raxes.size(); ++k) {
       int along = 0;
-      if (!std::ranges::all_of(e.indices(), [](const Index& i) { return i.is_affine(); })) {
+      if (std::ranges::any_of(e.indices(), [&](const Index& i) { return !std::ranges::all_of(i.atoms, in_phase); })) {
         ++fit[k];
         continue;
       }
       for (const Index& i : e.indices()) along += i.a.slope(acc.raxes[k].var) == 1 ? 1 : moves(i, acc.raxes[k].var) ? 2 : 0;
       fit[k] += along == 1;
     }
-    if (!channels || g[e.from()].kind != StageKind::Constant || e.fill()) continue;
+    if (!channels || g[e.from()].kind != StageKind::Constant || (e.fill() && !by_lanes)) continue;
     found.weights = e.from();
   }
   if (with_channels != 1) return std::nullopt;
+  if (!found.image && found.row_phases > 1) return std::nullopt;
   int64_t longest = 0;
   for (size_t k = 0; k < acc.raxes.size(); ++k) {
     if (fit[k] != 2 || acc.raxes[k].extent % kMatrixDepth || acc.raxes[k].extent <= longest) continue;
     longest = acc.raxes[k].extent;
     found.reduce = k;
+  }
+  if (by_lanes && (divided || longest == 0)) {
+    found.reduce = 0;
+    found.lanes = 1;
+    longest = acc.raxes[0].extent;
   }
   if (longest == 0) return std::nullopt;
   if (found.weights) {
@@ -57,7 +101,7 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
       if (e.from() != *found.weights) continue;
       for (uint32_t i = 0; i < e.indices().size(); ++i) {
         if (moves(e.indices()[i], lanes)) found.channels = i;
-        if (moves(e.indices()[i], acc.raxes[found.reduce].var)) found.depth = i;
+        if (moves(e.indices()[i], acc.raxes[found.lanes.value_or(found.reduce)].var)) found.depth = i;
       }
     }
     if (found.channels == found.depth) found.weights.reset();
@@ -68,7 +112,8 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 namespace {
 
 // Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
-WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, bool image, const MatrixTile& tile, const std::string& split) {
+WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands& operands, const MatrixTile& tile, const std::string& split) {
+  const bool image = operands.image;
   const auto axis = [&](uint32_t i) { return x.axes[i].name; };
   const int64_t high = 2 * tile.rows;
   WarpLoops w{.outside = names(x.axes, r.unit)};
@@ -77,16 +122,20 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, bool image, co
     w.outside.push_back(outer);
     return inner;
   };
+  const int64_t rows = operands.row_phases, columns = operands.column_phases;
   for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
   std::string points_warp, group;
   if (image) {
-    const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m);
-    group = in_block(axis(*r.tile), kMatrixGroups);
-    std::tie(points_warp, w.points) = t.split(x.name, y, high, Tail::Whole);
+    const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m * rows);
+    group = in_block(axis(*r.tile), kMatrixGroups * columns);
+    if (columns > 1) std::tie(group, w.phase) = t.split(x.name, group, columns, Tail::Whole);
+    std::tie(points_warp, w.points) = t.split(x.name, y, high * rows, Tail::Whole);
+    w.point_phases = rows;
   } else {
-    const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m);
-    auto [warp, within] = t.split(x.name, y, kMatrixGroups * high, Tail::Whole);
-    std::tie(group, w.points) = t.split(x.name, within, high, Tail::Whole);
+    const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m * columns);
+    auto [warp, within] = t.split(x.name, y, kMatrixGroups * high * columns, Tail::Whole);
+    std::tie(group, w.points) = t.split(x.name, within, high * columns, Tail::Whole);
+    w.point_phases = columns;
     points_warp = warp;
   }
   const std::string channels = in_block(axis(r.vector), 8 * tile.columns * tile.warps_n);
@@ -149,8 +198,10 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
 
 // Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
-bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, bool image, const MatrixTile& tile, const Axis& k,
+bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, const Operands& operands, const MatrixTile& tile,
               int64_t depth) {
+  const bool image = operands.image;
+  const Axis k = t.group()[*t.group().named(acc)].raxes[operands.reduce];
   const std::string parts = t.rfactor(acc, k.name, k.extent / tile.warps_k);
   if (t.failure()) return false;
   const std::string sums = t.cache_write(parts);
@@ -172,14 +223,17 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   t.pack(sums, in_block);
   if (!layout.empty()) t.pack(acc, layout);
 
-  const WarpLoops stored = warp_loops(t, p, r, image, tile, p.axes[part].name);
+  const WarpLoops stored = warp_loops(t, p, r, operands, tile, p.axes[part].name);
   store_by_warps(t, parts, stored, r.vector, tile.columns);
   t.compute_at(parts, out, block);
   t.guard_halo(parts);
   const Stage s = stage(sums);
-  const WarpLoops summed = warp_loops(t, s, r, image, tile, s.axes[part].name);
+  const WarpLoops summed = warp_loops(t, s, r, operands, tile, s.axes[part].name);
   const auto inner = std::ranges::find_if(s.raxes, [&](const Axis& a) { return a.name.starts_with(k.name); });
-  sum_by_warps(t, sums, summed, *inner, inner->name, depth, tile.ahead);
+  if (operands.lanes)
+    sum_by_lanes(t, sums, summed, s.raxes[inner == s.raxes.begin() ? 1 : 0], *inner, depth);
+  else
+    sum_by_warps(t, sums, summed, *inner, inner->name, depth, tile.ahead);
   t.compute_at(sums, out, block);
   t.set_scope(sums, Scope::Register);
   t.guard_halo(sums);
@@ -233,27 +287,32 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   const Stage o = t.group()[*t.group().named(out)], a = t.group()[*t.group().named(acc)];
   const auto operands = operands_of(t, a, r);
   if (d.sm < 80 || !r.tile || r.grouped || !operands) return false;
+  if (operands->phases() > 1 && (through_block(tile) || tile.ahead > 0)) return false;
   const Axis k = a.raxes[operands->reduce];
-  if (k.extent % (kMatrixDepth * tile.warps_k)) return false;
-  const int64_t depth = depth_for(k.extent / tile.warps_k, d);
+  if (operands->lanes ? tile.warps_k > 1 || tile.ahead > 0 : k.extent % (kMatrixDepth * tile.warps_k) != 0) return false;
+  const int64_t depth = operands->lanes ? kFlatStep : depth_for(k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
     const auto rank = static_cast<uint32_t>(w.axes.size());
     // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
     const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
-    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, depth)
+    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth)
                          : axes_in_order(rank, {operands->channels}, {operands->depth}));
   }
   pack_points(t, a, *operands);
   if (through_block(tile)) {
-    if (!by_parts(t, out, acc, r, operands->image, tile, k, depth)) return false;
+    if (!by_parts(t, out, acc, r, *operands, tile, depth)) return false;
   } else {
     if (!o.layout.empty()) t.pack(acc, o.layout);
-    const WarpLoops stored = warp_loops(t, o, r, operands->image, tile, "");
+    const WarpLoops stored = warp_loops(t, o, r, *operands, tile, "");
     store_by_warps(t, out, stored, r.vector, tile.columns);
     blocks_of(t, out, stored.outside, acc);
-    sum_by_warps(t, acc, warp_loops(t, a, r, operands->image, tile, ""), k, k.name, depth, tile.ahead);
+    const WarpLoops summed = warp_loops(t, a, r, *operands, tile, "");
+    if (operands->lanes)
+      sum_by_lanes(t, acc, summed, a.raxes[*operands->lanes], k, depth);
+    else
+      sum_by_warps(t, acc, summed, k, k.name, depth, tile.ahead);
   }
   if (!lowers(t)) return false;
   s = t;

@@ -10,8 +10,19 @@ struct Operands {
   std::optional<StageId> weights;  // a constant that moves with the channels
   uint32_t channels = 0, depth = 0;  // its axes
   size_t reduce = 0;               // of acc.raxes: the axis that instructions sum along
+  std::optional<size_t> lanes;     // besides: the axis whose neighbours the threads of four have
   bool image = false;              // points are rows and columns: those of two axes have the same channels' operand
+  // Every so many rows, and columns, the same weights: a thread's points are all phases of what instructions have as rows, which
+  // read the same neighbourhood (transposed convolutions).
+  int64_t row_phases = 1, column_phases = 1;
+  int64_t phases() const { return row_phases * column_phases; }
 };
+
+// Of flattened reduce axes: a step of instructions has so many, times the four of lanes.
+constexpr int64_t kFlatStep = 2;
+
+// Does the index move with more than the variable's phase?
+bool moves_beyond(const Index& i, VarId v);
 
 // None where instructions do not fit.
 std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const Roles& r);

@@ -28,7 +28,7 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
               continue;
             const int64_t steps = k / warps_k / depth_for(k / warps_k, d);
             for (const int64_t ahead : {0, 1, 2, 4})
-              if (ahead == 0 || steps % ahead == 0)
+              if ((ahead == 0 || steps % ahead == 0) && (operands.phases() == 1 || (ahead == 0 && warps_k == 1 && columns <= 2)))
                 tiles.push_back({rows, columns, warps_m, warps_n, warps_k, ahead});
           }
         }
@@ -51,11 +51,11 @@ constexpr double kMeeting = 10;   // of 16 x 8 sums with those of other warps
 constexpr double kSecondLevel = 4240, kMemory = 2080;  // bytes per cycle
 
 // Registers of a thread: sums, and operands at hand or on their way.
-double registers_of(const MatrixTile& t, const Device& d, int64_t depth) {
-  const double operands = static_cast<double>((4 * t.rows + 2 * t.columns) * depth / kMatrixDepth *
+double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t phases) {
+  const double operands = static_cast<double>((4 * t.rows + 2 * t.columns * phases) * depth / kMatrixDepth *
                                               size_of(d.storage)) / 4,
                split = d.products > 1 ? 16 : 0;
-  return 17 + split + static_cast<double>(4 * t.rows * t.columns) +
+  return 17 + split + static_cast<double>(4 * t.rows * t.columns * phases) +
          operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
 }
 
@@ -76,17 +76,18 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
   if (operands.image) {
     const int64_t y = o.axes[r.outer.back()].extent;
-    blocks = blocks / real(y) * real(ceil_div(y, high) * ceil_div(x, int64_t{8}));
+    blocks = blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
   } else {
-    blocks *= real(ceil_div(x, 8 * high));
+    blocks *= real(ceil_div(x, 8 * high * operands.column_phases));
   }
+  const int64_t phases = operands.phases();
   for (const Axis& k : acc.raxes) all *= real(k.extent);
   const double inner = real(acc.raxes[operands.reduce].extent),
                steps = all / real(kMatrixDepth * t.warps_k);
   const int64_t depth = depth_for(acc.raxes[operands.reduce].extent / t.warps_k, d);
   // How many blocks a multiprocessor holds.
-  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns),
-               registers = registers_of(t, d, depth);
+  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases),
+               registers = registers_of(t, d, depth, phases);
   if (registers > 215 || registers * warps * 32 > 65536 || block_bytes(t) > real(d.block_bytes))
     return std::numeric_limits<double>::infinity();
   const double resident =
@@ -103,9 +104,9 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
       kGuards * (all > inner ? real(2 * t.rows) : 1) / deep + kIteration / together;
   const double share = real(size_of(d.storage)) / 4;  // of an f32's bytes
   const double work = std::max(tiles * kInstruction * d.products,
-                               real(4 * t.rows + 2 * t.columns) * kOperand * share) +
+                               real(4 * t.rows + 2 * t.columns * phases) * kOperand * share) +
                       tiles * kSum * share + guards;
-  const double loads = present * real(2 * t.rows + t.columns) * share;
+  const double loads = present * real(2 * t.rows + t.columns * phases) * share;
   const double latency = kLatency / together + kWaiting * loads;
   const double alone = t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
   const double step = std::max({alone, present / 4 * work, kLoad * loads});
@@ -113,7 +114,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   // Blocks read from the second-level cache, points of filters but once or twice. What is stored in
   // parts of lines takes longer.
   const double read =
-      4 * share * (real(8 * t.columns * t.warps_n) * all + real(8 * high) * std::min(all, 1.7 * inner));
+      4 * share * (real(8 * t.columns * t.warps_n * phases) * all + real(8 * high) * std::min(all, 1.7 * inner));
   const double parts = through_block(t) ? 1 : t.columns == 2 ? 1.4 : 2.2;
   const double bytes = 4 * share * real(points(o.axes)) * (parts + inner / real(channels));
   // Few registers leave more to be overlapped.
@@ -123,12 +124,56 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
                            blocks * read / kSecondLevel});
 }
 
+// Flattened reductions, whose operands come one by one: counted in instructions of a multiprocessor's quarter.
+std::vector<MatrixTile> flat_tiles(const Schedule& s, const Roles& r) {
+  const int64_t eights = ceil_div(s.group()[r.out].axes[r.vector].extent, int64_t{8});
+  std::vector<MatrixTile> tiles;
+  for (const int64_t rows : {1, 2, 4}) {
+    for (int64_t columns = 1; columns <= 8; ++columns) {
+      for (const int64_t warps_n : {1, 2, 4}) {
+        const int64_t wide = columns * warps_n, computed = ceil_div(eights, wide) * wide;
+        if (4 * computed > 5 * eights) continue;
+        for (const int64_t warps_m : {1, 2, 4})
+          if (warps_m * warps_n > 1) tiles.push_back({rows, columns, warps_m, warps_n});
+      }
+    }
+  }
+  return tiles;
+}
+
+double flat_cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
+  const auto real = [](int64_t n) { return static_cast<double>(n); };
+  const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
+  const int64_t x = o.axes[*r.tile].extent, high = 2 * t.rows * t.warps_m;
+  double blocks = real(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
+  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
+  if (operands.image)
+    blocks = blocks / real(o.axes[r.outer.back()].extent) * real(ceil_div(o.axes[r.outer.back()].extent, high) * ceil_div(x, int64_t{8}));
+  else
+    blocks *= real(ceil_div(x, 8 * high));
+  constexpr double sums = 24, operands_held = 24, most = 168, warps_wanted = 12;
+  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns), registers = sums + operands_held + 4 * tiles;
+  if (registers > most || block_bytes(t) > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
+  // A step: values of both operands with their guards, and parted where products are; instructions.
+  const double value = 5 + (d.products > 1 ? 3 : 0), instruction = (d.storage == DType::F16 ? 4 : 6) * real(d.products);
+  const double steps = real(points(acc.raxes)) / real(kMatrixDepth);
+  const double step = std::max(value * real(4 * t.rows + 2 * t.columns) + tiles * (real(d.products) + (d.products > 1 ? 8 : 0)), tiles * instruction);
+  constexpr double begin = 150;  // what a warp does before and after, besides what it stores
+  const double warp = begin + steps * step + tiles * (through_block(t) ? 20 : 12);
+  const double resident = std::max(1.0, std::floor(std::min({16.0, 65536 / (registers * warps * 32), real(227 << 10) / (block_bytes(t) + 1024)})));
+  const double rounds = blocks / (resident * d.multiprocessors), waves = std::max(1.0, 0.5 * (std::ceil(rounds) + rounds));
+  const double present = std::min(std::ceil(blocks / d.multiprocessors), resident) * warps;
+  return waves * warp * std::max(warps_wanted, present) / 4;
+}
+
 }  // namespace
 
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
   const auto operands =
       d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
   if (!operands) return {};
+  if (operands->lanes)
+    return from_the_best(flat_tiles(s, r), [&](const MatrixTile& t) { return flat_cycles_of(s, r, *operands, t, d); });
   return from_the_best(tiles_of(s, r, *operands, d),
                        [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
 }
@@ -140,7 +185,8 @@ double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
 
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
   const auto operands = operands_of(s, s.group()[r.acc], r);
-  return operands ? cycles_of(s, r, *operands, t, d) : std::numeric_limits<double>::infinity();
+  if (!operands) return std::numeric_limits<double>::infinity();
+  return operands->lanes ? flat_cycles_of(s, r, *operands, t, d) : cycles_of(s, r, *operands, t, d);
 }
 
 }  // namespace burnish::cuda_target

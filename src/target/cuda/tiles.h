@@ -61,6 +61,8 @@ struct WarpLoops {
   std::vector<std::string> outside;  // blocks, then what is serial
   std::vector<std::string> bound;    // warps, then the 8 and 4 of a warp (loop/matrix_sum.h)
   std::string points, channels;
+  int64_t point_phases = 1;          // neighbours of `points` that are phases of one row of instructions
+  std::string phase = {};            // a loop of more of them
 };
 // Types that are loaded and stored in vectors. Elements of a vector of 16 bytes, and of all banks of the block's memory.
 inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::F16; }
@@ -68,7 +70,7 @@ inline int64_t vector_of(DType t) { return 16 / size_of(t); }
 inline int64_t banks_of(DType t) { return 128 / size_of(t); }
 // Is the stage a sum of products of two loads, in f32? These may be of other types, converted.
 bool is_product(const Stage& s);
-// What such a factor loads.
+// What such a factor loads, or is 0 under a guard.
 const Expr& load_of(const Expr& factor);
 // Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
 int64_t depth_for(int64_t channels, const Device& d);
@@ -81,6 +83,9 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
 // is one loop, each iteration of which has so many steps of instructions, whose operands the one before loads; 0: it is not.
 void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth,
                   int64_t ahead = 0);
+// The same along the axes `rest` and, whose neighbours go to the threads of four, `lanes` (Schedule::flatten): a step of instructions
+// has `n` neighbours of `rest`.
+void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& lanes, const Axis& rest, int64_t n);
 // The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
 

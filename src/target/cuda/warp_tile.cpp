@@ -18,6 +18,18 @@ void lay_out(Schedule& t, const std::string& stage, const WarpLoops& w, std::vec
   if (!vector.empty()) t.vectorize(stage, vector);
 }
 
+// The loops of a thread's part of a tile; phases are innermost, as they are of their axes.
+std::vector<std::string> tiles_of_warp(Schedule& t, const std::string& stage, const WarpLoops& w) {
+  auto [tiles_down, pair_down] = t.split(stage, w.points, kMatrixPairs * w.point_phases, Tail::Whole);
+  auto [tiles_across, pair_across] = t.split(stage, w.channels, kMatrixPairs, Tail::Whole);
+  std::vector<std::string> phases;
+  if (w.point_phases > 1) std::tie(pair_down, phases.emplace_back()) = t.split(stage, pair_down, w.point_phases, Tail::Whole);
+  if (!w.phase.empty()) phases.push_back(w.phase);
+  std::vector<std::string> loops = {tiles_down, tiles_across, pair_down, pair_across};
+  loops.insert(loops.end(), phases.begin(), phases.end());
+  return loops;
+}
+
 }  // namespace
 
 bool is_product(const Stage& s) {
@@ -25,7 +37,11 @@ bool is_product(const Stage& s) {
          load_of(s.body.children()[0]).kind() == ExprKind::Load && load_of(s.body.children()[1]).kind() == ExprKind::Load;
 }
 
-const Expr& load_of(const Expr& factor) { return factor.kind() == ExprKind::Cast ? load_of(factor.children()[0]) : factor; }
+const Expr& load_of(const Expr& factor) {
+  if (factor.kind() == ExprKind::Cast) return load_of(factor.children()[0]);
+  const bool guarded = factor.kind() == ExprKind::Select && factor.children()[2].kind() == ExprKind::Const && factor.children()[2].number() == 0;
+  return guarded ? load_of(factor.children()[1]) : factor;
+}
 
 int64_t depth_for(int64_t channels, const Device& d) {
   int64_t depth = d.depth();
@@ -48,6 +64,7 @@ Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t 
 
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns) {
   std::vector<std::string> order = w.outside, registers = {w.points};
+  if (!w.phase.empty()) registers.push_back(w.phase);
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   const Stage& s = t.group()[*t.group().named(stage)];
   const int64_t width = columns % 2 ? 2 : columns % 4 || s.dtype != DType::F16 ? 4 : 8;
@@ -64,8 +81,7 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
 
 void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k, const std::string& depth_loop, int64_t depth,
                   int64_t ahead) {
-  auto [tiles_down, pair_down] = t.split(stage, w.points, kMatrixPairs, Tail::Whole);
-  auto [tiles_across, pair_across] = t.split(stage, w.channels, kMatrixPairs, Tail::Whole);
+  const std::vector<std::string> registers = tiles_of_warp(t, stage, w);
   auto [steps, step] = t.split(stage, depth_loop, depth * std::max<int64_t>(1, ahead));
   std::vector<std::string> order = w.outside, reduction, within = {step};
   order.insert(order.end(), w.bound.begin(), w.bound.end());
@@ -81,11 +97,26 @@ void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, con
   t.tensorize(stage, within.back());
   order.insert(order.end(), reduction.begin(), reduction.end());
   order.insert(order.end(), within.begin(), within.end());
-  lay_out(t, stage, w, std::move(order), {tiles_down, tiles_across, pair_down, pair_across}, "");
+  lay_out(t, stage, w, std::move(order), registers, "");
   if (ahead == 0) return;
   fused(t, stage, reduction);
   for (const StageId p : producers(t.group(), *t.group().named(stage)))
     if (const Stage& x = t.group()[p]; !x.is_compute()) t.prefetch(x.name, depth * ahead * size_of(x.dtype));
+}
+
+void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& lanes, const Axis& rest, int64_t n) {
+  constexpr int64_t most_unrolled = 64;  // of `rest`: what instructions are made of their numbers has to be computed otherwise
+  std::vector<std::string> registers = tiles_of_warp(t, stage, w);
+  auto [fours, lane] = t.split(stage, lanes.name, kMatrixLanes);
+  auto [steps, own] = t.split(stage, rest.name, n);
+  std::vector<std::string> order = w.outside;
+  order.insert(order.end(), w.bound.begin(), w.bound.end());
+  order.insert(order.end(), {steps, fours, lane});
+  if (rest.extent <= most_unrolled) t.unroll(stage, steps);
+  t.unroll(stage, fours);
+  t.tensorize(stage, lane);
+  registers.insert(registers.begin(), own);
+  lay_out(t, stage, w, std::move(order), registers, "");
 }
 
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc) {

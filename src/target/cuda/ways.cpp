@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include "loop/matrix_sum.h"
+#include "target/cuda/matrix.h"
 
 namespace burnish::cuda_target {
 
@@ -100,7 +101,7 @@ Roles with_shared_rows(const Schedule& s, Roles r) {
   const Stage& acc = s.group()[r.acc];
   if (!r.tile || !is_product(acc)) return r;
   const auto moves_with = [&](const Expr& factor, uint32_t axis) {
-    return std::ranges::any_of(load_of(factor).indices(), [&](const Index& i) { return moves(i, acc.axes[axis].var); });
+    return std::ranges::any_of(load_of(factor).indices(), [&](const Index& i) { return moves_beyond(i, acc.axes[axis].var); });
   };
   std::vector<Expr> with_channels;
   for (const Expr& factor : acc.body.children())
@@ -114,23 +115,27 @@ Roles with_shared_rows(const Schedule& s, Roles r) {
   return r;
 }
 
-// By matrix instructions along all reduce axes as one, filled up to whole steps: convolutions of few channels.
+// By matrix instructions along all reduce axes as one, filled up to whole steps: convolutions of few channels. Where it is a
+// window, its columns are those of lanes, so that what a step reads lies at places known beforehand.
 Way flattened(const Schedule& s, const Roles& r, const Device& d) {
   Way none{.name = "flattened", .variants = {}};
   const Stage& acc = s.group()[r.acc];
   const std::string name = acc.name;
-  constexpr int64_t step = 2 * kMatrixDepth;
+  constexpr int64_t whole_steps = 2 * kMatrixDepth;
   constexpr int64_t worth = 3'000'000;  // multiply-adds: fewer are as fast by points
-  if (!acc.is_reduction() || points(acc.raxes) < step || points(acc.axes) * points(acc.raxes) < worth) return none;
+  if (!acc.is_reduction() || points(acc.raxes) < whole_steps || points(acc.axes) * points(acc.raxes) < worth) return none;
+  const bool window = acc.raxes.size() > 1 && acc.raxes.back().extent > 1;
+  const int64_t step = window ? kFlatStep : whole_steps, lanes = window ? kMatrixLanes : 1;
   Schedule flat = s;
-  flat.flatten(name, step);
+  flat.flatten(name, step, lanes);
   if (flat.failure()) return none;
   // Operands come one by one: a warp has all channels, or many, so that what it reads of a point serves them all.
   const int64_t channels = s.group()[r.out].axes[r.vector].extent;
   std::vector<MatrixTile> tiles = matrix_tiles(flat, r, d);
-  std::erase_if(tiles, [&](const MatrixTile& t) { return t.warps_k > 1 || t.ahead > 0 || 8 * t.columns < std::min<int64_t>(channels, 64); });
-  return way_of(none.name, tiles, [name, r, d](Schedule& t, const MatrixTile& x) {
-    t.flatten(name, step);
+  if (!window)
+    std::erase_if(tiles, [&](const MatrixTile& t) { return t.warps_k > 1 || t.ahead > 0 || 8 * t.columns < std::min<int64_t>(channels, 64); });
+  return way_of(none.name, tiles, [name, r, d, step, lanes](Schedule& t, const MatrixTile& x) {
+    t.flatten(name, step, lanes);
     return by_matrix(t, r, x, d);
   });
 }
