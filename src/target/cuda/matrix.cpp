@@ -49,7 +49,8 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   const std::optional<VarId> rows = r.outer.empty() ? std::nullopt : std::optional(acc.axes[r.outer.back()].var);
   if (columns) found.column_phases = phases_of(body, *columns);
   if (rows) found.row_phases = phases_of(body, *rows);
-  if (found.phases() == 0) return std::nullopt;
+  constexpr int64_t most_phases = 16;  // of a thread's registers
+  if (found.phases() == 0 || found.row_phases > most_phases || found.column_phases > most_phases / found.row_phases) return std::nullopt;
   const auto in_phase = [&](const Atom& x) {  // or of axes of one point
     const auto one = [&](const Term& t) { return std::ranges::any_of(r.unit, [&](uint32_t a) { return acc.axes[a].var == t.var; }); };
     return !x.value && ((columns && x.a.slope(*columns) != 0) || (rows && x.a.slope(*rows) != 0) || std::ranges::all_of(x.a.terms, one));
