@@ -376,7 +376,7 @@ Lanes Printer::half_pairs(const Expr& e) {
     const char* before = "(";
     for (const Expr& x : operands) {
       const Lanes own = half_pairs(x);
-      for (size_t i = 0; i < n / 2; ++i) texts[i] += before + own[own.size() == 1 ? 0 : i];
+      for (size_t i = 0; i < n / 2; ++i) texts[i] += fmt::format("{}{}", before, own[own.size() == 1 ? 0 : i]);
       before = ", ";
     }
     for (std::string& t : texts) t = temporary(DType::U32, t + ")");
