@@ -155,8 +155,8 @@ void Schedule::narrow(std::string_view stage, int64_t most) { record(*this, fail
 void Schedule::inline_stage(std::string_view stage) {
   record(*this, failure_, step::Inline{str(stage)});
 }
-std::string Schedule::cache_read(std::string_view stage) {
-  record(*this, failure_, step::CacheRead{str(stage)});
+std::string Schedule::cache_read(std::string_view stage, std::string_view reader) {
+  record(*this, failure_, step::CacheRead{str(stage), str(reader)});
   return str(stage) + ".cached";
 }
 std::string Schedule::cache_write(std::string_view stage) {

@@ -79,6 +79,7 @@ struct Narrow {  // sums of up to `most` products of f16 are f16 themselves
 };
 struct CacheRead {
   std::string stage;
+  std::string reader = {};  // the only stage that reads the copy; none: all do
 };
 struct CacheWrite {
   std::string stage;
@@ -173,7 +174,7 @@ class Schedule {
   void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1);
   void expand(std::string_view stage);
   void narrow(std::string_view stage, int64_t most);
-  std::string cache_read(std::string_view stage);
+  std::string cache_read(std::string_view stage, std::string_view reader = {});
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
   void absorb_addend(std::string_view stage);

@@ -56,7 +56,9 @@ std::string text(const step::Flatten& x) {
 std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
 std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x.stage, x.most); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
-std::string text(const step::CacheRead& x) { return fmt::format("cache_read({})", x.stage); }
+std::string text(const step::CacheRead& x) {
+  return fmt::format("cache_read({}{}{})", x.stage, x.reader.empty() ? "" : ", ", x.reader);
+}
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
 std::string text(const step::AbsorbAddend& x) {
   return fmt::format("absorb_addend({})", x.stage);
@@ -219,7 +221,7 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "expand") return stage_step(step::Expand{});
     if (name == "narrow") return step::Narrow{stage, a.number()};
     if (name == "inline") return stage_step(step::Inline{});
-    if (name == "cache_read") return stage_step(step::CacheRead{});
+    if (name == "cache_read") return step::CacheRead{stage, a.left() ? a.name() : ""};
     if (name == "cache_write") return stage_step(step::CacheWrite{});
     if (name == "merge_epilogue") return stage_step(step::MergeEpilogue{});
     if (name == "absorb_addend") return stage_step(step::AbsorbAddend{});

@@ -43,11 +43,12 @@ void remove_stage(Stages s, StageId at) {
   renumber(s.group, [at](StageId x) { return x > at ? x - 1 : x; });
 }
 
+void replace_loads(Stage& reader, StageId of, const LoadRewrite& f) {
+  rewrite_stage(reader, [&](const Expr& e) -> Expr { return e.kind() == ExprKind::Load && e.from() == of ? f(e) : Expr{}; });
+}
+
 void replace_loads(Stages s, StageId of, const LoadRewrite& f) {
-  for (Stage& stage : s.group.stages)
-    rewrite_stage(stage, [&](const Expr& e) -> Expr {
-      return e.kind() == ExprKind::Load && e.from() == of ? f(e) : Expr{};
-    });
+  for (Stage& stage : s.group.stages) replace_loads(stage, of, f);
 }
 
 bool loads_stage(const Stage& s, StageId id) {
@@ -155,14 +156,23 @@ Result<> apply(Stages s, const step::CacheRead& x) {
   if (auto ok = check_free(s.group, copy.name); !ok) return ok;
   if (s.group[*id].scan)
     return refuse("{} reads its own previous values: cache what reads it", x.stage);
+  std::optional<StageId> reader;
+  if (!x.reader.empty()) {
+    auto found = find_stage(s, x.reader);
+    if (!found) return Reason{found.reason()};
+    if (!loads_stage(s.group[*found], *id)) return refuse("{} does not read {}", x.reader, x.stage);
+    reader = *found;
+  }
   std::map<VarId, Aff> becomes;
   copy.dtype = s.group[*id].dtype;
   copy.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
   StageId at = *id + 1;
-  replace_loads(
-      s, *id, [&](const Expr& e) {  // the readers, under the number that the copy will have
-        return load(e.dtype(), kPending, {e.indices().begin(), e.indices().end()}, e.fill());
-      });
+  // The readers, under the number that the copy will have.
+  const LoadRewrite of_copy = [&](const Expr& e) { return load(e.dtype(), kPending, {e.indices().begin(), e.indices().end()}, e.fill()); };
+  if (reader)
+    replace_loads(s.group.stages[*reader], *id, of_copy);
+  else
+    replace_loads(s, *id, of_copy);
   copy.body = load(copy.dtype, *id, at_axes(copy.axes));
   insert_stage(s, at, std::move(copy));
   replace_loads(s, kPending, [&](const Expr& e) {

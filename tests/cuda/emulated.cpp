@@ -6,20 +6,27 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <map>
 
 namespace burnish::cuda_test {
 
 using cuda_target::Launches;
 
-Launches launches_of_function(const Function& f, cuda_target::Precision precision) {
+Launches launches_of_function(const Function& f, cuda_target::Precision precision, int64_t& arena_bytes) {
   Launches all{.kernels = c_like::kernels_of(f, cuda_target::dialect(precision))};
+  std::map<BufferId, int64_t> shared;  // among kernels
   for (const c_like::Kernel& k : all.kernels) {
     cuda_target::Launch launch{.step = 0, .kernel = static_cast<uint32_t>(all.launches.size())};
     for (BufferId b : k.args) {
       const auto at = std::ranges::find(f.params, b);
-      EXPECT_NE(at, f.params.end())
-          << f.buffers[b].name << " is no parameter: run the function as a program";
-      launch.args.push_back({static_cast<int>(at - f.params.begin()), 0});
+      if (at != f.params.end()) {
+        launch.args.push_back({static_cast<int>(at - f.params.begin()), 0});
+        continue;
+      }
+      const auto [place, fresh] = shared.emplace(b, arena_bytes);
+      constexpr int64_t align = 256;
+      if (fresh) arena_bytes += ceil_div(f.buffers[b].size * size_of(f.buffers[b].dtype), align) * align;
+      launch.args.push_back({cuda_target::in_arena, place->second});
     }
     all.launches.push_back(std::move(launch));
   }

@@ -11,8 +11,8 @@
 
 namespace burnish::cuda_test {
 
-// Kernels of one function, whose parameters are the tensors.
-cuda_target::Launches launches_of_function(const Function& f, cuda_target::Precision precision);
+// Kernels of one function, whose parameters are the tensors. What they share is in the arena, whose bytes are added to.
+cuda_target::Launches launches_of_function(const Function& f, cuda_target::Precision precision, int64_t& arena_bytes);
 
 class Emulated {
  public:

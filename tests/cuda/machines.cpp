@@ -22,6 +22,13 @@ bool launched(On machine, const cuda_target::Launches& launches, cuda_target::Pr
   return true;
 }
 
+// Aligned, as memory of a GPU.
+std::byte* aligned_nans(std::vector<std::byte>& m, size_t bytes) {
+  constexpr size_t align = 256;
+  m.assign(bytes + align, std::byte{0xff});  // floats: NaN
+  return m.data() + (align - reinterpret_cast<uintptr_t>(m.data()) % align);
+}
+
 }  // namespace
 
 void OnMachine::SetUp() {
@@ -40,8 +47,11 @@ bool run_function(On machine, const Function& f, cuda_target::Precision precisio
     const Buffer& b = f.buffers[f.params[i]];
     tensors.push_back({args[i], static_cast<size_t>(b.size * size_of(b.dtype))});
   }
-  return launched(machine, launches_of_function(f, precision), precision, tensors, {}, {},
-                  reversed);
+  int64_t arena_bytes = 0;
+  const cuda_target::Launches launches = launches_of_function(f, precision, arena_bytes);
+  std::vector<std::byte> memory;
+  const Bytes arena = {aligned_nans(memory, static_cast<size_t>(arena_bytes)), static_cast<size_t>(arena_bytes)};
+  return launched(machine, launches, precision, tensors, arena, {}, reversed);
 }
 
 std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
@@ -49,23 +59,17 @@ std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
                                                 const std::vector<const void*>& inputs,
                                                 bool reversed) {
   std::vector<std::vector<std::byte>> outputs;
-  constexpr size_t align = 256;
-  // Aligned, as memory of a GPU.
-  const auto aligned = [](std::vector<std::byte>& m, size_t bytes) {
-    m.assign(bytes + align, std::byte{0xff});  // floats: NaN
-    return m.data() + (align - reinterpret_cast<uintptr_t>(m.data()) % align);
-  };
   std::vector<std::byte> arena_memory, weights_memory;
   const auto arena_bytes = static_cast<size_t>(cuda_target::arena_bytes(p));
-  std::byte* arena = aligned(arena_memory, arena_bytes);
+  std::byte* arena = aligned_nans(arena_memory, arena_bytes);
   const std::vector<std::byte> section = weights_of(p);
-  std::byte* weights = aligned(weights_memory, section.size());
+  std::byte* weights = aligned_nans(weights_memory, section.size());
   std::ranges::copy(section, weights);
   std::vector<std::vector<std::byte>> memory(p.inputs.size() + p.outputs.size());
   std::vector<Bytes> tensors;
   const auto place = [&](uint32_t t) {
     const size_t size = static_cast<size_t>(p.tensors[t].size * size_of(p.tensors[t].dtype));
-    tensors.push_back({aligned(memory[tensors.size()], size), size});
+    tensors.push_back({aligned_nans(memory[tensors.size()], size), size});
   };
   for (size_t i = 0; i < p.inputs.size(); ++i) {
     place(p.inputs[i]);

@@ -227,6 +227,25 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
+// Parts of the expanded channels to blocks of their own, which a second kernel adds up.
+TEST_P(Kernels, ChainsInParts) {
+  using cuda_target::ChainTile;
+  for (const int stride : {1, 2}) {
+    for (const ChainTile& t : {ChainTile{.columns = 6, .warps_x = 3, .chunk = 48, .expand_n = 1, .splits = 2},
+                               ChainTile{.columns = 8, .warps_k = 2, .expand_n = 1, .splits = 3}}) {
+      const StageGroup g = target_test::chain(13, 17, stride, 24, 96);
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
+      const Function f = schedule_test::lowered(s);
+      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict)).size(), 2u);
+      for (const Precision p : {Precision::Strict, Precision::Tf32}) {
+        expect_right(Case(g, s), fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits), p);
+      }
+    }
+  }
+}
+
 // Sums over the threads of a warp, or of a part of it.
 TEST_P(Kernels, FewPoints) {
   using target_test::product;

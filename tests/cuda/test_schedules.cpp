@@ -141,6 +141,46 @@ TEST(Schedules, Chains) {
   }
 }
 
+// Parts of the expanded channels to blocks of their own, of random chains: with the expansion and without, with a residual or not.
+TEST(Schedules, ChainsInParts) {
+  using cuda_target::ChainTile;
+  using target_test::conv;
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
+  const ChainTile tiles[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
+                             {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},
+                             {.columns = 6, .warps_x = 3, .warps_k = 2, .expand_y = 3, .expand_n = 2},
+                             {.columns = 14, .warps_k = 4, .chunk = 64, .expand_n = 2, .expand_rows = 4}};
+  for (int i = 0; i < 12; ++i) {
+    ChainTile t = tiles[any(0, 3)];
+    t.splits = any(2, 4);
+    const int stride = any(1, 2), height = any(5, 23), width = any(5, 23), kernel = any(0, 3) ? 3 : 5;
+    const int channels = 16 * any(1, 3), expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
+    const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
+    const bool expand = any(0, 3) > 0, residual = any(0, 1) > 0;
+    t.expand_n = expand ? t.threads() / 32 / (ceil_div((t.columns - 1) * stride + kernel, int64_t{8}) * t.expand_y) : 1;
+    if (t.expand_n == 0 || (t.chunk / 8) % t.expand_n) t.expand_n = 1;
+    GroupBuilder b("chain");
+    const StageId x = target_test::image(b, expand ? channels : expanded, height, width);
+    const StageId e = expand ? conv(b, "E", x, {height, width, channels, expanded}) : x;
+    const StageId d = conv(b, "D", e, {height, width, expanded, expanded, kernel, stride, true});
+    StageId r = target_test::none;
+    if (residual && expand && stride == 1)
+      r = x;
+    else if (residual)
+      r = b.input("R", DType::F32, {{"n", 1}, {"c", channels}, {"y", out_height}, {"x", out_width}}, target_test::nhwc);
+    b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, i % 3 > 0}, r));
+    const StageGroup g = b.group();
+    Schedule s(g);
+    inline_cheap(s);
+    const std::string what = fmt::format("{} x {} x {}-{}, window {}, stride {}, {} columns, {} parts, residual {}", height, width,
+                                         expand ? channels : 0, expanded, kernel, stride, t.columns, t.splits, residual);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {})) << what;
+    EXPECT_NE(s.to_text().find("rfactor"), std::string::npos);
+    expect_same(Case(g, s), what);
+  }
+}
+
 // The best by estimate lower, and are right; the list is short enough to go through.
 TEST(Schedules, BestChains) {
   for (const int stride : {1, 2}) {

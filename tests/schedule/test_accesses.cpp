@@ -442,7 +442,7 @@ TEST(RandomSchedules, GiveTheSameValues) {
       case 9: step = step::StoreAt{stage, other, place}; break;
       case 10: step = step::Inline{stage}; break;
       case 11: step = step::CacheWrite{stage}; break;
-      case 12: step = step::CacheRead{stage}; break;
+      case 12: step = step::CacheRead{stage, random() % 2 ? other : ""}; break;
       case 13: step = step::Partition{stage, loop, {1, 3}}; break;
       case 14: step = step::RFactor{stage, loop, pick(factors)}; break;
       case 15: step = step::MergeEpilogue{stage}; break;

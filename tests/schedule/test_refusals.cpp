@@ -54,6 +54,8 @@ TEST(Refused, Steps) {
   refused("narrow(S, 9)", "no sums of products of f16");
   refused("narrow(A, 9)", "no sums of products of f16");
   refused("narrow(S, 0)", "by sums of 0 products");
+  refused("cache_read(X, B)", "B does not read X");
+  refused("cache_read(X, Q)", "no stage Q");
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");
   refused("flatten(S, 1, 4)", "none is left to stay apart");
@@ -74,7 +76,7 @@ TEST(Refused, Steps) {
 }
 
 TEST(Refused, TextThatIsNoStep) {
-  for (const char* text : {"split", "split(", "splat(A, i)", "split(A)", "split(A, i, x)",
+  for (const char* text : {"split", "split(", "cache_read(A, B, S)", "splat(A, i)", "split(A)", "split(A, i, x)",
                            "split(A, i, 4, sideways)", "unroll(A, i, j)", "pack(A, 1/0)",
                            "set_scope(A, moon)", "rfactor(S, j, 4, rest)", "split(A, i, 99999999999999999999)"})
     EXPECT_THROW((void)parse_step(text), UserError) << text;

@@ -6,6 +6,9 @@
 //                O.acc += depthwise(E) * weights        matrix instructions, whose operand is the depthwise sum
 //     O
 //
+// With few tiles, blocks share the expanded channels of one (`splits`): what each has summed goes through memory to a second kernel,
+// which adds up and finishes.
+//
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
 // thread has a row of the tile, and neighbouring columns share what they read.
 #include <algorithm>
@@ -61,13 +64,14 @@ void fill(Schedule& t, const std::string& stage, int64_t across, int64_t threads
   t.vectorize(stage, cv);
 }
 
-// The input of `reader`'s loop `at` in the block's memory, of whose columns `size` channels at a time are read in steps of `depth`.
-void cached(Schedule& t, const std::string& input, const std::string& reader, const std::string& at, int64_t size, int64_t depth, int64_t across,
-            int64_t threads) {
+// The input of `reader`'s loop `at` in the block's memory, of whose columns `size` channels at a time are read in steps of `depth`;
+// `only`: a stage that alone reads it there.
+void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
+            int64_t depth, int64_t across, int64_t threads) {
   const Stage& x = t.group()[*t.group().named(input)];
   const int64_t pad = bank_padding(size, depth, x.dtype);
   Layout layout = x.layout;
-  const std::string copy = t.cache_read(input);
+  const std::string copy = t.cache_read(input, only);
   if (t.failure()) return;
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
@@ -146,7 +150,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, out, block, ke.extent, depth, across * kMatrixGroups, c.threads());
+  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, across * kMatrixGroups, c.threads());
   return !t.failure();
 }
 
@@ -181,7 +185,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const auto found = chain_of(s);
   if (!found || d.sm < 80) return false;
   const Chain& chain = *found;
-  if (chain.expanded % c.chunk || (c.chunk / 8) % c.expand_n) return false;
+  if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || (c.splits > 1 && !chain.project)) return false;
   if (chain.project && ((c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
   if (c.chunk % (2 * kMatrixDepth * c.warps_k) || (c.weights > 0 && !chain.project)) return false;
   Schedule t = s;
@@ -190,14 +194,16 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const std::string x = g[chain.expand ? chain.expand->input : chain.depthwise.input].name;
   const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
   const std::string projection_weights = chain.project ? g[chain.project->weights].name : "";
-  std::string reader = out, at, block;
+  std::string reader = out, at, block, sums = out;  // what one kernel stores: sums of all channels, or of parts
   if (chain.project) {
     expand_depthwise(t, chain.depthwise, d);
     t.inline_stage(d_out);
     reader = t.failure() ? "" : sum_of(t, out);
-    const auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
+    auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
     if (!roles || !roles->tile || roles->outer.size() != 1) return false;
-    const Projection projection = project(t, out, reader, *roles, chain, c, d);
+    if (c.splits > 1) sums = reader = in_parts(t, reader, *roles, c.splits);
+    if (t.failure()) return false;
+    const Projection projection = project(t, sums, reader, *roles, chain, c, d);
     block = projection.block;
     reader = projection.reader;
     at = projection.chunk;
@@ -208,12 +214,13 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   }
   if (t.failure()) return false;
   if (chain.expand) {
-    if (!expanded_in_block(t, chain, e_out, x, reader, at, out, block, c, d)) return false;
+    if (!expanded_in_block(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
-    cached(t, x, reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.region(c.columns), c.threads());
+    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.region(c.columns), c.threads());
   }
-  if (c.weights > 0 && !weights_in_block(t, reader, out, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
-  if (!lowers(t)) return false;
+  if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
+  if (t.failure()) return false;
+  if (c.splits > 1 ? !by_points(t, out, {4}) : !lowers(t)) return false;
   s = t;
   return true;
 }

@@ -57,12 +57,31 @@ void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis
   }
 }
 
-Projection project(Schedule& t, const std::string& out, const std::string& acc, const Roles& p, const Chain& chain, const ChainTile& c,
+std::string in_parts(Schedule& t, const std::string& acc, Roles& p, int64_t splits) {
+  const StageGroup& g = t.group();
+  const Axis all = *std::ranges::max_element(g[*g.named(acc)].raxes, {}, &Axis::extent);
+  const std::string parts = t.rfactor(acc, all.name, all.extent / splits);
+  t.expand(acc);
+  t.inline_stage(acc);
+  if (t.failure()) return "";
+  const Stage s = g[*g.named(parts)];
+  const auto part = static_cast<uint32_t>(s.axes.size() - 1);
+  Layout layout = {{part}};
+  for (const uint32_t u : p.unit) layout.push_back({u});
+  layout.insert(layout.end(), {{p.outer[0]}, {*p.tile}, {p.vector}});
+  t.pack(parts, layout);
+  p.unit.insert(p.unit.begin(), part);  // as axes of one point, it is one of the blocks
+  return parts;
+}
+
+Projection project(Schedule& t, const std::string& out, std::string acc, const Roles& p, const Chain& chain, const ChainTile& c,
                    const Device& d) {
   const StageGroup& g = t.group();
   const int64_t columns = chain.channels / 8 / c.warps_n, depth = depth_for(c.chunk / c.warps_k, d);
   const Axis all = *std::ranges::max_element(g[*g.named(acc)].raxes, {}, &Axis::extent);
   if (c.warps_k == 1) {
+    if (acc == out) acc = t.cache_write(out);
+    if (t.failure()) return {};
     const Stage o = g[*g.named(out)], a = g[*g.named(acc)];
     in_fragments(t, a, a.axes[p.vector].var, all.var, columns, depth);
     if (!o.layout.empty()) t.pack(acc, o.layout);
@@ -77,7 +96,7 @@ Projection project(Schedule& t, const std::string& out, const std::string& acc, 
   }
   const std::string part = t.rfactor(acc, all.name, c.warps_k, true, c.chunk / c.warps_k);
   t.expand(acc);
-  t.inline_stage(acc);
+  if (acc != out) t.inline_stage(acc);
   const std::string sums = t.cache_write(part);
   if (t.failure()) return {};
   const Stage o = g[*g.named(out)], part_stage = g[*g.named(part)], a = g[*g.named(sums)];

@@ -124,6 +124,7 @@ struct ChainTile {
   int64_t expand_y = 1, expand_n = 1;             // of the expansion: warps along rows and along channels; one for 8 columns
   int64_t expand_rows = 2;                        // in registers at once
   int64_t weights = 0;                            // in the block's memory: 1: of the depthwise convolution, 2: of the projection, too
+  int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own; a second kernel adds up
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.
