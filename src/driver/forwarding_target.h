@@ -24,6 +24,7 @@ class ForwardingTarget : public Target {
   DType storage() const override { return target_->storage(); }
   bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
   bool prefers_one_launch(std::span<const Function* const> f) const override { return target_->prefers_one_launch(f); }
+  std::optional<double> nest_us(const StageGroup& g) const override { return target_->nest_us(g); }
   std::string emit(const Program& p, EmitKind kind) const override {
     return target_->emit(p, kind);
   }

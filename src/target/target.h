@@ -5,6 +5,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -63,6 +64,9 @@ class Target {
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
   // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }
+  // What a group takes as one nest by estimate, in microseconds, 0 where nothing is known of its kind: chains are cut where the sum
+  // is least. None: they are cut where the fewest bytes go through memory.
+  virtual std::optional<double> nest_us(const StageGroup&) const { return std::nullopt; }
 
   // Should functions that do not depend on one another be one, whose parts run at once? Asked by the pass join_steps of devices.
   virtual bool prefers_one_launch(std::span<const Function* const>) const { return false; }

@@ -6,7 +6,7 @@
 //
 // What lies between two joined groups never becomes a whole tensor: the schedule keeps some of its rows. Whether that
 // gains anything depends on caches and on the schedules there are, so the target is asked for every piece of a run of
-// such groups, and the run is cut where the least has to go through memory.
+// such groups, and the run is cut where that takes the least time by its estimates, or the least has to go through memory.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -110,24 +110,26 @@ Node joined(const Graph& g, const Run& run, size_t first, size_t last) {
   return chain;
 }
 
-// Where to cut a run: the tensors at the cuts go through memory, so the sum of their bytes is made smallest, over the
-// cuts whose pieces the target wants. Returns the last position of each piece.
+// Where to cut a run, over the cuts whose pieces the target wants: so that the sum of its estimates is smallest, or, where it has none, of
+// the bytes of tensors at the cuts, which go through memory. Returns the last position of each piece.
 std::vector<size_t> cuts_of(const Graph& g, const Run& run, const Target& target) {
-  std::vector<int64_t> cost(run.size() + 1, std::numeric_limits<int64_t>::max());
+  std::vector<double> cost(run.size() + 1, std::numeric_limits<double>::infinity());
   std::vector<size_t> start(run.size() + 1, 0);
   cost[0] = 0;
   for (size_t first = 0; first < run.size(); ++first) {
     for (size_t last = first; last < run.size() && last < first + longest_piece; ++last) {
+      const Node piece = joined(g, run, first, last);
+      const StageGroup stages = stages_of_group(g, piece);
       if (last > first) {
-        const Node piece = joined(g, run, first, last);
         const auto is_cast = [](const Node& n) { return n.op->name == "cast"; };  // no work of their own
         if (piece.bodies[0].nodes.size() - static_cast<size_t>(std::ranges::count_if(piece.bodies[0].nodes, is_cast)) > longest_body) break;
-        if (!target.prefers_one_nest(stages_of_group(g, piece))) break;
+        if (!target.prefers_one_nest(stages)) break;
       }
       const TensorType& out = g.type(g.nodes[run[last]].outputs[0]);
-      const int64_t bytes = element_count(out.shape) * size_of(out.dtype);
-      if (cost[first] + bytes < cost[last + 1]) {
-        cost[last + 1] = cost[first] + bytes;
+      const double bytes = static_cast<double>(element_count(out.shape) * size_of(out.dtype));
+      const double piece_cost = target.nest_us(stages).value_or(bytes);
+      if (cost[first] + piece_cost < cost[last + 1]) {
+        cost[last + 1] = cost[first] + piece_cost;
         start[last + 1] = first;
       }
     }
