@@ -101,6 +101,11 @@ class WaysSpace : public Space {
 
 bool prefers_one_kernel(const StageGroup& g, const Device& d) { return chain_pays(inlined(g), d); }
 
+double kernel_us(const StageGroup& g, const Device& d) {
+  constexpr double cycles_of_us = 1700;
+  return network_cycles(inlined(g), d) / cycles_of_us;
+}
+
 Schedule default_schedule(const StageGroup& g, const Device& d) {
   const Schedule s = inlined(g);
   return first_that_fits(s, ways_of(s, d), d).second;

@@ -21,6 +21,8 @@ struct Device {
 
 // Whether a group made of two that feed one another would run faster as one kernel.
 bool prefers_one_kernel(const StageGroup& g, const Device& d);
+// What a group takes as one kernel by estimate, 0 where nothing is known of its kind.
+double kernel_us(const StageGroup& g, const Device& d);
 
 // Whether functions that do not depend on one another should be one kernel.
 bool prefers_one_launch(std::span<const Function* const> functions, const Device& d);

@@ -115,6 +115,7 @@ class CudaTarget : public Target {
   DType storage() const override { return device_.storage; }
   bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
   bool prefers_one_launch(std::span<const Function* const> f) const override { return cuda_target::prefers_one_launch(f, device_); }
+  std::optional<double> nest_us(const StageGroup& g) const override { return kernel_us(g, device_); }
 
   std::string emit(const Program& p, EmitKind kind) const override {
     require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,

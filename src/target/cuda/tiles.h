@@ -129,8 +129,10 @@ struct ChainTile {
 };
 // From the best by estimate; none where it is no such chain.
 std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);
-// Whether one kernel takes less time than its parts, by estimates.
+// Whether one kernel takes less time than its parts, by estimates, or little more.
 bool chain_pays(const Schedule& s, const Device& d);
+// What a chain, a product or a depthwise convolution takes within a network, by estimates; 0 of others.
+double network_cycles(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 
 }  // namespace burnish::cuda_target
