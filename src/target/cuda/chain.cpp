@@ -37,8 +37,11 @@ Layout image_of(const Roles& r) {
   return l;
 }
 
-// What brings neighbours of vectors of `depth` / 4 elements to different banks.
-int64_t bank_padding(int64_t size, int64_t depth, DType t) { return floor_mod(depth - size, banks_of(t)); }
+// What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.
+int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1) {
+  if (depth % apart || banks_of(t) % apart) apart = 1;
+  return floor_mod(depth / apart - size, banks_of(t) / apart);
+}
 
 // Vectors of channels of an image, of which a block has so many columns, to its threads, of several rows at once.
 void fill(Schedule& t, const std::string& stage, int64_t across, int64_t threads) {
@@ -64,21 +67,22 @@ void fill(Schedule& t, const std::string& stage, int64_t across, int64_t threads
   t.vectorize(stage, cv);
 }
 
-// The input of `reader`'s loop `at` in the block's memory, of whose columns `size` channels at a time are read in steps of `depth`;
-// `only`: a stage that alone reads it there.
+// The input of `reader`'s loop `at` in the block's memory: `across` columns of `size` channels, read in steps of `depth` by threads of
+// neighbouring columns, or of rows so far apart. `only`: a stage that alone reads it there.
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
-            int64_t depth, int64_t across, int64_t threads) {
+            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t threads) {
   const Stage& x = t.group()[*t.group().named(input)];
-  const int64_t pad = bank_padding(size, depth, x.dtype);
+  const DType type = x.dtype;
   Layout layout = x.layout;
   const std::string copy = t.cache_read(input, only);
   if (t.failure()) return;
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
   if (!layout.empty()) {
-    layout.back().pad = pad;
+    layout.back().pad = apart ? 0 : bank_padding(size, depth, type);
     t.pack(copy, layout);
   }
+  if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
   fill(t, copy, across, threads);
 }
 
@@ -126,7 +130,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.pack(e_out, padded);
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
-  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype));
+  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype, chain.stride));
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
@@ -150,7 +154,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, across * kMatrixGroups, c.threads());
+  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, c.threads());
   return !t.failure();
 }
 
@@ -216,7 +220,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   if (chain.expand) {
     if (!expanded_in_block(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
-    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.region(c.columns), c.threads());
+    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride, chain.region(c.columns),
+           c.threads());
   }
   if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (t.failure()) return false;

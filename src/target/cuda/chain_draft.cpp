@@ -114,7 +114,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   };
   const int64_t depth = depth_for(chain.input_channels, d), project_depth = depth_for(c.chunk / c.warps_k, d);
   // Of a row of the tile: what is expanded, as chain.cpp pads it, and the input.
-  const int64_t expanded = wide * (c.chunk + vector), input = wide * (expand ? padded(chain.input_channels, depth) : padded(c.chunk, project_depth));
+  const int64_t expanded = wide * (c.chunk + vector), input = expand ? wide * padded(chain.input_channels, depth) : padded(wide * c.chunk, project_depth);
   const int64_t row = input + (expand ? padded(expanded, project_depth) : 0);
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
   const int64_t bytes = size_of(d.storage) * high * row + 4 * partial;
