@@ -19,6 +19,7 @@ constexpr GraphPass graph_passes[] = {
     {"common_subexpressions", common_subexpressions, "after folding: equal weights have become equal constants"},
     {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},
     {"recognize_attention", recognize_attention, "after dead code: what is left has one reader; before layouts: transposes around it become layouts of its operands"},
+    {"split_products", split_products, "after attention, which has slices of one product; before layouts: what cut and product have between them become views"},
     {"choose_layout", choose_layout, "before fusion: groups are made of nodes of one layout"},
     {"gate_weights", gate_weights, "after layouts: its weights lie as tiles read them; before algorithms, which want constant weights"},
     {"choose_algorithms", choose_algorithms, "after layouts, which cost depends on; before fusion: epilogues join whatever is chosen"},

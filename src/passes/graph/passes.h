@@ -12,6 +12,7 @@ Graph simplify(const Graph& g, const Context& c);
 Graph fold_batch_norm(const Graph& g, const Context& c);
 Graph common_subexpressions(const Graph& g, const Context& c);
 Graph recognize_attention(const Graph& g, const Context& c);
+Graph split_products(const Graph& g, const Context& c);
 Graph choose_layout(const Graph& g, const Context& c);
 Graph gate_weights(const Graph& g, const Context& c);
 Graph choose_algorithms(const Graph& g, const Context& c);
