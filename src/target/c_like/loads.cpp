@@ -15,6 +15,7 @@ Index Printer::own_part(BufferId b, const Index& i) {
   own.atoms = i.atoms;
   for (const Term& t : i.a.terms)
     if (!is_thread_[t.var]) own.a.add(t.var, t.k);
+  own.a = without_gaps(own.a, register_gaps_[b]);
   register_size_[b] = std::max(register_size_[b], ranges_.bounds(own).hi + 1);
   return own;
 }

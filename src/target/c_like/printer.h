@@ -18,6 +18,13 @@ std::string number(const Expr& constant);
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
 using Lanes = std::vector<std::string>;
 
+// registers.cpp. Of every `apart` elements the first `used` are; from the smallest, each in units of the one before.
+struct Gap {
+  int64_t apart, used;
+};
+std::vector<Gap> gaps_of(const Stmt& s, BufferId b);
+Aff without_gaps(const Aff& place, std::span<const Gap> gaps);
+
 class Printer {
  public:
   Printer(const Function& f, const Dialect& d);
@@ -103,6 +110,7 @@ class Printer {
   std::vector<bool> is_thread_;             // variables of thread loops
   std::set<VarId> unrolled_;                // of loops that compilers expand: constants to them
   std::set<BufferId> touched_;
+  std::vector<std::vector<Gap>> register_gaps_;
   std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
   std::vector<int64_t> block_offset_;       // in the block's memory; -1: not there
   std::string out_;

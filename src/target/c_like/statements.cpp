@@ -28,7 +28,7 @@ std::string sanitized(std::string_view name) {
 }
 
 Printer::Printer(const Function& f, const Dialect& d)
-    : f_(f), d_(d), is_thread_(f.vars.size()), register_size_(f.buffers.size()),
+    : f_(f), d_(d), is_thread_(f.vars.size()), register_gaps_(f.buffers.size()), register_size_(f.buffers.size()),
       block_offset_(f.buffers.size(), -1) {
   // Names of the language and of other things are avoided by a number at the end.
   for (size_t v = 0; v < f.vars.size(); ++v)
@@ -290,6 +290,7 @@ void Printer::alloc(const Stmt& s) {
   }
   std::string before;
   std::swap(before, out_);
+  if (buffer.scope == Scope::Register) register_gaps_[b] = gaps_of(s.children()[0], b);
   register_size_[b] = 1;
   ++indent_;
   statement(s.children()[0]);

@@ -15,10 +15,15 @@ int64_t blocks_of(const Chain& chain, const ChainTile& c) {
   return tiles * (chain.project ? c.splits : chain.expanded / c.chunk);
 }
 
-// The tile, and where it leaves multiprocessors idle, the same in parts of the expanded channels.
+// The tile; with weights in the block's memory; and where it leaves multiprocessors idle, the same in parts of the expanded channels.
 void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const Device& d) {
   tiles.push_back(t);
   if (!chain.project) return;
+  for (const int64_t w : {1, 2}) {
+    t.weights = w;
+    tiles.push_back(t);
+  }
+  t.weights = 0;
   constexpr int64_t most = 16;
   const int64_t chunks = chain.expanded / t.chunk;
   for (t.splits = 2; t.splits <= std::min(most, chunks); ++t.splits)
@@ -89,6 +94,7 @@ constexpr double term_busy = 1.4;             // a multiply-add of the depthwise
 constexpr double copy_busy = 9;               // 32 vectors of the input, of the whole multiprocessor
 constexpr double little = 3200;               // the least that a kernel takes within a network
 constexpr double through_memory = 1.2;        // so much longer it takes there where it reads what fills the caches
+constexpr double ask = 60;                    // of a step of the projection, for weights from memory; assumed, not measured
 constexpr double bytes = 3200;                // of the second-level cache, in one
 constexpr double unmeasured = 1.2;            // kernels of parts have to be better by that
 }  // namespace cycles
@@ -117,7 +123,9 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t expanded = wide * (c.chunk + vector), input = expand ? wide * padded(chain.input_channels, depth) : padded(wide * c.chunk, project_depth);
   const int64_t row = input + (expand ? padded(expanded, project_depth) : 0);
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
-  const int64_t bytes = size_of(d.storage) * high * row + 4 * partial;
+  // Weights that are there for the whole kernel: of the depthwise convolution with its bias, of the projection.
+  const int64_t kept = c.weights == 0 ? 0 : chain.expanded * (4 + size_of(d.storage) * (chain.window * chain.window + (c.weights > 1 ? chain.channels : 0)));
+  const int64_t bytes = size_of(d.storage) * high * row + 4 * partial + kept;
   if (bytes > d.block_bytes) return std::numeric_limits<double>::infinity();
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
@@ -165,7 +173,8 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const double out = project ? tile_vectors : real(own_rows);
 
   const double spilled = 1 + 2.1 * registers.over();
-  const double waits = fills * (cycles::trip + cycles::copy * copies) + cycles::project * (project ? project_steps : 1) +
+  const double waits = fills * (cycles::trip + cycles::copy * copies) + cycles::copy * std::ceil(real(kept) / 16 / real(c.threads())) +
+                       (cycles::project - cycles::ask * real(c.weights)) * (project ? project_steps : 1) +
                        cycles::barrier * real(chunks) * (1 + (expand ? real(rounds) / 2 : 0)) +
                        spilled * (cycles::sum * sums + cycles::vector * (reads + depthwise_reads)) +
                        cycles::vector * (writes + out);
