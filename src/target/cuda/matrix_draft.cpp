@@ -151,7 +151,7 @@ double flat_cycles_of(const Schedule& s, const Roles& r, const Operands& operand
     blocks = blocks / real(o.axes[r.outer.back()].extent) * real(ceil_div(o.axes[r.outer.back()].extent, high) * ceil_div(x, int64_t{8}));
   else
     blocks *= real(ceil_div(x, 8 * high));
-  constexpr double sums = 24, operands_held = 24, most = 168, warps_wanted = 12;
+  constexpr double sums = 24, operands_held = 24, most = 168, warps_wanted = 8;  // of a multiprocessor, to hide what loads take
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns), registers = sums + operands_held + 4 * tiles;
   if (registers > most || block_bytes(t) > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
   // A step: values of both operands with their guards, and parted where products are; instructions.
