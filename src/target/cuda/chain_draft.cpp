@@ -80,7 +80,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
   return tiles;
 }
 
-// Cycles on an H100 of a kernel that runs again and again, fitted to 500 kernels of ten chains, strict and TF32 (of the
+// Cycles on an H100 of a kernel that runs again and again, fitted to 509 kernels of eight chains, strict and TF32 (of the
 // first five the best is within 5%), and before to 1,800 of 28. A block takes what its warps wait for, and what its work occupies of
 // the multiprocessor, where the resident blocks take turns.
 namespace cycles {
