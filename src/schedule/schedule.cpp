@@ -187,6 +187,9 @@ void Schedule::fold_storage(std::string_view stage, std::string_view axis, int64
 void Schedule::storage_align(std::string_view stage, int64_t pad) {
   record(*this, failure_, step::StorageAlign{str(stage), pad});
 }
+void Schedule::double_buffer(std::string_view stage) {
+  record(*this, failure_, step::DoubleBuffer{str(stage)});
+}
 void Schedule::prefetch(std::string_view stage, int64_t bytes) {
   record(*this, failure_, step::Prefetch{str(stage), bytes});
 }

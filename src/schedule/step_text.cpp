@@ -84,6 +84,7 @@ std::string text(const step::FoldStorage& x) {
 std::string text(const step::StorageAlign& x) {
   return fmt::format("storage_align({}, {})", x.stage, x.pad);
 }
+std::string text(const step::DoubleBuffer& x) { return fmt::format("double_buffer({})", x.stage); }
 std::string text(const step::Prefetch& x) {
   return fmt::format("prefetch({}, {})", x.stage, x.bytes);
 }
@@ -249,6 +250,7 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "storage_align") return step::StorageAlign{stage, a.number()};
+    if (name == "double_buffer") return stage_step(step::DoubleBuffer{});
     if (name == "prefetch") return step::Prefetch{stage, a.number()};
     if (name == "partition") {
       step::Partition x{stage, a.name(), {}};

@@ -123,6 +123,15 @@ Result<> apply(Stages s, const step::StorageAlign& x) {
   return Done{};
 }
 
+Result<> apply(Stages s, const step::DoubleBuffer& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  if (is_output(s.group, *id)) return refuse("{} is an output: its memory is the caller's", x.stage);
+  if (s.group[*id].scan) return refuse("{} reads its own previous values: it cannot be computed ahead", x.stage);
+  s.nests[*id].double_buffer = true;
+  return Done{};
+}
+
 Result<> apply(Stages s, const step::Prefetch& x) {
   auto id = find_stage(s, x.stage, true);
   if (!id) return Reason{id.reason()};
