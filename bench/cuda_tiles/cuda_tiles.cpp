@@ -1,10 +1,10 @@
 // Tiles of matrix instructions on this machine's GPU: times those of a convolution that the
 // estimate likes best, and others.
 //   bench_cuda_tiles [--precision strict|tf32] [--best N] [--random N] [--seed N] [--csv FILE]
-//   [--cold] [--source] SHAPE...
+//   [--staged] [--cold] [--source] SHAPE...
 // SHAPE: HEIGHTxWIDTHxCHANNELSxFILTERS, then perhaps k3 (filters of 3 x 3), s2 (strides of 2), n16
-// (images), r (a residual): 28x28x128x128k3s2. --cold: weights come from memory, as they do in a
-// large model. Without a GPU it prints registers and estimates only; --source prints kernels
+// (images), r (a residual): 28x28x128x128k3s2. --staged: tiles whose data
+// passes through the block's memory. --cold: weights come from memory, as they do in a large model. Without a GPU it prints registers and estimates only; --source prints kernels
 // instead.
 #include <algorithm>
 #include <cstdio>
@@ -125,7 +125,7 @@ void place_arguments(Candidate& c, const Function& f, const StageGroup& g, bool 
 int main(int argc, char** argv) try {
   size_t best = 24, random = 24;
   unsigned seed = 1;
-  bool source = false, cold = false;
+  bool source = false, cold = false, staged = false;
   std::FILE* csv = nullptr;
   auto precision = cuda_target::Precision::Strict;
   std::vector<std::string> shapes;
@@ -143,6 +143,8 @@ int main(int argc, char** argv) try {
       seed = static_cast<unsigned>(std::stoul(next()));
     else if (a == "--source")
       source = true;
+    else if (a == "--staged")
+      staged = true;
     else if (a == "--cold")
       cold = true;
     else if (a == "--csv")
@@ -164,7 +166,8 @@ int main(int argc, char** argv) try {
     const auto roles = roles_of(s, s.group().outputs.back());
     require(roles.has_value(), "{} is no product", text);
     std::vector<Candidate> all;
-    const std::vector<MatrixTile> tiles = cuda_target::matrix_tiles(s, *roles, device);
+    const std::vector<MatrixTile> tiles = staged ? cuda_target::staged_tiles(s, *roles, device)
+                                                 : cuda_target::matrix_tiles(s, *roles, device);
     std::mt19937 engine(seed);
     for (size_t i = 0; i < std::min(best, tiles.size()); ++i)
       all.push_back({.tile = tiles[i], .rank = i});
@@ -198,8 +201,8 @@ int main(int argc, char** argv) try {
     for (const Candidate& c : all) {
       const MatrixTile& t = c.tile;
       if (!c.failure.empty()) {
-        std::printf("%s %s %ld %ld %ld %ld %ld %ld %s\n", text.c_str(), name, t.rows, t.columns,
-                    t.warps_m, t.warps_n, t.warps_k, t.ahead, c.failure.c_str());
+        std::printf("%s %s %ld %ld %ld %ld %ld %ld %ld %s\n", text.c_str(), name, t.rows, t.columns,
+                    t.warps_m, t.warps_n, t.warps_k, t.ahead, t.staged, c.failure.c_str());
         continue;
       }
       std::vector<std::string> cubins;
@@ -207,15 +210,15 @@ int main(int argc, char** argv) try {
       const double us =
           gpu.missing().empty() ? gpu.microseconds(c.kernels, cubins, c.arguments, c.bytes) : 0;
       const std::string line =
-          fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},{:.3f}", text, name, t.rows,
-                      t.columns, t.warps_m, t.warps_n, t.warps_k, t.ahead, c.kernels[0].blocks,
+          fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{},{},{:.0f},{:.3f}", text, name, t.rows,
+                      t.columns, t.warps_m, t.warps_n, t.warps_k, t.ahead, t.staged, c.kernels[0].blocks,
                       c.kernels[0].threads, c.kernels[0].block_bytes, c.code.registers[0],
                       c.code.spill_bytes[0], c.rank, c.cycles, us);
       lines.emplace_back(us, line);
       if (csv) std::fprintf(csv, "%s\n", line.c_str());
     }
     if (lines.empty()) continue;
-    std::printf("shape,precision,rows,columns,warps_m,warps_n,warps_k,ahead,blocks,threads,block_"
+    std::printf("shape,precision,rows,columns,warps_m,warps_n,warps_k,ahead,staged,blocks,threads,block_"
                 "bytes,registers,spill_bytes,rank,cycles,us\n");
     std::printf("%s  <- the estimate's choice\n", lines.front().second.c_str());
     std::ranges::sort(lines);

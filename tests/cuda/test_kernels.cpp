@@ -61,6 +61,13 @@ TEST_P(Kernels, MatrixProducts) {
   expect_right(schedule_test::block_matmul(37, 51, 19), "odd tails");
 }
 
+// Copies that a thread has started arrive when it waits for them: one barrier an iteration is enough, and none too early.
+TEST_P(Kernels, DoubleBuffers) {
+  expect_right(schedule_test::block_matmul(64, 64, 32, {.ahead = true}), "whole tiles");
+  expect_right(schedule_test::block_matmul(37, 52, 20, {.ahead = true}), "tails");
+  expect_right(schedule_test::block_matmul(37, 51, 19, {.ahead = true}), "odd tails");
+}
+
 TEST_P(Kernels, MatrixInstructions) {
   for (const Precision p : {Precision::Strict, Precision::Tf32}) {
     expect_right(schedule_test::tensor_matmul(64, 16, 16, 8), "whole tiles", p);
@@ -207,6 +214,30 @@ TEST_P(Kernels, Phases) {
     const Schedule best = cuda_target::default_schedule(g, {});
     EXPECT_NE(best.to_text().find("tensorize"), std::string::npos) << what;
     schedule_test::expect_same(Case(g, best), what);
+  }
+}
+
+// Data in the block's memory, chunk by chunk: of images with the halo of filters, of rows; one chunk, and several.
+TEST_P(Kernels, StagedTiles) {
+  const auto conv = [](const target_test::Conv& c) {
+    GroupBuilder b("conv");
+    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
+    return b.group();
+  };
+  for (const StageGroup& g : {conv({.height = 9, .width = 11, .in = 48, .out = 24, .kernel = 3}), conv({.height = 11, .width = 19, .in = 48, .out = 40, .kernel = 3, .stride = 2}),
+                              conv({.height = 5, .width = 13, .in = 48, .out = 21}), target_test::product(45, 24, 96)}) {
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{.rows = 1, .columns = 1, .warps_m = 2, .warps_n = 1, .staged = 16}, {.rows = 2, .columns = 3, .warps_m = 2, .warps_n = 1, .staged = 24},
+                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48}}) {
+      const Precision p = t.staged == 48 ? Precision::Fp16 : Precision::Strict;
+      Schedule x = s;
+      ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
+      ASSERT_NE(x.to_text().find("double_buffer"), std::string::npos);
+      expect_right(Case(g, x), fmt::format("{} x {} tiles, {} channels staged", t.rows, t.columns, t.staged), p);
+    }
   }
 }
 

@@ -127,6 +127,24 @@ TEST(Schedules, TilesOfMatrixInstructions) {
   }
 }
 
+TEST(Schedules, StagedTiles) {
+  for (const auto& g : {one_conv({.height = 21, .width = 18, .in = 16, .out = 40, .kernel = 3}), one_conv({.height = 11, .width = 9, .in = 48, .out = 58, .kernel = 3, .stride = 2}, true),
+                        product(45, 24, 64), product(33, 50, 96)}) {
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    const auto tiles = cuda_target::staged_tiles(s, *roles, {});
+    EXPECT_GT(tiles.size(), 9u);
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 9) {
+      Schedule t = s;
+      const auto& x = tiles[i];
+      EXPECT_TRUE(cuda_target::by_matrix(t, *roles, x, {}));
+      expect_same(Case(g, t), fmt::format("{} x {} tiles, {} x {} warps, {} staged", x.rows, x.columns, x.warps_m, x.warps_n, x.staged));
+    }
+  }
+}
+
 TEST(Schedules, Chains) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {

@@ -197,10 +197,25 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
   return {block, bound.back()};
 }
 
+// The sum along `loop` of axis k: from memory, or from the block's, chunk by chunk.
+void sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis& k, const std::string& loop, int64_t depth, const MatrixTile& tile,
+                  const std::optional<Staged>& staged, const std::string& out, const std::string& block) {
+  std::string chunk, within = loop;
+  if (staged) {
+    std::tie(chunk, within) = t.split(stage, loop, tile.staged);
+    w.outside.push_back(chunk);
+  }
+  sum_by_warps(t, stage, w, k, within, depth, tile.ahead);
+  t.compute_at(stage, out, block);
+  t.set_scope(stage, Scope::Register);
+  t.guard_halo(stage);
+  if (staged) stage_data(t, *staged, stage, chunk, tile.threads());
+}
+
 // Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
 bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, const Operands& operands, const MatrixTile& tile,
-              int64_t depth) {
+              int64_t depth, const std::optional<Staged>& staged) {
   const bool image = operands.image;
   const Axis k = t.group()[*t.group().named(acc)].raxes[operands.reduce];
   const std::string parts = t.rfactor(acc, k.name, k.extent / tile.warps_k);
@@ -231,13 +246,14 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   const Stage s = stage(sums);
   const WarpLoops summed = warp_loops(t, s, r, operands, tile, s.axes[part].name);
   const auto inner = std::ranges::find_if(s.raxes, [&](const Axis& a) { return a.name.starts_with(k.name); });
-  if (operands.lanes)
+  if (operands.lanes) {
     sum_by_lanes(t, sums, summed, s.raxes[inner == s.raxes.begin() ? 1 : 0], *inner, depth);
-  else
-    sum_by_warps(t, sums, summed, *inner, inner->name, depth, tile.ahead);
-  t.compute_at(sums, out, block);
-  t.set_scope(sums, Scope::Register);
-  t.guard_halo(sums);
+    t.compute_at(sums, out, block);
+    t.set_scope(sums, Scope::Register);
+    t.guard_halo(sums);
+  } else {
+    sum_operands(t, sums, summed, *inner, inner->name, depth, tile, staged, out, block);
+  }
 
   // A thread's points, of all parts.
   const Stage a = stage(acc);
@@ -291,7 +307,9 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (operands->phases() > 1 && (through_block(tile) || tile.ahead > 0)) return false;
   const Axis k = a.raxes[operands->reduce];
   if (operands->lanes ? tile.warps_k > 1 || tile.ahead > 0 : k.extent % (kMatrixDepth * tile.warps_k) != 0) return false;
-  const int64_t depth = operands->lanes ? kFlatStep : depth_for(k.extent / tile.warps_k, d);
+  const std::optional<Staged> staged = staged_data(t, a, r, *operands, tile, d);
+  if (tile.staged && !staged) return false;
+  const int64_t depth = operands->lanes ? kFlatStep : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
@@ -303,17 +321,20 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   }
   pack_points(t, a, *operands);
   if (through_block(tile)) {
-    if (!by_parts(t, out, acc, r, *operands, tile, depth)) return false;
+    if (!by_parts(t, out, acc, r, *operands, tile, depth, staged)) return false;
   } else {
     if (!o.layout.empty()) t.pack(acc, o.layout);
     const WarpLoops stored = warp_loops(t, o, r, *operands, tile, "");
     store_by_warps(t, out, stored, r.vector, tile.columns);
-    blocks_of(t, out, stored.outside, acc);
     const WarpLoops summed = warp_loops(t, a, r, *operands, tile, "");
-    if (operands->lanes)
+    if (operands->lanes) {
+      blocks_of(t, out, stored.outside, acc);
       sum_by_lanes(t, acc, summed, a.raxes[*operands->lanes], k, depth);
-    else
-      sum_by_warps(t, acc, summed, k, k.name, depth, tile.ahead);
+    } else {
+      const std::string block = fused(t, out, stored.outside);
+      t.parallel(out, block);
+      sum_operands(t, acc, summed, k, k.name, depth, tile, staged, out, block);
+    }
   }
   if (!lowers(t)) return false;
   s = t;

@@ -31,4 +31,16 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 // so many that those of a vector's neighbours do not meet.
 inline bool through_block(const MatrixTile& t) { return t.warps_k > 1 || t.columns > 2; }
 
+// matrix_staged.cpp. Data in the block's memory: a tile's chunk, twice where there are several.
+struct Staged {
+  std::string input;
+  std::vector<int64_t> region;   // by axis: what a block reads of it for a chunk
+  std::vector<uint32_t> order;   // its axes in memory
+  int64_t pad = 0, bytes = 0, copied = 0;  // copied: bytes a chunk
+};
+// None where the tile has none, or the data does not come from memory in vectors along the reduction.
+std::optional<Staged> staged_data(const Schedule& s, const Stage& acc, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
+// `reader` sums by chunks, whose loop it is.
+void stage_data(Schedule& t, const Staged& x, const std::string& reader, const std::string& chunk, int64_t threads);
+
 }  // namespace burnish::cuda_target

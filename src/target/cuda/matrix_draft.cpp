@@ -59,6 +59,10 @@ double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t
          operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
 }
 
+// Of data in the block's memory: instructions that start a copy of 16 bytes and make its place; cycles of a multiprocessor for
+// a barrier; a fragment's way from there. Counted, not fitted.
+constexpr double kCopy = 12, kBarrier = 40, kNear = 33;
+
 // Of the sums on their way through the block's memory.
 double block_bytes(const MatrixTile& t) {
   return through_block(t) ? static_cast<double>(4 * t.warps_k * 16 * t.rows * t.warps_m *
@@ -84,15 +88,18 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   for (const Axis& k : acc.raxes) all *= real(k.extent);
   const double inner = real(acc.raxes[operands.reduce].extent),
                steps = all / real(kMatrixDepth * t.warps_k);
-  const int64_t depth = depth_for(acc.raxes[operands.reduce].extent / t.warps_k, d);
+  const int64_t depth = depth_for(t.staged ? t.staged : acc.raxes[operands.reduce].extent / t.warps_k, d);
   // How many blocks a multiprocessor holds.
+  const auto staged = staged_data(s, acc, r, operands, t, d);
+  if (t.staged && !staged) return std::numeric_limits<double>::infinity();
+  const double memory = block_bytes(t) + (staged ? real(staged->bytes) : 0);
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases),
                registers = registers_of(t, d, depth, phases);
-  if (registers > 215 || registers * warps * 32 > 65536 || block_bytes(t) > real(d.block_bytes))
+  if (registers > 215 || registers * warps * 32 > 65536 || memory > real(d.block_bytes))
     return std::numeric_limits<double>::infinity();
   const double resident =
       std::max(1.0, std::floor(std::min({16.0, 65536 / (registers * warps * 32), 64 / warps,
-                                         real(227 << 10) / (block_bytes(t) + 1024)})));
+                                         real(227 << 10) / (memory + 1024)})));
   const double rounds = blocks / (resident * d.multiprocessors),
                waves = std::max(1.0, 0.5 * (std::ceil(rounds) + rounds));
   const double present = std::min(std::ceil(blocks / d.multiprocessors), resident) * warps;
@@ -101,15 +108,18 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const double deep = real(depth / kMatrixDepth),
                together = deep * real(std::max<int64_t>(1, t.ahead));
   const double guards =
-      kGuards * (all > inner ? real(2 * t.rows) : 1) / deep + kIteration / together;
+      (staged ? 0 : kGuards * (all > inner ? real(2 * t.rows) : 1) / deep) + kIteration / together;
   const double share = real(size_of(d.storage)) / 4;  // of an f32's bytes
   const double work = std::max(tiles * kInstruction * d.products,
                                real(4 * t.rows + 2 * t.columns * phases) * kOperand * share) +
                       tiles * kSum * share + guards;
   const double loads = present * real(2 * t.rows + t.columns * phases) * share;
-  const double latency = kLatency / together + kWaiting * loads;
+  const double latency = (staged ? kNear : kLatency) / together + kWaiting * loads;
   const double alone = t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
   const double step = std::max({alone, present / 4 * work, kLoad * loads});
+  // Chunks: their copies, which all warps of a quarter take turns to start, and a barrier each; the first is waited for.
+  const double chunks = staged ? inner / real(t.staged) : 0;
+  const double copying = staged ? chunks * (present / warps / 4 * kCopy * real(staged->copied) / 16 / 32 + kBarrier) + kLatency : 0;
   const double meeting = t.warps_k > 1 ? kMeeting * tiles * warps : 0;
   // Blocks read from the second-level cache, points of filters but once or twice. What is stored in
   // parts of lines takes longer.
@@ -120,7 +130,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   // Few registers leave more to be overlapped.
   const double overlap = std::clamp(0.7 + registers / 330, 0.85, 1.15);
   constexpr double start = 1500;
-  return start + std::max({waves * (steps * step + meeting) * overlap, bytes / kMemory,
+  return start + std::max({waves * (steps * step + copying + meeting) * overlap, bytes / kMemory,
                            blocks * read / kSecondLevel});
 }
 
@@ -175,6 +185,24 @@ std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const De
   if (operands->lanes)
     return from_the_best(flat_tiles(s, r), [&](const MatrixTile& t) { return flat_cycles_of(s, r, *operands, t, d); });
   return from_the_best(tiles_of(s, r, *operands, d),
+                       [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
+}
+
+std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const Device& d) {
+  const auto operands =
+      d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
+  if (!operands || s.group()[r.acc].raxes.empty()) return {};
+  const int64_t k = s.group()[r.acc].raxes[operands->reduce].extent;
+  std::vector<MatrixTile> tiles;
+  for (const MatrixTile& t : tiles_of(s, r, *operands, d)) {
+    if (t.ahead > 0 || t.warps_k > 1) continue;
+    for (const int64_t chunk : {16, 24, 32, 48, 64}) {
+      MatrixTile x = t;
+      x.staged = chunk;
+      if (k % chunk == 0) tiles.push_back(x);
+    }
+  }
+  return from_the_best(tiles,
                        [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
 }
 

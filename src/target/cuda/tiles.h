@@ -106,10 +106,13 @@ struct MatrixTile {
   int64_t warps_m, warps_n;   // of a block
   int64_t warps_k = 1;        // that have a part of the reduction each; their sums meet in the block's memory
   int64_t ahead = 0;          // steps of instructions whose operands are loaded while as many are computed; 0: none
+  int64_t staged = 0;         // channels of the data that stand in the block's memory at once, and as many on their way there; 0: none
   int64_t threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
 // From the best by estimate; none where instructions do not fit.
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
+// The same with data in the block's memory.
+std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const Device& d);
 // An estimate of a run with the best tile; infinite where there is none. Only the order matters.
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);

@@ -16,8 +16,8 @@ std::string text_of(const ChainTile& t) {
                      t.expand_rows, t.weights, t.splits > 1 ? fmt::format(",splits:{}", t.splits) : "");
 }
 std::string text_of(const MatrixTile& t) {
-  return fmt::format("tile:{}x{},warps:{}x{}x{},ahead:{}", t.rows, t.columns, t.warps_m, t.warps_n,
-                     t.warps_k, t.ahead);
+  return fmt::format("tile:{}x{},warps:{}x{}x{},{}:{}", t.rows, t.columns, t.warps_m, t.warps_n,
+                     t.warps_k, t.staged ? "staged" : "ahead", t.staged ? t.staged : t.ahead);
 }
 std::string text_of(const Share& x) {
   return fmt::format("vector:{},columns:{}", x.vector, x.columns);
@@ -156,7 +156,9 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
     ways.push_back(
         way_of("matrix", matrix_tiles(s, r, d),
                [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
-    if (ways.back().variants.empty()) ways.push_back(flattened(s, r, d));
+    const bool by_instructions = !ways.back().variants.empty();
+    if (by_instructions) ways.push_back(way_of("staged", staged_tiles(s, r, d), [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
+    if (!by_instructions) ways.push_back(flattened(s, r, d));
     ways.push_back(rows);
     ways.push_back(by_vectors("columns", [r, d](Schedule& t, int64_t vector) { return by_columns(t, r, vector, d); }));
     Way finished = way_of("finished", shares(s.group()[r.out], d),
