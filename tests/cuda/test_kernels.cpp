@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstring>
 #include <random>
 
 #include "cuda/machines.h"
@@ -16,6 +17,31 @@ namespace {
 
 using cuda_target::Precision;
 using schedule_test::Case;
+
+// Kernels that hand each other what is no parameter do so in a program's arena.
+bool run(On machine, const Function& f, Precision precision, const std::vector<void*>& args, bool reversed) {
+  if (std::ranges::none_of(f.buffers, [](const Buffer& b) { return b.scope == Scope::Shared; })) return run_function(machine, f, precision, args, reversed);
+  Program p;
+  p.functions.push_back(f);
+  Step step{.function = 0, .args = {}, .offsets = {}, .sources = {}, .schedule = {}};
+  std::vector<const void*> inputs;
+  std::vector<size_t> outputs;
+  for (size_t i = 0; i < f.params.size(); ++i) {
+    const Buffer& b = f.buffers[f.params[i]];
+    const auto tensor = static_cast<uint32_t>(i);
+    p.tensors.push_back({.name = b.name, .kind = b.written ? TensorKind::Output : TensorKind::Input, .dtype = b.dtype, .shape = {b.size}, .size = b.size, .data = {}});
+    (b.written ? p.outputs : p.inputs).push_back(tensor);
+    if (b.written)
+      outputs.push_back(i);
+    else
+      inputs.push_back(args[i]);
+    step.args.push_back(tensor);
+  }
+  p.steps.push_back(std::move(step));
+  const auto results = run_program(machine, p, precision, inputs, reversed);
+  for (size_t o = 0; o < results.size(); ++o) std::memcpy(args[outputs[o]], results[o].data(), results[o].size());
+  return results.size() == outputs.size();
+}
 
 class Kernels : public OnMachine {
  protected:
@@ -41,7 +67,7 @@ void Kernels::expect_right(const Case& c, const std::string& what, Precision pre
   for (const bool reversed : {false, true}) {
     for (size_t i = 0; i < memory.size(); ++i)
       if (f.buffers[f.params[i]].written) std::fill(memory[i].begin(), memory[i].end(), NAN);
-    ASSERT_TRUE(run_function(GetParam(), f, precision, args, reversed));
+    ASSERT_TRUE(run(GetParam(), f, precision, args, reversed));
     for (size_t i = 0; i < memory.size(); ++i) {
       double worst = 0;
       for (size_t k = 0; k < memory[i].size(); ++k) {
@@ -237,6 +263,25 @@ TEST_P(Kernels, StagedTiles) {
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
       ASSERT_NE(x.to_text().find("double_buffer"), std::string::npos);
       expect_right(Case(g, x), fmt::format("{} x {} tiles, {} channels staged", t.rows, t.columns, t.staged), p);
+    }
+  }
+}
+
+// Parts of the reduction to blocks; a second kernel adds them.
+TEST_P(Kernels, SplitProducts) {
+  for (const int kernel : {1, 3}) {
+    GroupBuilder b("conv");
+    const target_test::Conv c{.height = 5, .width = 11, .in = 64, .out = 44, .kernel = kernel};
+    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
+    const StageGroup g = b.group();
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    for (const cuda_target::SplitTile& t : {cuda_target::SplitTile{2, {1, 2, 1, 2}}, {4, {1, 1, 2, 1, 2}}}) {
+      Schedule x = s;
+      ASSERT_TRUE(cuda_target::by_split(x, *roles, t, {}));
+      expect_right(Case(g, x), fmt::format("{} x {}, {} parts", kernel, kernel, t.parts));
     }
   }
 }

@@ -145,6 +145,24 @@ TEST(Schedules, StagedTiles) {
   }
 }
 
+TEST(Schedules, SplitProducts) {
+  for (const auto& g : {one_conv({.height = 7, .width = 7, .in = 64, .out = 40, .kernel = 3}), one_conv({.height = 9, .width = 9, .in = 48, .out = 58, .kernel = 3, .stride = 2}, true),
+                        one_conv({.height = 5, .width = 6, .in = 96, .out = 24}), product(45, 24, 128)}) {
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    const auto tiles = cuda_target::split_tiles(s, *roles, {});
+    EXPECT_GT(tiles.size(), 9u);
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 5) {
+      Schedule t = s;
+      const auto& x = tiles[i];
+      EXPECT_TRUE(cuda_target::by_split(t, *roles, x, {}));
+      expect_same(Case(g, t), fmt::format("{} parts, {} x {} tiles", x.parts, x.tile.rows, x.tile.columns));
+    }
+  }
+}
+
 TEST(Schedules, Chains) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {

@@ -118,6 +118,14 @@ double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 
+// matrix_split.cpp. The same in two kernels: blocks have parts of the reduction each.
+struct SplitTile {
+  int64_t parts;
+  MatrixTile tile;
+};
+std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d);
+bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d);
+
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block; rows: 8 * warps_y

@@ -19,6 +19,9 @@ std::string text_of(const MatrixTile& t) {
   return fmt::format("tile:{}x{},warps:{}x{}x{},{}:{}", t.rows, t.columns, t.warps_m, t.warps_n,
                      t.warps_k, t.staged ? "staged" : "ahead", t.staged ? t.staged : t.ahead);
 }
+std::string text_of(const SplitTile& x) {
+  return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
+}
 std::string text_of(const Share& x) {
   return fmt::format("vector:{},columns:{}", x.vector, x.columns);
 }
@@ -158,6 +161,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
                [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
     const bool by_instructions = !ways.back().variants.empty();
     if (by_instructions) ways.push_back(way_of("staged", staged_tiles(s, r, d), [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
+    if (by_instructions) ways.push_back(way_of("split", split_tiles(s, r, d), [r, d](Schedule& t, const SplitTile& x) { return by_split(t, r, x, d); }));
     if (!by_instructions) ways.push_back(flattened(s, r, d));
     ways.push_back(rows);
     ways.push_back(by_vectors("columns", [r, d](Schedule& t, int64_t vector) { return by_columns(t, r, vector, d); }));

@@ -1,0 +1,91 @@
+// Products of few points: parts of the reduction to blocks, whose sums go to memory; a second
+// kernel adds and finishes them.
+#include <algorithm>
+
+#include "loop/matrix_sum.h"
+#include "target/cuda/matrix.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+// Of a run: starting another kernel, and its reads of what the first has just written.
+constexpr double kAnotherKernel = 3200, kPartsPerCycle = 2000;
+
+// The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
+// the sum. Empty: it cannot be.
+std::string in_parts(Schedule& s, const Roles& r, int64_t parts) {
+  const std::string out = s.group()[r.out].name, acc = sum_of(s, r);
+  if (s.failure() || acc == out) return "";
+  const auto stage = [&](const std::string& name) { return s.group()[*s.group().named(name)]; };
+  const Stage a = stage(acc);
+  const auto operands = operands_of(s, a, r);
+  if (!operands || operands->lanes || operands->phases() > 1 || a.finish || a.init) return "";
+  const Axis& k = a.raxes[operands->reduce];
+  if (k.extent % (parts * kMatrixDepth)) return "";
+  const std::string part = s.rfactor(acc, k.name, k.extent / parts);
+  s.expand(acc);
+  s.inline_stage(acc);
+  if (s.failure()) return "";
+  const Layout layout = stage(out).layout;
+  const auto rank = static_cast<uint32_t>(a.axes.size());
+  Layout outermost = {{rank}};
+  if (layout.empty())
+    for (uint32_t i = 0; i < rank; ++i) outermost.push_back({i});
+  outermost.insert(outermost.end(), layout.begin(), layout.end());
+  s.pack(part, outermost);
+  return s.failure() ? "" : part;
+}
+
+// Roles of the parts: theirs, and one more axis outside.
+std::optional<Roles> roles_of_parts(const Schedule& s, const std::string& part) {
+  auto roles = roles_of(s, *s.group().named(part));
+  if (!roles || !roles->tile || roles->grouped) return std::nullopt;
+  // A tile is of points, never of parts.
+  const auto last = static_cast<uint32_t>(s.group()[roles->out].axes.size() - 1);
+  if (*roles->tile == last ||
+      (!roles->outer.empty() && roles->outer.back() == last && roles->outer.size() > 1))
+    return std::nullopt;
+  return roles;
+}
+
+}  // namespace
+
+std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d) {
+  if (d.sm < 80 || !r.tile || r.grouped) return {};
+  const double results = static_cast<double>(points(s.group()[r.out].axes));
+  // Where blocks of 32 x 32 results are more than the GPU has room for parts are not needed.
+  if (results / 1024 > d.multiprocessors) return {};
+  std::vector<std::pair<double, SplitTile>> all;
+  for (const int64_t parts : {2, 3, 4, 6, 8}) {
+    Schedule t = s;
+    const std::string part = in_parts(t, r, parts);
+    const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
+    if (!roles) continue;
+    std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
+    constexpr size_t of_each = 12;
+    if (tiles.size() > of_each) tiles.resize(of_each);
+    const double more = kAnotherKernel + static_cast<double>(4 * parts) * results / kPartsPerCycle;
+    for (const MatrixTile& x : tiles)
+      all.emplace_back(matrix_cycles(t, *roles, x, d) + more, SplitTile{parts, x});
+  }
+  std::ranges::stable_sort(all, {}, [](const auto& x) { return x.first; });
+  std::vector<SplitTile> sorted;
+  for (const auto& [cycles, x] : all) sorted.push_back(x);
+  return sorted;
+}
+
+bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) {
+  Schedule t = s;
+  const std::string out = t.group()[r.out].name, part = in_parts(t, r, x.parts);
+  const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
+  if (!roles || !by_matrix(t, *roles, x.tile, d)) return false;
+  const Stage o = t.group()[*t.group().named(out)];
+  if (!std::ranges::any_of(shares(o, d),
+                           [&](const Share& share) { return by_points(t, out, share); }))
+    return false;
+  s = t;
+  return true;
+}
+
+}  // namespace burnish::cuda_target
