@@ -130,7 +130,9 @@ TEST(LaunchTable, EveryStepHasItsLaunches) {
   std::vector<int> launches(p.steps.size());
   for (size_t i = 0; i < l.launches.size(); ++i) {
     const cuda_target::Launch& x = l.launches[i];
-    if (i > 0) EXPECT_GE(x.step, l.launches[i - 1].step);
+    if (i > 0) {
+      EXPECT_GE(x.step, l.launches[i - 1].step);
+    }
     ++launches.at(x.step);
     EXPECT_EQ(x.args.size(), l.kernels.at(x.kernel).args.size());
   }

@@ -459,8 +459,9 @@ TEST(Space, NothingToComputeTakesNoTime) {
                        [&](AxisVars a) { return max(b.at(x, {a[0], a[1]}), constant(0)); }));
     for (const int threads : {1, 2}) {
       EXPECT_EQ(make_target("native", threads)->estimate_us(b.group()), 0);
-      if (const auto space = make_space(b.group(), machine(threads)))
+      if (const auto space = make_space(b.group(), machine(threads))) {
         EXPECT_TRUE(std::isfinite(space->draft_us(space->default_point())));
+      }
     }
   }
 }
