@@ -60,7 +60,7 @@ double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t
 }
 
 // Of data in the block's memory: instructions that start a copy of 16 bytes and make its place; cycles of a multiprocessor for
-// a barrier; a fragment's way from there. Counted, not fitted.
+// a barrier; a fragment's way from there. Assumed, not fitted.
 constexpr double kCopy = 12, kBarrier = 40, kNear = 33;
 
 // Of the sums on their way through the block's memory.
