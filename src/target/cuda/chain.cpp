@@ -43,30 +43,6 @@ int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1) {
   return floor_mod(depth / apart - size, banks_of(t) / apart);
 }
 
-// Vectors of channels of an image, of which a block has so many columns, to its threads, of several rows at once.
-void fill(Schedule& t, const std::string& stage, int64_t across, int64_t threads) {
-  const Stage self = t.group()[*t.group().named(stage)];
-  const std::vector<uint32_t> order = physical_order(self);
-  const std::vector<std::string> loops = names(self.axes, order);
-  const int64_t width = vector_of(self.dtype), vectors = std::min(threads, self.axes[order.back()].extent / width);
-  const int64_t columns = std::min(threads / vectors, across), rows = threads / (vectors * columns);
-  std::vector<std::string> nest(loops.begin(), loops.end() - 3), bound;
-  const auto share = [&](const std::string& loop, int64_t size) {
-    auto [serial, own] = t.split(stage, loop, size);
-    nest.push_back(serial);
-    return own;
-  };
-  bound.push_back(share(loops[loops.size() - 3], rows));
-  bound.push_back(share(loops[loops.size() - 2], columns));
-  auto [vector, cv] = t.split(stage, share(loops.back(), vectors * width), width);
-  bound.push_back(vector);
-  nest.insert(nest.end(), bound.begin(), bound.end());
-  nest.push_back(cv);
-  t.reorder(stage, nest);
-  for (const std::string& l : bound) t.bind(stage, l);
-  t.vectorize(stage, cv);
-}
-
 // The input of `reader`'s loop `at` in the block's memory: `across` columns of `size` channels, read in steps of `depth` by threads of
 // neighbouring columns, or of rows so far apart. `only`: a stage that alone reads it there.
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
@@ -83,7 +59,14 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
     t.pack(copy, layout);
   }
   if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
-  fill(t, copy, across, threads);
+  const Stage self = t.group()[*t.group().named(copy)];
+  const std::vector<uint32_t> order = physical_order(self);
+  const size_t rank = order.size();
+  std::vector<int64_t> region(rank, 1);
+  region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
+  region[order[rank - 2]] = across;
+  region[order[rank - 3]] = threads;  // as many rows as there are threads for
+  copy_by_threads(t, copy, order, region, threads);
 }
 
 // Separates the sum of `out` from what finishes it; their names.

@@ -91,38 +91,7 @@ void stage_data(Schedule& t, const Staged& x, const std::string& reader, const s
     for (const uint32_t a : x.order) layout.push_back({a});
   layout.back().pad = x.pad;
   t.pack(copy, layout);
-  // Vectors of channels, then points, to threads from the innermost axis on.
-  const Stage self = t.group()[*t.group().named(copy)];
-  const int64_t width = vector_of(self.dtype);
-  int64_t left = threads;
-  std::vector<std::string> serial, bound;
-  std::string vector;
-  for (size_t i = x.order.size(); i-- > 0;) {
-    const bool innermost = i + 1 == x.order.size();
-    std::string loop = self.axes[x.order[i]].name;
-    const int64_t count = innermost ? x.region[x.order[i]] / width : x.region[x.order[i]],
-                  own = std::min(left, count);
-    if (innermost) {
-      auto [outer, lanes] = t.split(copy, loop, own * width);
-      serial.insert(serial.begin(), outer);
-      auto [thread, within] = t.split(copy, lanes, width);
-      bound.push_back(thread);
-      vector = within;
-    } else if (own > 1) {
-      auto [outer, thread] = t.split(copy, loop, own);
-      serial.insert(serial.begin(), outer);
-      bound.insert(bound.begin(), thread);
-    } else {
-      serial.insert(serial.begin(), loop);
-    }
-    left /= own;
-  }
-  std::vector<std::string> order = serial;
-  order.insert(order.end(), bound.begin(), bound.end());
-  order.push_back(vector);
-  t.reorder(copy, order);
-  for (const std::string& l : bound) t.bind(copy, l);
-  t.vectorize(copy, vector);
+  copy_by_threads(t, copy, x.order, x.region, threads);
   t.double_buffer(copy);
 }
 

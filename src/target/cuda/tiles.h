@@ -86,6 +86,10 @@ void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, con
 // The same along the axes `rest` and, whose neighbours go to the threads of four, `lanes` (Schedule::flatten): a step of instructions
 // has `n` neighbours of `rest`.
 void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& lanes, const Axis& rest, int64_t n);
+// A copy in the block's memory by its threads: vectors of the innermost axis, then neighbours along the others, from the innermost on.
+// `order`: of its axes in memory; `region`: how much of each axis a block has, or at most.
+void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
+                     int64_t threads);
 // The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
 

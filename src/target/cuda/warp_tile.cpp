@@ -62,6 +62,34 @@ Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t 
   return l;
 }
 
+void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
+                     int64_t threads) {
+  const Stage self = t.group()[*t.group().named(stage)];
+  const int64_t width = vector_of(self.dtype);
+  std::vector<std::string> serial, bound;
+  std::string vector;
+  for (size_t i = order.size(); i-- > 0;) {
+    const bool innermost = i + 1 == order.size();
+    const std::string loop = self.axes[order[i]].name;
+    const int64_t own = std::min(threads, innermost ? region[order[i]] / width : region[order[i]]);
+    threads /= own;
+    if (own == 1 && !innermost) {
+      serial.insert(serial.begin(), loop);
+      continue;
+    }
+    auto [outer, inner] = t.split(stage, loop, innermost ? own * width : own);
+    if (innermost) std::tie(inner, vector) = t.split(stage, inner, width);
+    serial.insert(serial.begin(), outer);
+    bound.insert(bound.begin(), inner);
+  }
+  std::vector<std::string> loops = serial;
+  loops.insert(loops.end(), bound.begin(), bound.end());
+  loops.push_back(vector);
+  t.reorder(stage, loops);
+  for (const std::string& l : bound) t.bind(stage, l);
+  t.vectorize(stage, vector);
+}
+
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns) {
   std::vector<std::string> order = w.outside, registers = {w.points};
   if (!w.phase.empty()) registers.push_back(w.phase);
