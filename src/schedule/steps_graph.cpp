@@ -58,6 +58,13 @@ bool loads_stage(const Stage& s, StageId id) {
   return found;
 }
 
+std::vector<StageId> consumers_of(const StageGroup& g, StageId id) {
+  std::vector<StageId> consumers;
+  for (StageId c = 0; c < g.stages.size(); ++c)
+    if (loads_stage(g[c], id)) consumers.push_back(c);
+  return consumers;
+}
+
 // New variables for the same axes, and what the old ones become.
 std::vector<Axis> fresh_axes(StageGroup& g, const std::vector<Axis>& axes,
                              std::map<VarId, Aff>& becomes) {
@@ -225,9 +232,7 @@ Result<> apply(Stages s, const step::AbsorbAddend& x) {
   if (!id) return Reason{id.reason()};
   const Stage& p = s.group[*id];
   if (p.op != Combine::Sum || p.init || p.finish || is_output(s.group, *id)) return refuse("{} is no plain sum", x.stage);
-  std::vector<StageId> consumers;
-  for (StageId c = 0; c < s.group.stages.size(); ++c)
-    if (loads_stage(s.group[c], *id)) consumers.push_back(c);
+  const std::vector<StageId> consumers = consumers_of(s.group, *id);
   if (consumers.size() != 1) return refuse("{} has {} consumers", x.stage, consumers.size());
   const Stage& o = s.group[consumers[0]];
   int loads = 0;
@@ -267,9 +272,7 @@ Result<> apply(Stages s, const step::MergeEpilogue& x) {
   if (p.finish) return refuse("{} has an epilogue already", x.stage);
   if (is_output(s.group, *id))
     return refuse("{} is an output: its values must stay as they are", x.stage);
-  std::vector<StageId> consumers;
-  for (StageId c = 0; c < s.group.stages.size(); ++c)
-    if (loads_stage(s.group[c], *id)) consumers.push_back(c);
+  const std::vector<StageId> consumers = consumers_of(s.group, *id);
   if (consumers.size() != 1)
     return refuse("{} has {} consumers, an epilogue needs one", x.stage, consumers.size());
   const Stage o = s.group[consumers[0]];

@@ -12,11 +12,6 @@ namespace {
 
 bool is_copied(DType t) { return t == DType::F32 || t == DType::F16; }
 
-bool is_zero(const Expr& e) {
-  return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 &&
-         !std::signbit(e.number());
-}
-
 // What is copied: a load, or zeros where a condition does not hold.
 const Expr* source_of(const Stmt& s) {
   const Expr& e = s->value;
@@ -42,6 +37,11 @@ bool reads(const Stmt& s, BufferId b) {
 }
 
 }  // namespace
+
+bool is_zero(const Expr& e) {
+  return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 &&
+         !std::signbit(e.number());
+}
 
 bool Printer::may_copy(const Stmt& s) const {
   if (d_.copy.empty() || s.kind() != StmtKind::Store) return false;

@@ -1,7 +1,6 @@
 // Places in memory, and loads from there: by vectors where lanes lie side by side, under conditions
 // without branches.
 #include <algorithm>
-#include <cmath>
 
 #include "target/c_like/printer.h"
 
@@ -116,7 +115,7 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
 Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
   for (std::string& c : inside) c = temporary(DType::Bool, c);
   Lanes x = loaded_at(e, inside);
-  if (constant_memory(e.from()) && other.number() == 0 && !std::signbit(other.number())) return x;
+  if (constant_memory(e.from()) && is_zero(other)) return x;
   x = each(inside, x, [&](const std::string& c, const std::string& s) {
     return fmt::format("{} ? {} : {}", c, s, number(other));
   });

@@ -387,16 +387,8 @@ Lanes Printer::half_pairs(const Expr& e) {
   if (is_half_arithmetic(e) && e.callee() == "fma")
     return by_pairs("fma_of_pairs", {e.children()[0], e.children()[1], e.children()[2]});
   Lanes pairs;
-  if (e.kind() == ExprKind::Select) {
+  if (e.kind() == ExprKind::Select && !loads_where(e)) {
     const Lanes condition = value(e.children()[0]);
-    if (condition.size() == 1 && loads_where(e)) {
-      const Lanes x = loaded_where(condition, e.children()[1], e.children()[2]);
-      for (size_t i = 0; i < n; i += 2)
-        pairs.push_back(
-            temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i],
-                                              x[x.size() == 1 ? 0 : i + 1])));
-      return pairs;
-    }
     if (condition.size() == 1) {
       load_before(e.children()[1]);
       load_before(e.children()[2]);
