@@ -18,6 +18,12 @@ namespace {
 using cuda_target::Precision;
 using schedule_test::Case;
 
+StageGroup conv(const target_test::Conv& c) {
+  GroupBuilder b("conv");
+  b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
+  return b.group();
+}
+
 // Kernels that hand each other what is no parameter do so in a program's arena.
 bool run(On machine, const Function& f, Precision precision, const std::vector<void*>& args, bool reversed) {
   if (std::ranges::none_of(f.buffers, [](const Buffer& b) { return b.scope == Scope::Shared; })) return run_function(machine, f, precision, args, reversed);
@@ -104,11 +110,6 @@ TEST_P(Kernels, MatrixInstructions) {
 }
 
 TEST_P(Kernels, DefaultSchedules) {
-  const auto conv = [](const target_test::Conv& c) {
-    GroupBuilder b("conv");
-    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
-    return b.group();
-  };
   for (const auto& c : {target_test::Conv{.height = 9, .width = 11, .in = 24, .out = 40},
                         target_test::Conv{.height = 10, .width = 13, .in = 16, .out = 24, .kernel = 3, .stride = 2}}) {
     const StageGroup g = conv(c);
@@ -119,10 +120,7 @@ TEST_P(Kernels, DefaultSchedules) {
 // Parts of the reduction to warps, operands loaded ahead.
 TEST_P(Kernels, TilesOfMatrixInstructions) {
   for (const int kernel : {1, 3}) {
-    GroupBuilder b("conv");
-    const target_test::Conv c{.height = 5, .width = 11, .in = 64, .out = 48, .kernel = kernel};
-    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
-    const StageGroup g = b.group();
+    const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 48, .kernel = kernel});
     Schedule s(g);
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());
@@ -245,11 +243,6 @@ TEST_P(Kernels, Phases) {
 
 // Data in the block's memory, chunk by chunk: of images with the halo of filters, of rows; one chunk, and several.
 TEST_P(Kernels, StagedTiles) {
-  const auto conv = [](const target_test::Conv& c) {
-    GroupBuilder b("conv");
-    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
-    return b.group();
-  };
   for (const StageGroup& g : {conv({.height = 9, .width = 11, .in = 48, .out = 24, .kernel = 3}), conv({.height = 11, .width = 19, .in = 48, .out = 40, .kernel = 3, .stride = 2}),
                               conv({.height = 5, .width = 13, .in = 48, .out = 21}), target_test::product(45, 24, 96)}) {
     Schedule s(g);
@@ -270,10 +263,7 @@ TEST_P(Kernels, StagedTiles) {
 // Parts of the reduction to blocks; a second kernel adds them.
 TEST_P(Kernels, SplitProducts) {
   for (const int kernel : {1, 3}) {
-    GroupBuilder b("conv");
-    const target_test::Conv c{.height = 5, .width = 11, .in = 64, .out = 44, .kernel = kernel};
-    b.output(target_test::conv(b, "O", target_test::image(b, c.in, c.height, c.width), c));
-    const StageGroup g = b.group();
+    const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 44, .kernel = kernel});
     Schedule s(g);
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());

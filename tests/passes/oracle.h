@@ -41,8 +41,13 @@ class PlainTarget : public Target {
   MemoryNeeds memory(const Program&) const override { return {}; }
   std::vector<std::string> required_features() const override { return {}; }
 
- private:
+ protected:
   Machine machine_;
+};
+// The same on a device.
+class PlainDevice : public PlainTarget {
+ public:
+  PlainDevice() { machine_.device = true; }
 };
 const Target& plain_target();
 

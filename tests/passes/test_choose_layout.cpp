@@ -24,15 +24,6 @@ size_t moves(const Graph& g) {
   return count;
 }
 
-class Device : public test::PlainTarget {
- public:
-  Device() { machine_.device = true; }
-  const Machine& machine() const override { return machine_; }
-
- private:
-  Machine machine_;
-};
-
 struct Case {
   const char* name;
   size_t moves, device_moves;
@@ -130,7 +121,7 @@ const Case cases[] = {
 };
 
 TEST(ChooseLayout, MovesNoMoreThanNeeded) {
-  const Device device;
+  const test::PlainDevice device;
   for (const Case& c : cases)
     for (const bool on_device : {false, true}) {
       SCOPED_TRACE(fmt::format("{}{}", c.name, on_device ? ", on a device" : ""));

@@ -21,7 +21,6 @@ class EagerTarget : public test::PlainTarget {
       : apart_(std::move(apart)) {
     machine_.device = device;
   }
-  const Machine& machine() const override { return machine_; }
   bool prefers_one_launch(std::span<const Function* const> functions) const override {
     for (const Function* f : functions)
       if (apart_.contains(f->name)) return false;
@@ -29,7 +28,6 @@ class EagerTarget : public test::PlainTarget {
   }
 
  private:
-  Machine machine_;
   std::set<std::string> apart_;
 };
 

@@ -10,15 +10,6 @@
 namespace burnish {
 namespace {
 
-class Device : public test::PlainTarget {
- public:
-  Device() { machine_.device = true; }
-  const Machine& machine() const override { return machine_; }
-
- private:
-  Machine machine_;
-};
-
 struct Case {
   const char* name;
   size_t products;  // afterwards
@@ -81,7 +72,7 @@ size_t count(const Graph& g, std::string_view op) {
 }
 
 TEST(SplitProducts, MeanTheSame) {
-  const Device device;
+  const test::PlainDevice device;
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     const Graph before = parse_graph(c.text);
