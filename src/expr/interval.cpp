@@ -76,7 +76,10 @@ Interval Ranges::bounds(const Index& i) const {
       x = bounds(atom.a);
       x = {floor_div(x.lo, atom.div), floor_div(x.hi, atom.div)};
     }
-    if (atom.mod && (x.lo < 0 || x.hi >= atom.mod)) x = {0, atom.mod - 1};
+    if (atom.mod && floor_div(x.lo, atom.mod) != floor_div(x.hi, atom.mod))
+      x = {0, atom.mod - 1};
+    else if (atom.mod)
+      x = {floor_mod(x.lo, atom.mod), floor_mod(x.hi, atom.mod)};
     if (x.lo == -unbounded) return {-unbounded, unbounded};
     r.lo += atom.scale * (atom.scale > 0 ? x.lo : x.hi);
     r.hi += atom.scale * (atom.scale > 0 ? x.hi : x.lo);

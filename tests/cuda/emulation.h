@@ -1,5 +1,5 @@
 // What kernels of the CUDA dialect need to run on a CPU: each thread of a block is a coroutine that runs until the next
-// barrier; blocks run one after the other. Memory of the block is filled with NaN first.
+// barrier; blocks run one after the other, those of a cluster up to where they meet. Memory of the block is filled with NaN first.
 #pragma once
 
 #include <math.h>
@@ -17,6 +17,7 @@
 #define __forceinline__ inline
 #define __restrict__ __restrict
 #define __launch_bounds__(n)
+#define __cluster_dims__(x, y, z)
 #define __shared__
 #define __align__(n) __attribute__((aligned(n)))
 #define EMULATED
@@ -124,17 +125,49 @@ struct Copy {
 };
 inline std::vector<Copy> copies[1024];
 
+// A block that waits for the others of its cluster.
+struct Parked {
+  unsigned block, alive;
+  std::vector<Coroutine> coroutines;
+  std::vector<char> memory;
+};
+inline std::vector<Parked> parked;
+inline unsigned cluster, at_cluster_barrier, cluster_barriers_passed;
+
+// Runs the block's threads until all have ended, or all that have not wait for the cluster.
+inline void run_block(unsigned threads, bool reversed) {
+  while (alive > 0 && at_cluster_barrier < alive) {
+    for (unsigned t = 0; t < threads; ++t) {
+      running = reversed ? threads - 1 - t : t;
+      if (coroutines[running].done) continue;
+      threadIdx.x = running;
+      swapcontext(&main_context, &coroutines[running].context);
+      if (!coroutines[running].done) continue;
+      --alive;
+      if (alive > 0 && of_block.arrived == alive) of_block.release();
+    }
+  }
+  if (alive > 0) parked.push_back({blockIdx.x, alive, std::move(coroutines), {memory, memory + sizeof memory}});
+}
+
+inline void reset_barriers() {
+  of_block = {};
+  for (auto& c : copies) c.clear();
+  for (Barrier& w : of_warp) w = {};
+  at_cluster_barrier = 0;
+}
+
 // `reversed`: threads take their turns from the last to the first, so that what is missing a barrier differs.
 inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::function<void()>& kernel) {
   body = &kernel;
   constexpr size_t stack_bytes = 256 << 10;
-  coroutines.resize(threads);
-  for (Coroutine& c : coroutines) c.stack.resize(stack_bytes);
   for (Barrier& g : of_group) g = {};
   for (unsigned b = 0; b < blocks; ++b) {
     blockIdx.x = reversed ? blocks - 1 - b : b;
     memset(memory, 0xff, sizeof memory);
+    coroutines.resize(threads);
     for (Coroutine& c : coroutines) {
+      c.stack.resize(stack_bytes);
       getcontext(&c.context);
       c.context.uc_stack.ss_sp = c.stack.data();
       c.context.uc_stack.ss_size = c.stack.size();
@@ -142,21 +175,25 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
       c.done = false;
       makecontext(&c.context, entry, 0);
     }
-    of_block = {};
-    for (auto& c : copies) c.clear();
-    for (Barrier& w : of_warp) w = {};
-    for (alive = threads; alive > 0;) {
-      for (unsigned t = 0; t < threads; ++t) {
-        running = reversed ? threads - 1 - t : t;
-        if (coroutines[running].done) continue;
-        threadIdx.x = running;
-        swapcontext(&main_context, &coroutines[running].context);
-        if (!coroutines[running].done) continue;
-        --alive;
-        if (alive > 0 && of_block.arrived == alive) of_block.release();
+    reset_barriers();
+    alive = threads;
+    run_block(threads, reversed);
+    // All of a cluster have come: each goes on, in the same order.
+    while (!parked.empty() && parked.size() == cluster) {
+      std::vector<Parked> met = std::move(parked);
+      parked.clear();
+      ++cluster_barriers_passed;
+      for (Parked& p : met) {
+        blockIdx.x = p.block;
+        alive = p.alive;
+        coroutines = std::move(p.coroutines);
+        memcpy(memory, p.memory.data(), sizeof memory);
+        reset_barriers();
+        run_block(threads, reversed);
       }
     }
   }
+  if (!parked.empty()) abort();  // clusters do not come out even
 }
 
 // Operands of a warp's matrix instruction, by lane: of each register one number or two.
@@ -184,6 +221,15 @@ inline void wait_for_copies() {
 }
 
 inline int wait_for_kernels_before() { return 0; }
+
+// `blocks` neighbours meet, whose first one's number is a multiple of that.
+template <unsigned blocks> void meet_cluster() {
+  using namespace emulation;
+  cluster = blocks;
+  const unsigned here = cluster_barriers_passed;
+  ++at_cluster_barrier;
+  while (here == cluster_barriers_passed) swapcontext(&coroutines[running].context, &main_context);
+}
 
 inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
 

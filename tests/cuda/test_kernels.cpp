@@ -260,10 +260,10 @@ TEST_P(Kernels, StagedTiles) {
   }
 }
 
-// Parts of the reduction to blocks; a second kernel adds them.
+// Parts of the reduction to blocks, which add them up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, SplitProducts) {
   for (const int kernel : {1, 3}) {
-    const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 44, .kernel = kernel});
+    const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 64, .kernel = kernel});
     Schedule s(g);
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());
@@ -271,7 +271,14 @@ TEST_P(Kernels, SplitProducts) {
     for (const cuda_target::SplitTile& t : {cuda_target::SplitTile{2, {1, 2, 1, 2}}, {4, {1, 1, 2, 1, 2}}}) {
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_split(x, *roles, t, {}));
+      const auto kernels = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect());
+      ASSERT_EQ(kernels.size(), 1u) << to_text(schedule_test::lowered(x)) << x.to_text();
+      EXPECT_EQ(kernels[0].cluster, t.parts);
+      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(Precision::Strict, false)).size(), 2u);
       expect_right(Case(g, x), fmt::format("{} x {}, {} parts", kernel, kernel, t.parts));
+      Schedule two = s;
+      ASSERT_TRUE(cuda_target::by_split(two, *roles, t, {.sm = 80}));
+      expect_right(Case(g, two), fmt::format("{} x {}, {} parts, two kernels", kernel, kernel, t.parts));
     }
   }
 }
@@ -293,7 +300,7 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
-// Parts of the expanded channels to blocks of their own, which a second kernel adds up.
+// Parts of the expanded channels to blocks of their own, which add up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, ChainsInParts) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {
@@ -304,7 +311,10 @@ TEST_P(Kernels, ChainsInParts) {
       inline_cheap(s);
       ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
       const Function f = schedule_test::lowered(s);
-      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict)).size(), 2u);
+      const auto kernels = c_like::kernels_of(f, cuda_target::dialect());
+      ASSERT_EQ(kernels.size(), 1u);
+      EXPECT_EQ(kernels[0].cluster, t.splits);
+      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, false)).size(), 2u);
       for (const Precision p : {Precision::Strict, Precision::Tf32}) {
         expect_right(Case(g, s), fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits), p);
       }

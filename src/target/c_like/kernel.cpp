@@ -19,7 +19,14 @@ class Splitter {
 
   std::vector<Kernel> run() {
     if (f_.body) walk(f_.body);
-    finish();
+    end_parts();
+    for (size_t i = 0; i < groups_.size(); ++i) {
+      const int64_t cluster = i + 1 < groups_.size() ? cluster_of(groups_[i], groups_[i + 1]) : 0;
+      if (cluster)
+        together(groups_[i][0], groups_[i + 1][0], static_cast<int>(cluster)), ++i;
+      else
+        beside(groups_[i]);
+    }
     return std::move(kernels_);
   }
 
@@ -35,7 +42,7 @@ class Splitter {
       if (f_.buffers[s->buffer].scope != Scope::Shared) break;
       walk(s.children()[0]);
       return;
-    case StmtKind::Barrier: finish(); return;
+    case StmtKind::Barrier: end_parts(); return;
     case StmtKind::For:
     case StmtKind::Let:
     case StmtKind::Store:
@@ -49,31 +56,57 @@ class Splitter {
       lone_.push_back(s);
   }
 
-  void finish() {
+  void end_parts() {
     if (!lone_.empty()) parts_.push_back(make_seq(std::exchange(lone_, {})));
-    if (parts_.empty()) return;
+    if (!parts_.empty()) groups_.push_back(std::exchange(parts_, {}));
+  }
+
+  static bool is_parallel(const Stmt& s) { return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel; }
+
+  // Of the kernel that both can be; 0: they are two.
+  int64_t cluster_of(const std::vector<Stmt>& before, const std::vector<Stmt>& after) const {
+    // Where arguments may overlap it is not known what is written.
+    if (d_.restrict.empty() || d_.cluster_barrier.empty() || before.size() != 1 || after.size() != 1) return 0;
+    return blocks_that_meet(f_, before[0], after[0]);
+  }
+
+  void together(const Stmt& before, const Stmt& after, int cluster) {
     Printer p(f_, d_);
-    Kernel k;
-    k.name = fmt::format("{}_{}", sanitized(f_.name), kernels_.size());
-    k.blocks = 0;
-    const auto is_parallel = [](const Stmt& s) { return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel; };
+    p.expect(before);
+    p.expect(after);
+    p.block_loop(before, std::string(d_.block));
+    p.line(cluster > 1 ? fmt::format(fmt::runtime(d_.cluster_barrier), cluster) : std::string(d_.barrier));
+    p.block_loop(after, std::string(d_.block));
+    finish(p, before->loop.extent, cluster);
+  }
+
+  void beside(std::vector<Stmt> parts) {
+    Printer p(f_, d_);
+    int64_t blocks = 0;
     const auto blocks_of = [&](const Stmt& s) { return is_parallel(s) ? s->loop.extent : 1; };
-    for (const Stmt& s : parts_)
+    for (const Stmt& s : parts)
       if (is_parallel(s)) p.expect(s);
     // Few blocks begin first: each of them has much to do, and the many of others fill up what they leave.
-    std::ranges::stable_sort(parts_, {}, blocks_of);
-    for (const Stmt& s : parts_) {
-      const bool parallel = is_parallel(s);
+    std::ranges::stable_sort(parts, {}, blocks_of);
+    for (const Stmt& s : parts) {
       const int64_t n = blocks_of(s);
-      if (parts_.size() > 1) p.open(fmt::format("if ({0} >= {1} && {0} < {2}) {{", d_.block, k.blocks, k.blocks + n));
-      const std::string block = k.blocks ? fmt::format("{} - {}", d_.block, k.blocks) : std::string(d_.block);
-      if (parallel)
+      if (parts.size() > 1) p.open(fmt::format("if ({0} >= {1} && {0} < {2}) {{", d_.block, blocks, blocks + n));
+      const std::string block = blocks ? fmt::format("{} - {}", d_.block, blocks) : std::string(d_.block);
+      if (is_parallel(s))
         p.block_loop(s, block);
       else
         p.lone(s);
-      if (parts_.size() > 1) p.close();
-      k.blocks += n;
+      if (parts.size() > 1) p.close();
+      blocks += n;
     }
+    finish(p, blocks, 1);
+  }
+
+  void finish(Printer& p, int64_t blocks, int cluster) {
+    Kernel k;
+    k.name = fmt::format("{}_{}", sanitized(f_.name), kernels_.size());
+    k.blocks = blocks;
+    k.cluster = cluster;
     require(k.blocks < (int64_t{1} << 31), "{} would have {} blocks", k.name, k.blocks);
     k.args = p.args();
     k.threads = p.threads();
@@ -86,7 +119,7 @@ class Splitter {
       parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
                                 type_name(buffer.dtype), d_.restrict, p.buffer_name(b));
     }
-    k.source = fmt::format(fmt::runtime(d_.kernel_head), k.name, k.threads) + "(" + parameters + ") {\n";
+    k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster) + "(" + parameters + ") {\n";
     if (k.block_bytes) k.source += fmt::format("  {}\n", d_.block_memory);
     if (!d_.begin.empty()) {
       // Addresses depend on the wait, since loads of what the kernel does not write could be moved before it otherwise.
@@ -95,12 +128,12 @@ class Splitter {
     }
     k.source += p.take() + "}\n";
     kernels_.push_back(std::move(k));
-    parts_.clear();
   }
 
   const Function& f_;
   const Dialect& d_;
   std::vector<Stmt> parts_, lone_;
+  std::vector<std::vector<Stmt>> groups_;  // what stands between barriers
   std::vector<Kernel> kernels_;
 };
 

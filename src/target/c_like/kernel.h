@@ -16,6 +16,9 @@ namespace burnish::c_like {
 struct Dialect {
   std::string_view prelude;         // helper functions that printed code calls, once a source
   std::string_view kernel_head;     // format: name, most threads a block; before the parameters
+  // The same with a third argument, blocks of a cluster, and a statement by which all their threads meet, a format of that number.
+  // Empty: there are no clusters.
+  std::string_view cluster_head = {}, cluster_barrier = {};
   std::string_view block, thread;   // expressions: numbers of the running block and thread
   std::string_view barrier;         // a statement: threads of the block meet
   std::string_view block_memory;    // a declaration: bytes of the block's memory, named `memory`
@@ -46,11 +49,16 @@ struct Kernel {
   std::string name;
   std::string source;          // its definition, without the prelude
   int64_t blocks = 1;
+  int cluster = 1;             // so many neighbours among them meet
   int threads = 1;             // a block
   bool halves = false;         // it has 16-bit floats: needs helper functions for them
   int64_t block_bytes = 0;     // of memory that a block's threads share
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
 };
+
+// Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks reads in the second only what
+// it has itself written in the first. 0: there are no such groups, or none that a cluster could be.
+int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after);
 
 // Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.
 // Unsupported names statements that have no form on a GPU.

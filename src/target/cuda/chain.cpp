@@ -6,8 +6,8 @@
 //                O.acc += depthwise(E) * weights        matrix instructions, whose operand is the depthwise sum
 //     O
 //
-// With few tiles, blocks share the expanded channels of one (`splits`): what each has summed goes through memory to a second kernel,
-// which adds up and finishes.
+// With few tiles, blocks share the expanded channels of one (`splits`), and add up what each has summed as a cluster (slices.cpp), or in
+// a second kernel.
 //
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
 // thread has a row of the tile, and neighbouring columns share what they read.
@@ -182,11 +182,12 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const std::string e_out = chain.expand ? g[chain.expand->roles.out].name : "";
   const std::string projection_weights = chain.project ? g[chain.project->weights].name : "";
   std::string reader = out, at, block, sums = out;  // what one kernel stores: sums of all channels, or of parts
+  std::optional<Roles> roles;                       // of the output, where there is a projection
   if (chain.project) {
     expand_depthwise(t, chain.depthwise, d);
     t.inline_stage(d_out);
     reader = t.failure() ? "" : sum_of(t, out);
-    auto roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
+    roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
     if (!roles || !roles->tile || roles->outer.size() != 1) return false;
     if (c.splits > 1) sums = reader = in_parts(t, reader, *roles, c.splits);
     if (t.failure()) return false;
@@ -208,7 +209,19 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   }
   if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (t.failure()) return false;
-  if (c.splits > 1 ? !by_points(t, out, {4}) : !lowers(t)) return false;
+  if (c.splits > 1) {
+    const auto part = static_cast<uint32_t>(g[*g.named(sums)].axes.size() - 1);
+    const std::vector<TileAxis> tile = {{roles->outer[0], kMatrixGroups * c.warps_y}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
+    Schedule u = t;
+    u.pack(sums, parts_by_tiles(part, roles->unit, tile));
+    if (d.sm >= clusters_from && c.splits <= most_of_a_cluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {
+      s = u;
+      return true;
+    }
+    if (!by_points(t, out, {4})) return false;
+  } else if (!lowers(t)) {
+    return false;
+  }
   s = t;
   return true;
 }

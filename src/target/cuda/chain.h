@@ -28,9 +28,8 @@ std::optional<Chain> chain_of(const Schedule& s);
 // chain_project.cpp
 // Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
 void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth);
-// The sum `acc` in so many parts, a stage of its own whose sums its reader adds up; its name. `p`, the roles of the reader, become
-// those of the parts.
-std::string in_parts(Schedule& t, const std::string& acc, Roles& p, int64_t splits);
+// The sum `acc` in so many parts, a stage of its own with one more axis, whose sums its reader, of roles `p`, adds up; its name.
+std::string in_parts(Schedule& t, const std::string& acc, const Roles& p, int64_t splits);
 struct Projection {
   std::string block;   // the loop of `out` over all blocks
   std::string reader;  // the stage that sums, and its loop over chunks of the expanded channels

@@ -24,10 +24,11 @@ void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const D
     tiles.push_back(t);
   }
   t.weights = 0;
-  constexpr int64_t most = 16;
+  const bool clusters = d.sm >= clusters_from;
+  const int64_t most = clusters ? most_of_a_cluster : 16, most_blocks = d.multiprocessors * (clusters ? 2 : 1);
   const int64_t chunks = chain.expanded / t.chunk;
   for (t.splits = 2; t.splits <= std::min(most, chunks); ++t.splits)
-    if (chunks % t.splits == 0 && blocks_of(chain, t) <= d.multiprocessors) tiles.push_back(t);
+    if (chunks % t.splits == 0 && blocks_of(chain, t) <= most_blocks && (!clusters || chain.channels % (2 * t.splits) == 0)) tiles.push_back(t);
 }
 
 // Without those that were never near the best of a measured chain.
@@ -96,6 +97,7 @@ constexpr double little = 3200;               // the least that a kernel takes w
 constexpr double through_memory = 1.2;        // so much longer it takes there where it reads what fills the caches
 constexpr double ask = 60;                    // of a step of the projection, for weights from memory; assumed, not measured
 constexpr double bytes = 3200;                // of the second-level cache, in one
+constexpr double meeting = 1200;              // of a cluster's blocks, and reads of what they have just written
 constexpr double unmeasured = 1.2;            // kernels of parts have to be better by that
 }  // namespace cycles
 
@@ -190,9 +192,9 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
       std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)),
                               std::floor(65536 / held), std::floor(2048 / real(threads)), 32.0}));
   const double on_one = std::ceil(real(blocks_of(chain, c)) / d.multiprocessors);
-  // The kernel that adds up parts, and what goes to it.
+  // Blocks that meet, or a kernel that adds up parts; and what goes through memory.
   const double parts = 4 * real(chain.height * chain.width * chain.channels * c.splits);
-  const double adding = c.splits > 1 ? cycles::little + 2 * parts / cycles::bytes : 0;
+  const double adding = c.splits > 1 ? (d.sm >= clusters_from ? cycles::meeting : cycles::little) + 2 * parts / cycles::bytes : 0;
   const double sure = c.splits > 1 ? cycles::unmeasured : 1;
   return sure * (cycles::start + std::ceil(on_one / resident) * waits + on_one * busy + adding);
 }

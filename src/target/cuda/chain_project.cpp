@@ -9,8 +9,17 @@ namespace burnish::cuda_target {
 
 namespace {
 
+// Loops outside of a block's tile: parts of one tile are neighbours.
+std::vector<std::string> outside_of(const Stage& self, const Roles& p, const std::string& yo, const std::string& xo, std::optional<uint32_t> part) {
+  std::vector<std::string> all = names(self.axes, p.unit);
+  all.insert(all.end(), {yo, xo});
+  if (part) all.push_back(self.axes[*part].name);
+  return all;
+}
+
 // Loops of a stage whose tile is the block's, from those of its points; the loop over chunks is not among them.
-WarpLoops loops_of(Schedule& t, const std::string& stage, const Stage& self, const Roles& p, const ChainTile& c, int64_t columns) {
+WarpLoops loops_of(Schedule& t, const std::string& stage, const Stage& self, const Roles& p, const ChainTile& c, int64_t columns,
+                   std::optional<uint32_t> part) {
   const auto axis = [&](uint32_t i) { return self.axes[i].name; };
   auto [yo, y] = t.split(stage, axis(p.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
   auto [y_warp, group] = t.split(stage, y, kMatrixGroups, Tail::Whole);
@@ -18,15 +27,13 @@ WarpLoops loops_of(Schedule& t, const std::string& stage, const Stage& self, con
   auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
   auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
   auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
-  WarpLoops w{.outside = names(self.axes, p.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
-  w.outside.insert(w.outside.end(), {yo, xo});
-  return w;
+  return {.outside = outside_of(self, p, yo, xo, part), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
 }
 
 // The tile of `out`, which reads what all threads have written: vectors of 4 channels to threads. The loop over blocks.
-std::string store_by_points(Schedule& t, const std::string& out, const Stage& o, const Roles& p, const ChainTile& c, int64_t channels) {
+std::string store_by_points(Schedule& t, const std::string& out, const Stage& o, const Roles& p, const ChainTile& c, int64_t channels,
+                            std::optional<uint32_t> part) {
   const auto axis = [&](uint32_t i) { return o.axes[i].name; };
-  std::vector<std::string> blocks = names(o.axes, p.unit);
   const int64_t high = kMatrixGroups * c.warps_y, vectors = channels / 4;
   const int64_t across = std::clamp<int64_t>(c.threads() / vectors, 1, c.columns), down = std::clamp<int64_t>(c.threads() / (vectors * across), 1, high);
   auto [yo, y] = t.split(out, axis(p.outer[0]), high, Tail::Whole);
@@ -34,7 +41,7 @@ std::string store_by_points(Schedule& t, const std::string& out, const Stage& o,
   auto [xo, x] = t.split(out, axis(*p.tile), c.columns, Tail::Whole);
   auto [xs, x_thread] = t.split(out, x, across, Tail::Whole);
   auto [vector, lanes] = t.split(out, axis(p.vector), 4, Tail::Whole);
-  blocks.insert(blocks.end(), {yo, xo});
+  const std::vector<std::string> blocks = outside_of(o, p, yo, xo, part);
   std::vector<std::string> order = blocks;
   order.insert(order.end(), {ys, xs, y_thread, x_thread, vector, lanes});
   t.reorder(out, order);
@@ -57,7 +64,7 @@ void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis
   }
 }
 
-std::string in_parts(Schedule& t, const std::string& acc, Roles& p, int64_t splits) {
+std::string in_parts(Schedule& t, const std::string& acc, const Roles& p, int64_t splits) {
   const StageGroup& g = t.group();
   const Axis all = *std::ranges::max_element(g[*g.named(acc)].raxes, {}, &Axis::extent);
   const std::string parts = t.rfactor(acc, all.name, all.extent / splits);
@@ -70,13 +77,13 @@ std::string in_parts(Schedule& t, const std::string& acc, Roles& p, int64_t spli
   for (const uint32_t u : p.unit) layout.push_back({u});
   layout.insert(layout.end(), {{p.outer[0]}, {*p.tile}, {p.vector}});
   t.pack(parts, layout);
-  p.unit.insert(p.unit.begin(), part);  // as axes of one point, it is one of the blocks
   return parts;
 }
 
 Projection project(Schedule& t, const std::string& out, std::string acc, const Roles& p, const Chain& chain, const ChainTile& c,
                    const Device& d) {
   const StageGroup& g = t.group();
+  const auto split = c.splits > 1 ? std::optional(static_cast<uint32_t>(g[*g.named(out)].axes.size() - 1)) : std::nullopt;  // the axis of the parts
   const int64_t columns = chain.channels / 8 / c.warps_n, depth = depth_for(c.chunk / c.warps_k, d);
   const Axis all = *std::ranges::max_element(g[*g.named(acc)].raxes, {}, &Axis::extent);
   if (c.warps_k == 1) {
@@ -85,10 +92,10 @@ Projection project(Schedule& t, const std::string& out, std::string acc, const R
     const Stage o = g[*g.named(out)], a = g[*g.named(acc)];
     in_fragments(t, a, a.axes[p.vector].var, all.var, columns, depth);
     if (!o.layout.empty()) t.pack(acc, o.layout);
-    const WarpLoops stored = loops_of(t, out, o, p, c, columns);
+    const WarpLoops stored = loops_of(t, out, o, p, c, columns, split);
     store_by_warps(t, out, stored, p.vector, columns);
     const std::string block = blocks_of(t, out, stored.outside, acc);
-    WarpLoops summed = loops_of(t, acc, a, p, c, columns);
+    WarpLoops summed = loops_of(t, acc, a, p, c, columns, split);
     auto [chunk, within] = t.split(acc, all.name, c.chunk);
     summed.outside.push_back(chunk);
     sum_by_warps(t, acc, summed, all, within, depth);
@@ -106,14 +113,15 @@ Projection project(Schedule& t, const std::string& out, std::string acc, const R
   // [row][warp][column][channel]: rows and the channels of threads lie in different banks.
   Layout layout;
   for (const uint32_t u : p.unit) layout.push_back({u});
+  if (split) layout.push_back({*split});
   layout.insert(layout.end(), {{p.outer[0]}, {warp}, {*p.tile}, {p.vector}});
   t.pack(part, layout);
   t.pack(sums, layout);
   t.storage_align(part, floor_mod(4 - c.warps_k * c.columns * chain.channels, 32));
-  const std::string block = store_by_points(t, out, o, p, c, chain.channels);
+  const std::string block = store_by_points(t, out, o, p, c, chain.channels, split);
   for (const std::string& stage : {part, sums}) {
     const Stage& self = stage == part ? part_stage : a;
-    WarpLoops w = loops_of(t, stage, self, p, c, columns);
+    WarpLoops w = loops_of(t, stage, self, p, c, columns, split);
     w.bound.insert(w.bound.begin(), self.axes[warp].name);
     if (stage == part) {
       store_by_warps(t, part, w, p.vector, columns);

@@ -1,6 +1,7 @@
 #include "target/cuda/dialect.h"
 
 #include <algorithm>
+#include <array>
 
 namespace burnish::cuda_target {
 
@@ -108,6 +109,11 @@ HELPER int wait_for_kernels_before() {
 #endif
   return zero;
 }
+template <int blocks> HELPER void meet_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory");
+#endif
+}
 HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
@@ -201,10 +207,12 @@ HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(
 
 }  // namespace
 
-const c_like::Dialect& dialect(Precision precision) {
-  static constexpr auto with = [](std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
+const c_like::Dialect& dialect(Precision precision, bool clusters) {
+  static constexpr auto with = [](bool clusters, std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
       .prelude = prelude,
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}) {0}",
+      .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}) __cluster_dims__({2}, 1, 1) {0}",
+      .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
       .block = "(int)blockIdx.x",
       .thread = "(int)threadIdx.x",
       .barrier = "__syncthreads();",
@@ -219,8 +227,9 @@ const c_like::Dialect& dialect(Precision precision) {
       .begin = "wait_for_kernels_before",
       .exchanged = "exchanged",
   }; };
-  static constexpr c_like::Dialect strict = with("sum_3xtf32"), tf32 = with("sum_tf32"), fp16 = with("sum_f16", true);
-  return precision == Precision::Strict ? strict : precision == Precision::Tf32 ? tf32 : fp16;
+  static constexpr std::array<c_like::Dialect, 6> all = {with(false, "sum_3xtf32"), with(true, "sum_3xtf32"), with(false, "sum_tf32"),
+                                                         with(true, "sum_tf32"), with(false, "sum_f16", true), with(true, "sum_f16", true)};
+  return all[2 * static_cast<size_t>(precision) + (clusters ? 1 : 0)];
 }
 
 std::string source_of(std::span<const c_like::Kernel> kernels) {

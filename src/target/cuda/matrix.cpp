@@ -112,8 +112,10 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 
 namespace {
 
-// Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x.
-WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands& operands, const MatrixTile& tile, const std::string& split) {
+// Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x; `last`:
+// the innermost axis outside of the tile.
+WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands& operands, const MatrixTile& tile, const std::string& split,
+                     std::optional<uint32_t> last) {
   const bool image = operands.image;
   const auto axis = [&](uint32_t i) { return x.axes[i].name; };
   const int64_t high = 2 * tile.rows;
@@ -124,7 +126,8 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
     return inner;
   };
   const int64_t rows = operands.row_phases, columns = operands.column_phases;
-  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i) w.outside.push_back(axis(r.outer[i]));
+  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i)
+    if (r.outer[i] != last) w.outside.push_back(axis(r.outer[i]));
   std::string points_warp, group;
   if (image) {
     const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m * rows);
@@ -140,6 +143,7 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
     points_warp = warp;
   }
   const std::string channels = in_block(axis(r.vector), 8 * tile.columns * tile.warps_n);
+  if (last) w.outside.push_back(axis(*last));
   auto [channels_warp, within] = t.split(x.name, channels, 8 * tile.columns, Tail::Whole);
   auto [lane, own] = t.split(x.name, within, kMatrixPairs * tile.columns, Tail::Whole);
   if (!split.empty()) w.bound.push_back(split);
@@ -150,7 +154,8 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
 
 // The block's tile of what is stored, dealt out to all threads: vectors of channels, columns, rows. The loop of all blocks, and
 // the innermost of threads.
-std::pair<std::string, std::string> store_by_block(Schedule& t, const std::string& out, const Roles& r, bool image, const MatrixTile& tile) {
+std::pair<std::string, std::string> store_by_block(Schedule& t, const std::string& out, const Roles& r, bool image, const MatrixTile& tile,
+                                                   std::optional<uint32_t> last) {
   const Stage x = t.group()[*t.group().named(out)];
   const auto axis = [&](uint32_t i) { return x.axes[i].name; };
   const int64_t high = 2 * tile.rows * tile.warps_m, wide = 8 * tile.columns * tile.warps_n;
@@ -170,11 +175,13 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
     outside.push_back(outer);
     return inner;
   };
-  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i) outside.push_back(axis(r.outer[i]));
+  for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i)
+    if (r.outer[i] != last) outside.push_back(axis(r.outer[i]));
   std::string y, points;
   if (image) y = in_block(axis(r.outer.back()), high);
   points = in_block(axis(*r.tile), image ? kMatrixGroups : kMatrixGroups * high);
   const std::string channels = in_block(axis(r.vector), wide);
+  if (last) outside.push_back(axis(*last));
   const int64_t width = x.axes[r.vector].extent % 4 == 0 && in_vectors(x.dtype) ? 4 : 2;
   std::string own = deal(channels, wide, width);
   auto [more, vector] = t.split(out, own, width, Tail::Whole);
@@ -215,7 +222,7 @@ void sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis
 // Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
 bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const Roles& r, const Operands& operands, const MatrixTile& tile,
-              int64_t depth, const std::optional<Staged>& staged) {
+              int64_t depth, const std::optional<Staged>& staged, std::optional<uint32_t> last) {
   const bool image = operands.image;
   const Axis k = t.group()[*t.group().named(acc)].raxes[operands.reduce];
   const std::string parts = t.rfactor(acc, k.name, k.extent / tile.warps_k);
@@ -223,7 +230,7 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   const std::string sums = t.cache_write(parts);
   if (t.failure()) return false;
   const auto stage = [&](const std::string& name) { return t.group()[*t.group().named(name)]; };
-  const auto [block, innermost] = store_by_block(t, out, r, image, tile);
+  const auto [block, innermost] = store_by_block(t, out, r, image, tile, last);
 
   // In the block's memory: parts outermost, rows of channels that neighbouring threads find in different banks.
   const Stage p = stage(parts);
@@ -239,12 +246,12 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   t.pack(sums, in_block);
   if (!layout.empty()) t.pack(acc, layout);
 
-  const WarpLoops stored = warp_loops(t, p, r, operands, tile, p.axes[part].name);
+  const WarpLoops stored = warp_loops(t, p, r, operands, tile, p.axes[part].name, last);
   store_by_warps(t, parts, stored, r.vector, tile.columns);
   t.compute_at(parts, out, block);
   t.guard_halo(parts);
   const Stage s = stage(sums);
-  const WarpLoops summed = warp_loops(t, s, r, operands, tile, s.axes[part].name);
+  const WarpLoops summed = warp_loops(t, s, r, operands, tile, s.axes[part].name, last);
   const auto inner = std::ranges::find_if(s.raxes, [&](const Axis& a) { return a.name.starts_with(k.name); });
   if (operands.lanes) {
     sum_by_lanes(t, sums, summed, s.raxes[inner == s.raxes.begin() ? 1 : 0], *inner, depth);
@@ -260,17 +267,17 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
   std::vector<std::string> order = {a.raxes[0].name};
   for (const std::string& l : names(a.axes, physical_order(a))) order.push_back(l);
   const bool vector = stage(out).axes[r.vector].extent % 4 == 0 && in_vectors(stage(out).dtype);
-  std::string last = order.back();
+  std::string lanes = order.back();
   if (vector) {
     auto [more, four] = t.split(acc, order.back(), 4, Tail::Whole);
     order.back() = more;
-    last = four;
+    lanes = four;
     order.push_back(four);
   }
   t.reorder(acc, order);
   for (size_t i = 0; i < order.size(); ++i) {
     if (vector && i + 1 == order.size())
-      t.vectorize(acc, last);
+      t.vectorize(acc, lanes);
     else
       t.unroll(acc, order[i]);
   }
@@ -296,7 +303,20 @@ void pack_points(Schedule& t, const Stage& acc, const Operands& operands) {
 
 }  // namespace
 
-bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d) {
+std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& s, const Roles& r, const MatrixTile& tile) {
+  const auto operands = operands_of(s, s.group()[r.acc], r);
+  if (!operands || !r.tile) return {};
+  const int64_t high = 2 * tile.rows * tile.warps_m;
+  std::vector<uint32_t> outside = r.unit;
+  outside.insert(outside.end(), r.outer.begin(), r.outer.end() - (operands->image ? 1 : 0));
+  std::vector<TileAxis> axes;
+  if (operands->image) axes.push_back({r.outer.back(), high * operands->row_phases});
+  axes.push_back({*r.tile, kMatrixGroups * operands->column_phases * (operands->image ? 1 : high)});
+  axes.push_back({r.vector, 8 * tile.columns * tile.warps_n});
+  return {axes, outside};
+}
+
+bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device& d, std::optional<uint32_t> last) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
   const std::string acc = sum_of(t, r);
@@ -321,12 +341,12 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   }
   pack_points(t, a, *operands);
   if (through_block(tile)) {
-    if (!by_parts(t, out, acc, r, *operands, tile, depth, staged)) return false;
+    if (!by_parts(t, out, acc, r, *operands, tile, depth, staged, last)) return false;
   } else {
     if (!o.layout.empty()) t.pack(acc, o.layout);
-    const WarpLoops stored = warp_loops(t, o, r, *operands, tile, "");
+    const WarpLoops stored = warp_loops(t, o, r, *operands, tile, "", last);
     store_by_warps(t, out, stored, r.vector, tile.columns);
-    const WarpLoops summed = warp_loops(t, a, r, *operands, tile, "");
+    const WarpLoops summed = warp_loops(t, a, r, *operands, tile, "", last);
     if (operands->lanes) {
       blocks_of(t, out, stored.outside, acc);
       sum_by_lanes(t, acc, summed, a.raxes[*operands->lanes], k, depth);

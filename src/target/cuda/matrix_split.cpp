@@ -1,5 +1,5 @@
-// Products of few points: parts of the reduction to blocks, whose sums go to memory; a second
-// kernel adds and finishes them.
+// Products of few points: parts of the reduction to blocks, whose sums go to memory; what adds and finishes them are the same blocks,
+// as clusters (slices.cpp), or a second kernel.
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
@@ -9,8 +9,8 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// Of a run: starting another kernel, and its reads of what the first has just written.
-constexpr double kAnotherKernel = 3200, kPartsPerCycle = 2000;
+// Of a run: starting another kernel, or meeting, and reads of what was just written.
+constexpr double kAnotherKernel = 3200, kMeeting = 1200, kPartsPerCycle = 2000;
 
 // The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
 // the sum. Empty: it cannot be.
@@ -65,7 +65,7 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
     constexpr size_t of_each = 12;
     if (tiles.size() > of_each) tiles.resize(of_each);
-    const double more = kAnotherKernel + static_cast<double>(4 * parts) * results / kPartsPerCycle;
+    const double more = (d.sm >= clusters_from ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
     for (const MatrixTile& x : tiles)
       all.emplace_back(matrix_cycles(t, *roles, x, d) + more, SplitTile{parts, x});
   }
@@ -79,11 +79,23 @@ bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) 
   Schedule t = s;
   const std::string out = t.group()[r.out].name, part = in_parts(t, r, x.parts);
   const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
-  if (!roles || !by_matrix(t, *roles, x.tile, d)) return false;
+  if (!roles) return false;
+  if (d.sm >= clusters_from && x.parts <= most_of_a_cluster) {
+    Schedule u = t;
+    auto [tile, outside] = tile_of(u, *roles, x.tile);
+    const auto axis = static_cast<uint32_t>(u.group()[roles->out].axes.size() - 1);
+    std::erase(outside, axis);
+    if (!tile.empty() && by_matrix(u, *roles, x.tile, d, axis)) {
+      u.pack(part, parts_by_tiles(axis, outside, tile));
+      if (by_slices(u, out, outside, tile, x.parts, x.tile.threads()) && lowers(u)) {
+        s = u;
+        return true;
+      }
+    }
+  }
+  if (!by_matrix(t, *roles, x.tile, d)) return false;
   const Stage o = t.group()[*t.group().named(out)];
-  if (!std::ranges::any_of(shares(o, d),
-                           [&](const Share& share) { return by_points(t, out, share); }))
-    return false;
+  if (!std::ranges::any_of(shares(o, d), [&](const Share& share) { return by_points(t, out, share); })) return false;
   s = t;
   return true;
 }

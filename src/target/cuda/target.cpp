@@ -120,7 +120,7 @@ class CudaTarget : public Target {
   std::string emit(const Program& p, EmitKind kind) const override {
     require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,
             "code for GPUs is written as cuda (the source) or ptx");
-    const Launches l = launches_of(p, options_.precision);
+    const Launches l = launches_of(p, options_.precision, device_.sm >= clusters_from);
     if (kind == EmitKind::Cuda) return source_of(l.kernels);
     std::string all;
     for (const Image& i :
@@ -145,7 +145,7 @@ class CudaTarget : public Target {
 // Kernels are images behind the weights; the metadata tells the runtime what to launch
 // (docs/artifact.md). What is left for the CPU is a program that does nothing.
 std::string CudaTarget::build(const Program& p, const std::string& metadata) const {
-  const Launches l = launches_of(p, options_.precision);
+  const Launches l = launches_of(p, options_.precision, device_.sm >= clusters_from);
   const Code code = compile_kernels(l.kernels, options_.archs, options_.precision);
   std::vector<std::byte> section = weights_of(p);
   nlohmann::json device = {{"kind", "cuda"}, {"weights_bytes", section.size()}};

@@ -104,6 +104,17 @@ template <class Tile, class Cost> std::vector<Tile> from_the_best(const std::vec
   return out;
 }
 
+// slices.cpp. An axis of what is stored, of which a block's tile has so much.
+struct TileAxis {
+  uint32_t axis;
+  int64_t size;
+};
+// Sums in parts, an axis: those of a tile together, part by part. `outside`: axes of which a tile has one point.
+Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile);
+// What adds them up: the tiles as blocks, in that order, and a slice of the tile to each of `parts` neighbours.
+bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t parts,
+               int64_t threads);
+
 // matrix.cpp. A convolution or product by matrix instructions.
 struct MatrixTile {
   int64_t rows, columns;      // of a warp: instructions of 16 points and of 8 channels
@@ -120,9 +131,12 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
 // An estimate of a run with the best tile; infinite where there is none. Only the order matters.
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
-bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
+// `last`: an axis outside of the tile whose blocks are neighbours.
+bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d, std::optional<uint32_t> last = {});
+// What a block has of the axes of `r.out`: points, then channels; the axes outside.
+std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& s, const Roles& r, const MatrixTile& t);
 
-// matrix_split.cpp. The same in two kernels: blocks have parts of the reduction each.
+// matrix_split.cpp. The same, blocks having parts of the reduction each, which meet as clusters, or else in a second kernel.
 struct SplitTile {
   int64_t parts;
   MatrixTile tile;
@@ -139,7 +153,7 @@ struct ChainTile {
   int64_t expand_y = 1, expand_n = 1;             // of the expansion: warps along rows and along channels; one for 8 columns
   int64_t expand_rows = 2;                        // in registers at once
   int64_t weights = 0;                            // in the block's memory: 1: of the depthwise convolution, 2: of the projection, too
-  int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own; a second kernel adds up
+  int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.

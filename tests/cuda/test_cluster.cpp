@@ -1,0 +1,79 @@
+// Which neighbouring blocks of two loops meet.
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "target/c_like/kernel.h"
+#include "target/cuda/dialect.h"
+
+namespace burnish::c_like {
+namespace {
+
+// Two loops over `before` and `after` blocks of 16 threads, which write part[written] and read part[read].
+Function two_loops(int before, int after, const std::string& written, const std::string& read, const std::string& result = "O[16*m + t]") {
+  return parse_function(fmt::format(R"(func f(X: param f32[1024], O: out f32[1024]) {{
+  alloc part: shared f32[1024] {{
+    parallel for n in 0..{} {{
+      let tile = {{n / 4}} {{
+        thread for i in 0..16 {{
+          part[{}] = X[16*n + i]
+        }}
+      }}
+    }}
+    barrier
+    parallel for m in 0..{} {{
+      let first = {{m / 4}} {{
+        let own = {{m % 4}} {{
+          thread for t in 0..16 {{
+            {} = part[{}]
+          }}
+        }}
+      }}
+    }}
+  }}
+}}
+)",
+                                    before, written, after, result, read));
+}
+
+int64_t meet(const Function& f) {
+  std::vector<Stmt> loops;
+  visit(f.body, [&](const Stmt& s) {
+    if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel) loops.push_back(s);
+  });
+  return blocks_that_meet(f, loops.at(0), loops.at(1));
+}
+
+TEST(Clusters, BlocksThatReadWhatTheirNeighboursWrote) {
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "16*m + t")), 1);
+  // Of four neighbours; of two; of eight, all that there are.
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "64*first + 4*own + t")), 4);
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "32*{m / 2} + t")), 2);
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "8*m + t")), 8);
+  // Tiles in another order.
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n - 128*tile + 64 + i", "-64*first + 4*own + t + 64")), 4);
+}
+
+TEST(Clusters, NoneWhereOthersAreNeeded) {
+  EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "8*m + t")), 0);     // sixteen are too many
+  EXPECT_EQ(meet(two_loops(8, 4, "16*n + i", "16*m + t")), 0);      // other blocks
+  EXPECT_EQ(meet(two_loops(16, 16, "n + i", "16*m + t")), 0);       // all write in one place
+  EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "256 - 16*m - t")), 0);
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "16*m + t", "part[16*m + t]")), 0);  // writes what was written
+}
+
+TEST(Clusters, AreOneKernelWhereThereAreClusters) {
+  const Function f = two_loops(8, 8, "16*n + i", "64*first + 4*own + t");
+  const auto one = kernels_of(f, cuda_target::dialect());
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].cluster, 4);
+  EXPECT_NE(one[0].source.find("meet_cluster<4>();"), std::string::npos) << one[0].source;
+  EXPECT_NE(one[0].source.find("__cluster_dims__(4, 1, 1)"), std::string::npos) << one[0].source;
+  EXPECT_EQ(kernels_of(f, cuda_target::dialect(cuda_target::Precision::Strict, false)).size(), 2u);
+  // Arguments that may overlap.
+  Dialect overlapping = cuda_target::dialect();
+  overlapping.restrict = "";
+  EXPECT_EQ(kernels_of(f, overlapping).size(), 2u);
+}
+
+}  // namespace
+}  // namespace burnish::c_like
