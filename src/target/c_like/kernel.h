@@ -19,7 +19,7 @@ struct Dialect {
   // The same with a third argument, blocks of a cluster, and a statement by which all their threads meet, a format of that number.
   // Empty: there are no clusters.
   std::string_view cluster_head = {}, cluster_barrier = {};
-  std::string_view block, thread;   // expressions: numbers of the running block and thread
+  std::string_view block, thread;   // expressions: numbers of the running block, as int, and thread, without sign
   std::string_view barrier;         // a statement: threads of the block meet
   std::string_view block_memory;    // a declaration: bytes of the block's memory, named `memory`
   std::string_view global, restrict;  // qualifiers of pointers to parameters

@@ -44,8 +44,8 @@ void Printer::enter_tensor(TensorLoop& t) {
     return v;
   };
   t.half =
-      variable("column", fmt::format("{} / {}", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
-  t.odd = variable("pair", fmt::format("{} % {}", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
+      variable("column", unsigned_text("/", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
+  t.odd = variable("pair", unsigned_text("%", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
 }
 
 // Of a thread for the operands of one step, of B or of a row of A.

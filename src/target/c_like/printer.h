@@ -14,6 +14,7 @@ namespace burnish::c_like {
 std::string sanitized(std::string_view name);
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 std::string number(const Expr& constant);
+std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
 bool is_zero(const Expr& e);  // copies.cpp. The constant +0 of f32 or f16: all bits are 0
 
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.

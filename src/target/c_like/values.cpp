@@ -131,6 +131,9 @@ std::string Printer::aff(const Aff& a) const {
   return a.terms.size() == 1 && !a.c && a.terms[0].k == 1 ? out : "(" + out + ")";
 }
 
+// Division of what is not negative takes fewer instructions without sign.
+std::string unsigned_text(std::string_view op, const std::string& a, int64_t b) { return fmt::format("(int)((unsigned){} {} {}u)", a, op, b); }
+
 // The index by lane; one text where lanes do not differ.
 Lanes Printer::index(const Index& i) {
   const bool moves = lane_ && i.a.slope(*lane_) != 0;
@@ -146,10 +149,10 @@ Lanes Printer::index(const Index& i) {
     }
     for (std::string& t : inner) {
       if (x.div != 1)
-        t = positive ? fmt::format("({} / {})", t, x.div)
+        t = positive ? unsigned_text("/", t, x.div)
                      : fmt::format("floor_quotient({}, {})", t, x.div);
       if (x.mod)
-        t = positive ? fmt::format("({} % {})", t, x.mod)
+        t = positive ? unsigned_text("%", t, x.mod)
                      : fmt::format("floor_remainder({}, {})", t, x.mod);
       if (x.scale != 1) t = fmt::format("{} * {}", t, x.scale);
     }

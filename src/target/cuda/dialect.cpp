@@ -214,7 +214,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}) __cluster_dims__({2}, 1, 1) {0}",
       .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
       .block = "(int)blockIdx.x",
-      .thread = "(int)threadIdx.x",
+      .thread = "threadIdx.x",
       .barrier = "__syncthreads();",
       .block_memory = "extern __shared__ __align__(16) char memory[];",
       .global = "",
