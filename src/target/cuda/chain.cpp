@@ -43,10 +43,10 @@ int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1) {
   return floor_mod(depth / apart - size, banks_of(t) / apart);
 }
 
-// The input of `reader`'s loop `at` in the block's memory: `across` columns of `size` channels, read in steps of `depth` by threads of
+// The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
 // neighbouring columns, or of rows so far apart. `only`: a stage that alone reads it there.
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
-            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t threads) {
+            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads) {
   const Stage& x = t.group()[*t.group().named(input)];
   const DType type = x.dtype;
   Layout layout = x.layout;
@@ -65,7 +65,7 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
   std::vector<int64_t> region(rank, 1);
   region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
   region[order[rank - 2]] = across;
-  region[order[rank - 3]] = threads;  // as many rows as there are threads for
+  region[order[rank - 3]] = down;
   copy_by_threads(t, copy, order, region, threads);
 }
 
@@ -114,11 +114,12 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
   t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype, chain.stride));
+  const int64_t step = c.expand_rows * c.expand_y;  // rows at once
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
     const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-    auto [ys, y] = t.split(stage, axis(r.outer[0]), c.expand_rows * c.expand_y, Tail::Whole);
+    auto [ys, y] = t.split(stage, axis(r.outer[0]), step, Tail::Whole);
     auto [y_warp, rows] = t.split(stage, y, c.expand_rows, Tail::Whole);
     auto [x_warp, group] = t.split(stage, axis(*r.tile), kMatrixGroups, Tail::Whole);
     auto [c_warp, within] = t.split(stage, axis(r.vector), 8 * columns, Tail::Whole);
@@ -137,7 +138,8 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, c.threads());
+  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups,
+         ceil_div(chain.region(kMatrixGroups * c.warps_y), step) * step, c.threads());
   return !t.failure();
 }
 
@@ -205,7 +207,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     if (!expanded_in_block(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
     cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride, chain.region(c.columns),
-           c.threads());
+           chain.region(kMatrixGroups * c.warps_y), c.threads());
   }
   if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (t.failure()) return false;

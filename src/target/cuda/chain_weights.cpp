@@ -55,17 +55,25 @@ bool fill_in_order(Schedule& t, const std::string& stage, int64_t threads) {
     std::tie(parts.back().loop, vector) = t.split(stage, parts.back().loop, width, Tail::Whole);
     parts.back().extent /= width;
   }
-  std::vector<std::string> order, bound;
+  constexpr int64_t most_unrolled = 16;
+  int64_t unrolled = 1;
+  std::vector<std::string> order, bound, constant;
   for (size_t i = parts.size(); i-- > 0;) {
     const bool fits = parts[i].extent <= threads;
-    if (fits) bound.insert(bound.begin(), parts[i].loop);
-    else order.insert(order.begin(), parts[i].loop);
+    if (fits) {
+      bound.insert(bound.begin(), parts[i].loop);
+    } else {
+      order.insert(order.begin(), parts[i].loop);
+      unrolled *= parts[i].extent;
+      if (unrolled <= most_unrolled) constant.push_back(parts[i].loop);
+    }
     threads = fits ? threads / parts[i].extent : 0;
   }
   order.insert(order.end(), bound.begin(), bound.end());
   if (!vector.empty()) order.push_back(vector);
   t.reorder(stage, order);
   for (const std::string& l : bound) t.bind(stage, l);
+  for (const std::string& l : constant) t.unroll(stage, l);
   if (!vector.empty()) t.vectorize(stage, vector);
   return !t.failure();
 }
