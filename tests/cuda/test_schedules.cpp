@@ -1,11 +1,13 @@
 // Default schedules of the CUDA target: the interpreter runs them on random input, with races and registers watched.
 #include <array>
+#include <cmath>
 #include <set>
 
 #include "schedule/support.h"
 #include "target/cuda/dialect.h"
 #include "target/cuda/space.h"
 #include "target/cuda/tiles.h"
+#include "target/cuda/ways.h"
 #include "target/groups.h"
 
 namespace burnish::cuda_test {
@@ -161,6 +163,30 @@ TEST(Schedules, SplitProducts) {
       expect_same(Case(g, t), fmt::format("{} parts, {} x {} tiles", x.parts, x.tile.rows, x.tile.columns));
     }
   }
+}
+
+// The ways of a product are in the order of their estimates.
+TEST(Schedules, WaysOfProducts) {
+  cuda_target::Device tf32;
+  tf32.products = 1;
+  const auto first = [&](const StageGroup& g) {
+    Schedule s(g);
+    inline_cheap(s);
+    std::vector<double> cycles;
+    std::string name;
+    for (const cuda_target::Way& w : cuda_target::ways_of(s, tf32)) {
+      if (w.variants.empty() || w.cycles == 0 || std::isinf(w.cycles)) continue;
+      if (cycles.empty()) name = w.name;
+      cycles.push_back(w.cycles);
+    }
+    EXPECT_TRUE(std::ranges::is_sorted(cycles));
+    EXPECT_GT(cycles.size(), 1u);
+    return name;
+  };
+  EXPECT_EQ(first(one_conv({.height = 68, .width = 120, .in = 32, .out = 192})), "matrix");
+  EXPECT_EQ(first(one_conv({.height = 17, .width = 30, .in = 960, .out = 160}, true)), "split") << "few points, many terms";
+  EXPECT_EQ(first(one_conv({.height = 136, .width = 240, .in = 24, .out = 24, .kernel = 3})), "staged") << "few channels, large maps";
+  EXPECT_EQ(first(one_conv({.height = 5, .width = 7, .in = 48, .out = 24})), "matrix");
 }
 
 TEST(Schedules, Chains) {

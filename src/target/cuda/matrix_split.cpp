@@ -9,8 +9,8 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// Of a run: starting another kernel, or meeting, and reads of what was just written.
-constexpr double kAnotherKernel = 3200, kMeeting = 1200, kPartsPerCycle = 2000;
+// Of a run: starting another kernel; meeting, which is assumed; and reads of what was just written.
+constexpr double kAnotherKernel = 790, kMeeting = 600, kPartsPerCycle = 1975;
 
 // The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
 // the sum. Empty: it cannot be.
@@ -56,7 +56,7 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
   const double results = static_cast<double>(points(s.group()[r.out].axes));
   // Where blocks of 32 x 32 results are more than the GPU has room for parts are not needed.
   if (results / 1024 > d.multiprocessors) return {};
-  std::vector<std::pair<double, SplitTile>> all;
+  std::vector<SplitTile> all;
   for (const int64_t parts : {2, 3, 4, 6, 8}) {
     Schedule t = s;
     const std::string part = in_parts(t, r, parts);
@@ -67,12 +67,10 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     if (tiles.size() > of_each) tiles.resize(of_each);
     const double more = (d.sm >= clusters_from ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
     for (const MatrixTile& x : tiles)
-      all.emplace_back(matrix_cycles(t, *roles, x, d) + more, SplitTile{parts, x});
+      all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + more});
   }
-  std::ranges::stable_sort(all, {}, [](const auto& x) { return x.first; });
-  std::vector<SplitTile> sorted;
-  for (const auto& [cycles, x] : all) sorted.push_back(x);
-  return sorted;
+  std::ranges::stable_sort(all, {}, &SplitTile::cycles);
+  return all;
 }
 
 bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) {

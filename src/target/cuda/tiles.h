@@ -40,6 +40,8 @@ std::vector<Share> shares(const Stage& s, const Device& d);
 bool by_points(Schedule& s, const std::string& stage, const Share& share);
 // The same for a reduction and the stage that finishes it; the sum is in registers of its thread.
 bool finished_by_points(Schedule& s, const Roles& r, const Share& share);
+// An estimate of it, as matrix_cycles; infinite where neighbouring threads do not share what they read of the data.
+double finished_cycles(const Schedule& s, const Roles& r, const Device& d);
 
 // tile.cpp. A convolution or product by multiply-adds: a thread has a tile of points and channels.
 bool by_tile(Schedule& s, const Roles& r);
@@ -128,7 +130,7 @@ struct MatrixTile {
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
 // The same with data in the block's memory.
 std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const Device& d);
-// An estimate of a run with the best tile; infinite where there is none. Only the order matters.
+// An estimate of a run with the best tile; infinite where there is none.
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);
 // `last`: an axis outside of the tile whose blocks are neighbours.
@@ -140,6 +142,7 @@ std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& 
 struct SplitTile {
   int64_t parts;
   MatrixTile tile;
+  double cycles = 0;  // by estimate, as matrix_cycles
 };
 std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d);
 bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d);

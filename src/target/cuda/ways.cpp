@@ -3,6 +3,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
+#include <iterator>
+
 #include "loop/matrix_sum.h"
 #include "target/cuda/matrix.h"
 
@@ -143,6 +146,26 @@ Way flattened(const Schedule& s, const Roles& r, const Device& d) {
   });
 }
 
+// A product by matrix instructions, and `products` besides, from the best by estimate; false, and nothing is added, where there are
+// no instructions for it.
+bool add_products(std::vector<Way>& ways, std::vector<Way> products, const Schedule& s, const Roles& r, const Device& d) {
+  const std::vector<MatrixTile> tiles = matrix_tiles(s, r, d);
+  if (tiles.empty()) return false;
+  const auto add = [&](const std::string& name, const auto& all, const auto& cycles, const auto& apply) {
+    if (all.empty()) return;
+    products.push_back(way_of(name, all, apply));
+    products.back().cycles = cycles(all.front());
+  };
+  const auto by_tile = [&](const MatrixTile& x) { return matrix_cycles(s, r, x, d); };
+  const auto apply = [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); };
+  add("matrix", tiles, by_tile, apply);
+  add("staged", staged_tiles(s, r, d), by_tile, apply);
+  add("split", split_tiles(s, r, d), [](const SplitTile& x) { return x.cycles; }, [r, d](Schedule& t, const SplitTile& x) { return by_split(t, r, x, d); });
+  std::ranges::stable_sort(products, {}, &Way::cycles);
+  ways.insert(ways.end(), std::make_move_iterator(products.begin()), std::make_move_iterator(products.end()));
+  return true;
+}
+
 }  // namespace
 
 std::vector<Way> ways_of(const Schedule& s, const Device& d) {
@@ -156,23 +179,21 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
   if (roles) {
     const Roles r = with_shared_rows(s, *roles);
     ways.push_back(by_vectors("lanes", [r, d](Schedule& t, int64_t vector) { return by_lanes(t, r, vector, d); }));
-    ways.push_back(
-        way_of("matrix", matrix_tiles(s, r, d),
-               [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
-    const bool by_instructions = !ways.back().variants.empty();
-    if (by_instructions) ways.push_back(way_of("staged", staged_tiles(s, r, d), [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); }));
-    if (by_instructions) ways.push_back(way_of("split", split_tiles(s, r, d), [r, d](Schedule& t, const SplitTile& x) { return by_split(t, r, x, d); }));
-    if (!by_instructions) ways.push_back(flattened(s, r, d));
-    ways.push_back(rows);
-    ways.push_back(by_vectors("columns", [r, d](Schedule& t, int64_t vector) { return by_columns(t, r, vector, d); }));
-    Way finished = way_of("finished", shares(s.group()[r.out], d),
-                          [r](Schedule& t, const Share& x) { return finished_by_points(t, r, x); });
-    Way tile{.name = "tile", .variants = {{"", [r](Schedule& t) { return by_tile(t, r); }}}};
     // Of a short sum the block's threads share too little to bring it to the block's memory.
     constexpr int64_t short_sum = 64;
     const bool is_short = points(s.group()[r.acc].raxes) <= short_sum;
-    ways.push_back(std::move(is_short ? finished : tile));
-    ways.push_back(std::move(is_short ? tile : finished));
+    Way finished = way_of("finished", shares(s.group()[r.out], d),
+                          [r](Schedule& t, const Share& x) { return finished_by_points(t, r, x); });
+    finished.cycles = finished_cycles(s, r, d);
+    const bool compared = is_short && r.acc != r.out && std::isfinite(finished.cycles);
+    const bool by_instructions = add_products(ways, compared ? std::vector{finished} : std::vector<Way>(), s, r, d);
+    if (!by_instructions) ways.push_back(flattened(s, r, d));
+    ways.push_back(rows);
+    ways.push_back(by_vectors("columns", [r, d](Schedule& t, int64_t vector) { return by_columns(t, r, vector, d); }));
+    Way tile{.name = "tile", .variants = {{"", [r](Schedule& t) { return by_tile(t, r); }}}};
+    if (is_short && !(compared && by_instructions)) ways.push_back(finished);
+    ways.push_back(std::move(tile));
+    if (!is_short) ways.push_back(std::move(finished));
   }
   if (!roles) {
     ways.push_back(rows);

@@ -20,6 +20,7 @@ struct Variant {
 struct Way {
   std::string name;
   std::vector<Variant> variants;  // from the best by estimate
+  double cycles = 0;              // of the first of them, of ways whose estimates compare: these are in that order
 };
 
 // In the order in which the default schedule tries them; the last one lowers for any group. `s`:
