@@ -9,8 +9,9 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// Of a run: starting another kernel; meeting, which is assumed; and reads of what was just written.
-constexpr double kAnotherKernel = 790, kMeeting = 600, kPartsPerCycle = 1975;
+// Of a run: starting another kernel, which takes 790 where both run again and again, and more among others; meeting; both assumed; and
+// reads of what was just written.
+constexpr double kAnotherKernel = 1600, kMeeting = 600, kPartsPerCycle = 1975;
 
 // The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
 // the sum. Empty: it cannot be.
@@ -65,9 +66,11 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
     constexpr size_t of_each = 12;
     if (tiles.size() > of_each) tiles.resize(of_each);
-    const double more = (d.sm >= clusters_from ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
-    for (const MatrixTile& x : tiles)
+    for (const MatrixTile& x : tiles) {
+      const bool cluster = d.sm >= clusters_from && can_slice(s.group()[r.out], tile_of(t, *roles, x).first, parts);
+      const double more = (cluster ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
       all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + more});
+    }
   }
   std::ranges::stable_sort(all, {}, &SplitTile::cycles);
   return all;

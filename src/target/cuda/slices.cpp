@@ -6,6 +6,29 @@
 
 namespace burnish::cuda_target {
 
+namespace {
+
+struct Slice {
+  size_t axis;     // of the tile, that is cut
+  int64_t vector;  // of channels
+};
+
+// An axis that tiles cut without a rest; of the channels vectors of 4, or pairs.
+std::optional<Slice> slice_of(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts) {
+  for (const int64_t w : {4, 2, 1}) {
+    if (tile.empty() || tile.back().size % w || o.axes[tile.back().axis].extent % w) continue;
+    for (size_t i = 0; i < tile.size(); ++i) {
+      const int64_t least = i + 1 == tile.size() ? w : 1;
+      if (o.axes[tile[i].axis].extent % tile[i].size == 0 && tile[i].size % (parts * least) == 0) return Slice{i, w};
+    }
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts) { return slice_of(o, tile, parts).has_value(); }
+
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile) {
   Layout l;
   for (const uint32_t a : outside) l.push_back({a});
@@ -18,19 +41,10 @@ Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const
 bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t parts,
                int64_t threads) {
   const Stage o = t.group()[*t.group().named(out)];
-  // A slice of an axis that tiles cut without a rest; of the channels vectors of 4, or pairs.
-  int64_t width = 0;
-  size_t cut = tile.size();
-  for (const int64_t w : {4, 2, 1}) {
-    for (size_t i = 0; i < tile.size() && cut == tile.size(); ++i) {
-      const int64_t size = tile[i].size, least = i + 1 == tile.size() ? w : 1;
-      if (tile.back().size % w == 0 && o.axes[tile.back().axis].extent % w == 0 && o.axes[tile[i].axis].extent % size == 0 &&
-          size % (parts * least) == 0)
-        cut = i, width = w;
-    }
-  }
-  if (cut == tile.size()) return false;
-  if (!in_vectors(o.dtype)) width = 1;
+  const auto found = slice_of(o, tile, parts);
+  if (!found) return false;
+  const size_t cut = found->axis;
+  const int64_t width = in_vectors(o.dtype) ? found->vector : 1;
   const bool vectors = width > 1;
   std::vector<std::string> blocks = names(o.axes, outside), inner;
   std::vector<int64_t> sizes;

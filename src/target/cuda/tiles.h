@@ -113,6 +113,8 @@ struct TileAxis {
 };
 // Sums in parts, an axis: those of a tile together, part by part. `outside`: axes of which a tile has one point.
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile);
+// Whether a tile of `o` comes out even in so many slices.
+bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts);
 // What adds them up: the tiles as blocks, in that order, and a slice of the tile to each of `parts` neighbours.
 bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t parts,
                int64_t threads);
