@@ -143,6 +143,27 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   return !t.failure();
 }
 
+// What the depthwise sum of a block's chunk of channels reads besides, in its memory: on its way while the chunk is expanded.
+void weights_of_chunk(Schedule& t, const std::string& out, const Roles& d, const std::string& block, const ChainTile& c) {
+  const Stage o = t.group()[*t.group().named(out)];
+  std::vector<std::string> read;
+  for (const StageId p : producers(t.group(), *t.group().named(out))) read.push_back(t.group()[p].name);
+  for (const std::string& name : read) {
+    const Stage w = t.group()[*t.group().named(name)];
+    const auto channel = axis_moved(t.group()[*t.group().named(out)], *t.group().named(name), o.axes[d.vector].var);
+    if (w.kind != StageKind::Constant || !channel) continue;
+    const std::vector<uint32_t> order = physical_order(w);
+    if (order.back() != *channel || w.axes[*channel].extent % vector_of(w.dtype)) continue;
+    const std::string copy = t.cache_read(w.name);
+    if (t.failure()) return;
+    t.compute_at(copy, out, block);
+    t.pack(copy, w.layout.empty() ? axes_in_order(w.axes.size(), {}, {}) : w.layout);
+    std::vector<int64_t> region;
+    for (uint32_t a = 0; a < w.axes.size(); ++a) region.push_back(a == *channel ? c.chunk : w.axes[a].extent);
+    copy_by_threads(t, copy, order, region, c.threads());
+  }
+}
+
 // D as the output, one block a tile and chunk of channels; its threads have vectors of channels in a column.
 std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d, const ChainTile& c) {
   const Stage o = t.group()[*t.group().named(out)];
@@ -201,6 +222,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     expand_depthwise(t, chain.depthwise, d);
     if (t.failure()) return false;
     block = at = depthwise_output(t, out, chain.depthwise.roles, c);
+    weights_of_chunk(t, out, chain.depthwise.roles, block, c);
   }
   if (t.failure()) return false;
   if (chain.expand) {
