@@ -103,7 +103,7 @@ class Verifier {
       for (size_t i = 0; i < s.children().size(); ++i) {
         auto inner = prover_.mark();
         visited_.emplace_back();
-        for (const Aff& fact : facts_of(prover_, s->value, i == 0)) prover_.assume(fact);
+        assume_condition(prover_, s->value, i == 0);
         statement(s.children()[i]);
         visited_.pop_back();
         prover_.reset(inner);
@@ -111,7 +111,7 @@ class Verifier {
       break;
     case StmtKind::While:
       condition(s->value);
-      for (const Aff& fact : facts_of(prover_, s->value, true)) prover_.assume(fact);
+      assume_condition(prover_, s->value, true);
       statement(s.children()[0]);
       break;
     case StmtKind::Barrier:
@@ -265,7 +265,7 @@ class Verifier {
       for (size_t arm : {1, 2}) {
         auto mark = prover_.mark();
         visited_.emplace_back();
-        for (const Aff& fact : facts_of(prover_, e.children()[0], arm == 1)) prover_.assume(fact);
+        assume_condition(prover_, e.children()[0], arm == 1);
         expr(e.children()[arm]);
         visited_.pop_back();
         prover_.reset(mark);

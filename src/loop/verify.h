@@ -39,8 +39,8 @@ struct SharedLoop {
 };
 std::optional<SharedLoop> shared_loop_of(const Function& f);
 
-// The facts that `condition` implies, or that its negation does: forms that are >= 0.
-std::vector<Aff> facts_of(Prover& prover, const Expr& condition, bool holds);
+// Lets the prover assume what `condition` implies, or what its negation does.
+void assume_condition(Prover& prover, const Expr& condition, bool holds);
 
 // Statements outside parallel loops and parallel loops, in order: who reads what another wrote must
 // wait at a barrier. Returns a reason, empty when all is well, and the statement that it is about.

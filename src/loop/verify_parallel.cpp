@@ -137,26 +137,21 @@ BinaryOp negated(BinaryOp op) {
   return BinaryOp::Ne;  // of Eq; says nothing affine
 }
 
-void collect(Prover& prover, const Expr& e, bool holds, std::vector<Aff>& out) {
-  if (e.kind() == ExprKind::Unary && e.unary() == UnaryOp::Not) {
-    collect(prover, e.children()[0], !holds, out);
-  }
+}  // namespace
+
+// One after the other: quotients in a part of it are bounded by what the parts before say.
+void assume_condition(Prover& prover, const Expr& e, bool holds) {
+  if (e.kind() == ExprKind::Unary && e.unary() == UnaryOp::Not) assume_condition(prover, e.children()[0], !holds);
   if (e.kind() != ExprKind::Binary) return;
   const Expr &a = e.children()[0], &b = e.children()[1];
   if (e.dtype() == DType::Bool && e.binary() == (holds ? BinaryOp::And : BinaryOp::Or)) {
-    collect(prover, a, holds, out);
-    collect(prover, b, holds, out);
+    assume_condition(prover, a, holds);
+    assume_condition(prover, b, holds);
   } else if (is_comparison(e.binary())) {
-    compare(prover, holds ? e.binary() : negated(e.binary()), a, b, out);
+    std::vector<Aff> facts;
+    compare(prover, holds ? e.binary() : negated(e.binary()), a, b, facts);
+    for (const Aff& f : facts) prover.assume(f);
   }
-}
-
-}  // namespace
-
-std::vector<Aff> facts_of(Prover& prover, const Expr& condition, bool holds) {
-  std::vector<Aff> out;
-  collect(prover, condition, holds, out);
-  return out;
 }
 
 namespace {
