@@ -15,9 +15,10 @@ Box Lowering::in_domain(StageId s, const Box& box, const Reader* reader) const {
   const Stage& t = stage(s);
   Box r = box;
   for (size_t a = 0; a < r.size(); ++a) {
-    Limit limit =
-        reader ? reader->limits[a]
-               : Limit{0, a < t.axes.size() ? t.axes[a].extent : t.raxes[a - t.axes.size()].extent};
+    const Limit domain{0, a < t.axes.size() ? t.axes[a].extent : t.raxes[a - t.axes.size()].extent};
+    const Limit limit = reader ? reader->limits[a] : domain;
+    // Of what is computed over its whole region only the guards of this load leave something out.
+    if (reader && schedule_.nest(s).guard_halo && limit.lo == domain.lo && limit.hi == domain.hi) continue;
     Interval lo = ranges_.bounds(r[a].lo);
     if (lo.lo < limit.lo) r[a].clip_low(Aff(limit.lo));
     if (lo.hi + box[a].ext > limit.hi) r[a].clip_high(Aff(limit.hi));
@@ -42,6 +43,25 @@ void Lowering::compute_whole(Span& span, int64_t extent) const {
   span.clo.clear();
   span.chi.clear();
 }
+
+namespace {
+
+// A region in vectors begins at a whole one, where its place moves in whole ones: they are aligned in memory then, and guards are
+// the same for all of one.
+void begin_at_vector(const Nest& n, const Loop& axis, Span& span) {
+  const Loop* l = &axis;
+  int64_t width = 1;
+  while (l->is_split()) {
+    width = l->factor;
+    l = &n.loops[l->inner];
+  }
+  if (l->kind != LoopKind::Vectorize || std::ranges::any_of(span.lo.terms, [&](const Term& t) { return t.k % width != 0; })) return;
+  const int64_t before = floor_mod(span.lo.c, width);
+  span.lo.c -= before;
+  span.ext += before;
+}
+
+}  // namespace
 
 Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
   size_t n = group_.stages.size();
@@ -89,7 +109,10 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
           spans[a]->clo.clear();
           spans[a]->chi.clear();
           const Loop& l = schedule_.nest(s).loops[a];
-          if (l.is_split() && l.tail == Tail::Whole) spans[a]->ext = ceil_div(spans[a]->ext, l.factor) * l.factor;
+          if (l.is_split() && l.tail == Tail::Whole) {
+            begin_at_vector(schedule_.nest(s), l, *spans[a]);
+            spans[a]->ext = ceil_div(spans[a]->ext, l.factor) * l.factor;
+          }
         } else if (schedule_.nest(s).scope == Scope::Register) {
           compute_whole(*spans[a], t.axes[a].extent);
         }

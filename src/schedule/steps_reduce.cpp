@@ -41,7 +41,8 @@ Expr ended(const StageGroup& g, const Expr& product, const Axis& k) {
 }  // namespace
 
 // Terms behind the last one are outside of what every load reads, by its outermost reduce axis, where loads give 0: they are
-// products, which are 0 then. Those behind the end of the axis that stays apart are 0 by a guard.
+// products, which are 0 then. A guard says so too, by which copies of what is read do not reach there. Those behind the end of
+// the axis that stays apart are 0 by a guard.
 Result<> apply(Stages s, const step::Flatten& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
@@ -70,6 +71,7 @@ Result<> apply(Stages s, const step::Flatten& x) {
     if (!product || !std::ranges::all_of(t.body.children(), [&](const Expr& e) { return ends_with(s.group, loaded_by(e), flat[0]); }))
       return refuse("{} is no product of loads along its first reduce axis: {} terms are no multiple of {}", x.stage, terms, x.multiple);
     t.body = rewrite(t.body, [&](const Expr& e) { return e.kind() == ExprKind::Load ? with_fill(e) : Expr{}; });
+    if (flat.size() > 1) t.body = ended(s.group, t.body, {all.name, all.var, terms});
   }
   if (apart && apart->extent % x.lanes) {
     if (!product) return refuse("{} is no product of loads: {} terms are no multiple of {}", x.stage, apart->extent, x.lanes);
