@@ -301,6 +301,20 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
+// The same of an image's few channels: in vectors and one by one, with a filter that takes several steps of instructions.
+TEST_P(Kernels, ChainsOfImages) {
+  using cuda_target::ChainTile;
+  const ChainTile t{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4};
+  for (const target_test::ImageChain& c : {target_test::ImageChain{.height = 37, .width = 44}, target_test::ImageChain{.height = 21, .width = 27, .filter = 5, .first_stride = 1, .stride = 2},
+                                           target_test::ImageChain{.channels = 4, .height = 30, .width = 23, .by_planes = false, .project = false}}) {
+    const StageGroup g = target_test::image_chain(c);
+    Schedule s(g);
+    inline_cheap(s);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
+    for (const Precision p : {Precision::Strict, Precision::Tf32}) expect_right(Case(g, s), fmt::format("{} x {}", c.height, c.width), p);
+  }
+}
+
 // Parts of the expanded channels to blocks of their own, which add up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, ChainsInParts) {
   using cuda_target::ChainTile;

@@ -203,6 +203,37 @@ TEST(Schedules, Chains) {
   }
 }
 
+// A convolution of an image's few channels as the expansion: filters, strides, layouts, with and without a projection.
+TEST(Schedules, ChainsOfImages) {
+  using cuda_target::ChainTile;
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
+  const ChainTile tiles[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
+                             {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},
+                             {.columns = 6, .warps_x = 3, .warps_k = 2, .expand_y = 3, .expand_n = 2},
+                             {.columns = 14, .warps_k = 4, .chunk = 64, .expand_n = 2, .expand_rows = 4}};
+  for (int i = 0; i < 10; ++i) {
+    ChainTile t = tiles[any(0, 3)];
+    if (any(0, 3) == 0) t.splits = 2;
+    target_test::ImageChain c{.channels = any(1, 5), .height = any(5, 40), .width = any(5, 40), .filter = any(1, 3) * 2 + 1, .first_stride = any(1, 2), .stride = any(1, 2)};
+    if (c.channels * c.filter * c.filter > 96) c.channels = 1;
+    c.expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
+    c.by_planes = any(0, 3) > 0;
+    c.project = t.splits > 1 || any(0, 4) > 0;
+    if (!c.project) t = {.columns = 6, .warps_x = 3, .chunk = t.chunk, .expand_rows = 4};
+    const StageGroup g = target_test::image_chain(c);
+    t.expand_n = t.threads() / 32 / (ceil_div((t.columns - 1) * c.stride + 3, int64_t{8}) * t.expand_y);
+    if (t.expand_n == 0 || (t.chunk / 8) % t.expand_n) t.expand_n = 1;
+    Schedule s(g);
+    inline_cheap(s);
+    const std::string what = fmt::format("{} x {} x {}, filter {}, strides {} and {}, {} expanded, {} columns, {} parts, by planes {}, projection {}", c.channels, c.height,
+                                         c.width, c.filter, c.first_stride, c.stride, c.expanded, t.columns, t.splits, c.by_planes, c.project);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {})) << what;
+    EXPECT_NE(s.to_text().find("flatten"), std::string::npos);
+    expect_same(Case(g, s), what);
+  }
+}
+
 // Parts of the expanded channels to blocks of their own, of random chains: with the expansion and without, with a residual or not.
 TEST(Schedules, ChainsInParts) {
   using cuda_target::ChainTile;

@@ -32,6 +32,12 @@ StageGroup product(int64_t m, int64_t n, int64_t k);
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);
 // conv 1x1 -> depthwise 3x3 -> conv 1x1, plus the input where the stride is 1.
 StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72, int images = 1);
+// conv of an image -> depthwise 3x3 -> conv 1x1, which may be missing.
+struct ImageChain {
+  int channels = 3, height = 20, width = 20, filter = 3, first_stride = 2, stride = 1, expanded = 32;
+  bool by_planes = true, project = true;
+};
+StageGroup image_chain(const ImageChain& c);
 
 // Interprets the schedule's loops on random numbers and compares with the group's formula.
 void expect_computes(const Schedule& s, const StageGroup& g);

@@ -95,6 +95,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
                        const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
   const StageGroup& g = t.group();
   const std::string e_acc = sum_of(t, e_out);
+  if (chain.first && !e_acc.empty()) flatten_window(t, e_acc);
   const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
   if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
   const Roles r = *e_roles;
@@ -103,7 +104,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / c.expand_n;
-  in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth);
+  if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
   Layout image = image_of(r), padded;
   padded = image;
@@ -115,6 +116,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
   t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype, chain.stride));
   const int64_t step = c.expand_rows * c.expand_y;  // rows at once
+  const int64_t high = ceil_div(chain.region(kMatrixGroups * c.warps_y), step) * step;
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
@@ -129,6 +131,8 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
     if (stage == e_out) {
       store_by_warps(t, stage, w, r.vector, columns);
       serial = ys;
+    } else if (chain.first) {
+      sum_window(t, stage, w);
     } else {
       sum_by_warps(t, stage, w, ke, ke.name, depth);
     }
@@ -138,8 +142,10 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.compute_at(e_acc, e_out, serial);
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
-  cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups,
-         ceil_div(chain.region(kMatrixGroups * c.warps_y), step) * step, c.threads());
+  if (chain.first)
+    window_in_block(t, x, e_acc, out, block, chain, high, across * kMatrixGroups, c);
+  else
+    cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads());
   return !t.failure();
 }
 

@@ -14,8 +14,19 @@ struct Link {
   StageId weights = 0;  // the constant
 };
 
+// An expansion that is a convolution of few channels, as those of an image are (chain_first.cpp).
+struct Window {
+  struct Reach {
+    int64_t row = 0, column = 0, terms = 0;
+  };
+  std::vector<Reach> reach;  // along each axis of the image: with a row and a column of the result, and over all terms of a sum
+  int64_t terms = 0;  // of a sum, filled up to whole steps
+  std::vector<int64_t> region(int64_t rows, int64_t columns) const;  // of the image
+};
+
 struct Chain {
   std::optional<Link> expand, project;
+  std::optional<Window> first;  // what the expansion is, if it is no product of channels
   Link depthwise;
   int64_t input_channels = 0, expanded = 0, channels = 0;
   int64_t height = 0, width = 0;   // of the output
@@ -38,6 +49,17 @@ struct Projection {
 // The sum `acc`, which `out` finishes, or is.
 Projection project(Schedule& t, const std::string& out, std::string acc, const Roles& p, const Chain& chain, const ChainTile& c,
                    const Device& d);
+
+// chain_first.cpp
+std::optional<Window> window_of(const Schedule& s, const Link& expand);
+// An estimate of such a convolution by itself, as matrix_cycles; infinite where it is none.
+double window_cycles(const Schedule& s, const Roles& r, const Device& d);
+// Makes the sum `acc` one that `sum_window` lays out.
+void flatten_window(Schedule& t, const std::string& acc);
+void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w);
+// What `only`, the sum, reads of the image for the loop `at` of `reader`, in the block's memory.
+void window_in_block(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at,
+                     const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c);
 
 // chain_weights.cpp. Constants that `sum` reads, but for `left_out`, in the memory of the blocks that are the loop `at` of `reader`.
 bool weights_in_block(Schedule& t, const std::string& sum, const std::string& reader, const std::string& at, const std::string& left_out,

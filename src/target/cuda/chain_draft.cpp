@@ -95,9 +95,11 @@ constexpr double term_busy = 1.4;             // a multiply-add of the depthwise
 constexpr double copy_busy = 9;               // 32 vectors of the input, of the whole multiprocessor
 constexpr double little = 3200;               // the least that a kernel takes within a network
 constexpr double through_memory = 1.2;        // so much longer it takes there where it reads what fills the caches
+constexpr double value = 0.4;                 // of an image, read alone, as a share of a vector; assumed
 constexpr double ask = 60;                    // of a step of the projection, for weights from memory; assumed, not measured
 constexpr double bytes = 3200;                // of the second-level cache, in one
 constexpr double meeting = 1200;              // of a cluster's blocks, and reads of what they have just written
+constexpr double stored = 1000;               // bytes of an image's convolution, in one
 constexpr double unmeasured = 1.2;            // kernels of parts have to be better by that
 }  // namespace cycles
 
@@ -120,14 +122,19 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const auto padded = [&](int64_t channels, int64_t depth) {
     return channels + floor_mod(depth - channels, banks);
   };
-  const int64_t depth = depth_for(chain.input_channels, d), project_depth = depth_for(c.chunk / c.warps_k, d);
+  // What a step of the expansion sums, all of it, and how often in all; the image's values for a tile.
+  const int64_t depth = chain.first ? kMatrixDepth : depth_for(chain.input_channels, d), summed = chain.first ? chain.first->terms : chain.input_channels;
+  int64_t image = chain.first ? 1 : 0;
+  if (chain.first)
+    for (const int64_t n : chain.first->region(high, wide)) image *= n;
+  const int64_t project_depth = depth_for(c.chunk / c.warps_k, d);
   // Of a row of the tile: what is expanded, as chain.cpp pads it, and the input.
-  const int64_t expanded = wide * (c.chunk + vector), input = expand ? wide * padded(chain.input_channels, depth) : padded(wide * c.chunk, project_depth);
+  const int64_t expanded = wide * (c.chunk + vector), input = chain.first ? 0 : expand ? wide * padded(chain.input_channels, depth) : padded(wide * c.chunk, project_depth);
   const int64_t row = input + (expand ? padded(expanded, project_depth) : 0);
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
   // Weights that are there for the whole kernel: of the depthwise convolution with its bias, of the projection.
   const int64_t kept = c.weights == 0 ? 0 : chain.expanded * (4 + size_of(d.storage) * (chain.window * chain.window + (c.weights > 1 ? chain.channels : 0)));
-  const int64_t bytes = size_of(d.storage) * high * row + 4 * partial + kept;
+  const int64_t bytes = size_of(d.storage) * high * row + 4 * (partial + image) + kept;
   if (bytes > d.block_bytes) return std::numeric_limits<double>::infinity();
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
@@ -152,18 +159,18 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
 
   // Of a warp and a block's whole work.
   const int64_t chunks = project ? chain.expanded / c.chunk / c.splits : 1;
-  const int64_t copied = expand ? chain.input_channels : c.chunk, vectors = std::min<int64_t>(c.threads(), copied / vector),
+  const int64_t copied = chain.first ? 0 : expand ? chain.input_channels : c.chunk, vectors = std::clamp<int64_t>(copied / vector, 1, c.threads()),
                 columns_at_once = std::min(c.threads() / vectors, wide), rows_at_once = c.threads() / (vectors * columns_at_once);
   const double fills = real(expand ? 1 : chunks);
   const double copies = real(ceil_div(high, rows_at_once) * ceil_div(wide, columns_at_once) * ceil_div(copied / vector, vectors));
-  const double expand_steps = expand ? real(chunks * rounds * (chain.input_channels / depth)) : 0;
+  const double expand_steps = expand ? real(chunks * rounds * (summed / depth)) : 0;
   const double project_steps =
       project ? real(chunks * c.chunk / (project_depth * c.warps_k)) : 0;
   const double sums = d.products * (expand_steps * expand_tiles * real(depth / kMatrixDepth) +
                                     project_steps * project_tiles * real(project_depth / kMatrixDepth));
   const double tile_vectors = real(rows * c.columns * chain.channels) / 128 / warps;
   const double reads =
-      expand_steps * real(c.expand_rows + expand_across) + project_steps * real(across);
+      expand_steps * real(c.expand_rows + expand_across) * (chain.first ? 2 * cycles::value : 1) + project_steps * real(across);
   const double window_reads =
       real(chain.window * (chain.region(project ? points : own_rows) + chain.window));
   const double depthwise_times = project ? project_steps : 1;
@@ -175,7 +182,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
   const double out = project ? tile_vectors : real(own_rows);
 
   const double spilled = 1 + 2.1 * registers.over();
-  const double waits = fills * (cycles::trip + cycles::copy * copies) + cycles::copy * std::ceil(real(kept) / 16 / real(c.threads())) +
+  const double waits = fills * (cycles::trip + cycles::copy * copies) + cycles::copy * std::ceil(real(image) / 4 / real(c.threads())) + cycles::copy * std::ceil(real(kept) / 16 / real(c.threads())) +
                        (cycles::project - cycles::ask * real(c.weights)) * (project ? project_steps : 1) +
                        cycles::barrier * real(chunks) * (1 + (expand ? real(rounds) / 2 : 0)) +
                        spilled * (cycles::sum * sums + cycles::vector * (reads + depthwise_reads)) +
@@ -184,7 +191,7 @@ double cycles_of(const Chain& chain, const ChainTile& c, const Device& d) {
       warps * (cycles::sum_busy * sums + cycles::vector_busy * (reads + writes)) +
       depthwise_warps * (cycles::vector_busy * (depthwise_reads + out) + cycles::term_busy * terms);
   const double busy =
-      spilled * quarter / 4 + cycles::copy_busy * fills * real(high * wide * copied) / 128;
+      spilled * quarter / 4 + cycles::copy_busy * (fills * real(high * wide * copied) + real(image)) / 128;
 
   const double held =
       real(threads) * 8 * std::ceil(std::min(registers.needed, registers.limit) / 8);
@@ -207,7 +214,13 @@ double best_cycles(const Chain& c, const Device& d) {
 }
 
 // The same of a product, and of a depthwise convolution of so many terms, by points; both as measured inside CenterFace and MobileNetV2.
-double product_cycles(const Schedule& s, const Roles& r, const Device& d) { return 1.4 * matrix_cycles(s, r, d); }
+// A convolution of few channels takes what its instructions do, and what it stores.
+double product_cycles(const Schedule& s, const Roles& r, const Device& d) {
+  const double cycles = matrix_cycles(s, r, d);
+  if (std::isfinite(cycles)) return 1.4 * cycles;
+  const auto stored = static_cast<double>(points(s.group()[r.out].axes) * size_of(d.storage));
+  return cycles::little + 0.9 * window_cycles(s, r, d) + stored / cycles::stored;
+}
 double depthwise_cycles(double terms) { return cycles::little + 0.0009 * terms; }
 
 }  // namespace

@@ -97,7 +97,8 @@ std::optional<Chain> chain_of(const Schedule& s) {
     if (!c.expand || !c.expand->roles.broadcast || g[c.expand->input].is_compute()) return std::nullopt;
     found += stages_of(*c.expand);
     c.input_channels = lone_extent(g[c.expand->roles.acc]);
-    if (c.input_channels == 0 || c.input_channels % kMatrixDepth) return std::nullopt;
+    if (c.input_channels == 0 || c.input_channels % kMatrixDepth) c.first = window_of(s, *c.expand);
+    if (!c.first && (c.input_channels == 0 || c.input_channels % kMatrixDepth)) return std::nullopt;
   } else if (!c.project) {
     return std::nullopt;
   }
