@@ -175,7 +175,7 @@ double finished_cycles(const Schedule& s, const Roles& r, const Device& d) {
   return start + term * terms + static_cast<double>(points(acc.axes)) * terms / terms_per_cycle * (d.storage == DType::F16 ? 0.7 : 1);
 }
 
-std::vector<Share> shares(const Stage& s, const Device& d) {
+std::vector<Share> shares(const Stage& s, const Device& d, bool in_lanes) {
   std::vector<Share> all;
   if (s.axes.empty()) return all;
   const std::vector<uint32_t> order = physical_order(s);
@@ -188,10 +188,28 @@ std::vector<Share> shares(const Stage& s, const Device& d) {
   // Threads share more of their reads the more points they have, as long as there are enough of them to hide what reads take;
   // pairs of lanes are better than none then. As measured on an H100.
   const double wanted = 1536.0 * d.multiprocessors;
+  const auto of_vector = [&](const Share& x) {
+    if (!in_lanes) return static_cast<double>(x.vector * x.vector);
+    return x.vector == 1 ? 4 : x.vector == 2 && x.columns > 1 ? 1.2 : 1;
+  };
   return from_the_best(all, [&](const Share& x) {
     const double threads = static_cast<double>(points(s.axes)) / static_cast<double>(x.points());
-    return std::max(threads / wanted, wanted / threads) * (x.vector == 1 ? 4 : x.vector == 2 && x.columns > 1 ? 1.2 : 1);
+    return std::max(threads / wanted, wanted / threads) * of_vector(x);
   });
+}
+
+std::vector<Share> finished_shares(const Schedule& s, const Roles& r, const Device& d) {
+  const Stage &out = s.group()[r.out], &acc = s.group()[r.acc];
+  const std::vector<uint32_t> order = physical_order(out);
+  bool in_lanes = true;
+  if (!order.empty()) {
+    visit(acc.body, [&](const Expr& e) {
+      if (e.kind() != ExprKind::Load || s.group()[e.from()].kind == StageKind::Constant) return;
+      const uint32_t innermost = physical_order(s.group()[e.from()]).back();
+      for (uint32_t i = 0; i < e.indices().size(); ++i) in_lanes &= i == innermost || !moves(e.indices()[i], acc.axes[order.back()].var);
+    });
+  }
+  return shares(out, d, in_lanes);
 }
 
 }  // namespace burnish::cuda_target

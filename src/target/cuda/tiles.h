@@ -35,8 +35,10 @@ struct Share {  // of a thread: a vector of neighbours, of `columns` neighbours 
   int64_t vector = 1, columns = 1;
   int64_t points() const { return vector * columns; }
 };
-// From the best by estimate.
-std::vector<Share> shares(const Stage& s, const Device& d);
+// From the best by estimate. `in_lanes`: neighbours in memory read neighbours, or the same.
+std::vector<Share> shares(const Stage& s, const Device& d, bool in_lanes = true);
+// Of a reduction and the stage that finishes it.
+std::vector<Share> finished_shares(const Schedule& s, const Roles& r, const Device& d);
 bool by_points(Schedule& s, const std::string& stage, const Share& share);
 // The same for a reduction and the stage that finishes it; the sum is in registers of its thread.
 bool finished_by_points(Schedule& s, const Roles& r, const Share& share);

@@ -182,7 +182,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
     // Of a short sum the block's threads share too little to bring it to the block's memory.
     constexpr int64_t short_sum = 64;
     const bool is_short = points(s.group()[r.acc].raxes) <= short_sum;
-    Way finished = way_of("finished", shares(s.group()[r.out], d),
+    Way finished = way_of("finished", finished_shares(s, r, d),
                           [r](Schedule& t, const Share& x) { return finished_by_points(t, r, x); });
     finished.cycles = finished_cycles(s, r, d);
     const bool compared = is_short && r.acc != r.out && std::isfinite(finished.cycles);
