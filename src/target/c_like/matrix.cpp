@@ -185,7 +185,10 @@ void Printer::tensor_loop(const Stmt& s) {
     return x;
   };
   if (repeated(t.sum.a)) t.ahead_a = hold(t.sum.a, true);
-  if (repeated(t.sum.b)) t.ahead_b = hold(t.sum.b, false);
+  if (const auto x = loaded_.find(&*s); x != loaded_.end())
+    t.ahead_b = x->second;
+  else if (repeated(t.sum.b))
+    t.ahead_b = hold(t.sum.b, false);
   tensor_sums(t);
   close();
 }
@@ -208,7 +211,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
       break;
     }
   }
-  if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor) return false;
+  if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor || loaded_.contains(&*inner)) return false;
   TensorLoop t{.sum = matrix_sum(f_, inner, thread_loops_).expect("tensor loop"), .around = around};
   const size_t n = registers_of(t);
   std::vector<ForStmt> all = around;
