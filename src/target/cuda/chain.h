@@ -36,6 +36,10 @@ struct Chain {
 
 std::optional<Chain> chain_of(const Schedule& s);
 
+// chain_cycles.cpp. What the tile's kernel takes on an H100, by estimate; infinite where it does not fit.
+double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d);
+int64_t blocks_of(const Chain& chain, const ChainTile& c);
+
 // chain_project.cpp
 // Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
 void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth);

@@ -1,0 +1,263 @@
+// What a chain's kernel takes, by estimate. A block waits for what follows one another, while the
+// memory of its multiprocessor and the slots for instructions are shared with the blocks beside it:
+// the three are added up as powers, since each hides in part behind the others.
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "loop/matrix_sum.h"
+#include "target/cuda/chain.h"
+
+namespace burnish::cuda_target {
+
+namespace {
+
+// Cycles on an H100 of a kernel that runs again and again, fitted to 1,260 kernels of CenterFace in three precisions and, with less
+// weight, to 500 of before: the first choice takes 1.02 (strict), 1.03 (TF32) and 1.08 (fp16) times the best measured. `copy` and
+// `copy_slots` are a little below what was fitted: the copies measured made their addresses anew each. `far` is the difference between
+// such kernels and the same inside of networks.
+namespace cycles {
+constexpr double start = 1000;              // a launch
+constexpr double instruction = 3.9;         // of the kernel's code, the first time
+constexpr double trip = 620, copy = 140;    // waiting: for the input, and to ask for a round of it
+constexpr double chunk = 570;               // barriers
+constexpr double step = 10, weights = 470;  // of the projection; with weights from memory
+constexpr double sum = 1, exact_sum = 33;   // an instruction; the three of a product of f32
+constexpr double
+    weight = 30,
+    term = 0.2,
+    out = 10;  // a vector of weights, a multiply-add of the depthwise sum, a vector stored
+constexpr double wavefront = 0.9,
+                 weight_wavefront =
+                     0.31;  // of a multiprocessor's memory: 128 bytes that lie in different banks
+constexpr double copy_wavefront = 0.5;
+constexpr double value = 2, access = 7,
+                 copy_slots =
+                     9;  // slots of a quarter: an expanded value, a read or a write of vectors
+constexpr double step_slots = 134, term_slots = 0.8, exact_slots = 22;
+constexpr double power = 1.7;
+constexpr double last_wave =
+    0.42;  // so much of a wave of blocks that is not full counts as if it were
+constexpr double kept_weights = 36;  // registers of the expansion's weights that stay over all rows
+constexpr double asked_at_once = 100;  // registers of weights that are asked for together
+constexpr double far =
+    850;  // weights that f32 tensors of a network have pushed out of the second-level cache
+constexpr double unmeasured = 1.2;  // kernels of parts have to be better by that
+}  // namespace cycles
+
+double real(int64_t n) { return static_cast<double>(n); }
+
+// Turns that the memory of a multiprocessor takes for one access of a warp: `at`: the byte of a
+// thread, of which it has `width`.
+template <class At> double wavefronts(const At& at, int64_t width) {
+  const int together = width >= 16 ? 8 : width >= 8 ? 16 : 32;
+  double turns = 0;
+  for (int first = 0; first < 32; first += together) {
+    std::vector<int64_t> words;
+    for (int thread = first; thread < first + together; ++thread)
+      for (int64_t w = 0; w < std::max<int64_t>(1, width / 4); ++w)
+        words.push_back(at(thread) / 4 + w);
+    std::ranges::sort(words);
+    words.erase(std::unique(words.begin(), words.end()), words.end());
+    std::array<int, 32> banks = {};
+    for (const int64_t w : words) ++banks[static_cast<size_t>(w % 32)];
+    turns += *std::ranges::max_element(banks);
+  }
+  return turns;
+}
+
+// What a thread needs of registers, as a share of what it can have; beyond 1 it spills.
+struct Registers {
+  double needed, limit;
+  double over() const { return std::max(0.0, needed / limit - 1); }
+};
+
+}  // namespace
+
+int64_t blocks_of(const Chain& chain, const ChainTile& c) {
+  const int64_t tiles =
+      ceil_div(chain.height, kMatrixGroups * c.warps_y) * ceil_div(chain.width, c.columns);
+  return tiles * (chain.project ? c.splits : chain.expanded / c.chunk);
+}
+
+double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
+  constexpr double infinite = std::numeric_limits<double>::infinity();
+  const bool expand = chain.expand.has_value(), project = chain.project.has_value();
+  const int64_t rows = kMatrixGroups * c.warps_y, step = c.expand_rows * c.expand_y;
+  const int64_t rounds = ceil_div(chain.region(rows), step);  // of the expansion
+  const int64_t high = expand ? rounds * step : chain.region(rows);
+  const int64_t wide = expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups
+                              : chain.region(c.columns);
+
+  // A block's memory; pitches of a column and of a row are those of chain.cpp.
+  const int64_t banks = banks_of(d.storage), vector = vector_of(d.storage),
+                size = size_of(d.storage);
+  const auto padded = [&](int64_t channels, int64_t depth) {
+    return channels + floor_mod(depth - channels, banks);
+  };
+  // What a step of the expansion sums, and all of it; the image's values for a tile, which are read one by one.
+  const int64_t summed = chain.first ? chain.first->terms : chain.input_channels;
+  int64_t image = chain.first ? 1 : 0;
+  if (chain.first)
+    for (const int64_t n : chain.first->region(high, wide)) image *= n;
+  const int64_t depth = chain.first ? kMatrixDepth : depth_for(chain.input_channels, d),
+                project_depth = depth_for(c.chunk / c.warps_k, d);
+  const int64_t column =
+      expand ? c.chunk + vector : c.chunk;  // of what the depthwise convolution reads
+  const int64_t row = padded(wide * column, project_depth);
+  const int64_t input = expand && !chain.first ? wide * padded(chain.input_channels, depth) : 0;
+  const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
+  // Weights that are there for the whole kernel: of the depthwise convolution with its bias, of the
+  // projection.
+  const int64_t window = chain.window * chain.window;
+  const int64_t kept =
+      c.weights == 0
+          ? 0
+          : chain.expanded * (4 + size * (window + (c.weights > 1 ? chain.channels : 0)));
+  const int64_t bytes = size * high * (input + row) + 4 * (partial + image) + kept;
+  if (bytes > d.block_bytes) return infinite;
+
+  // Tiles of an instruction that a warp has sums of, and points of a thread.
+  const int64_t across = project ? chain.channels / 8 / c.warps_n : 0,
+                points = project ? c.columns / c.warps_x : 0;
+  const double project_tiles = real(points * across) / 2;
+  const int64_t expand_across = expand ? c.chunk / 8 / c.expand_n : 0;
+  const double expand_tiles = real(c.expand_rows * expand_across) / 2;
+  // Without a projection, the depthwise convolution's own threads have rows of a column.
+  const int64_t column_threads = c.columns * (c.chunk / vector);
+  const int64_t own_rows =
+      std::max<int64_t>(1, rows / std::max<int64_t>(1, c.threads() / column_threads));
+  const int64_t threads =
+      project ? c.threads()
+              : std::max(c.threads(),
+                         32 * ceil_div(ceil_div(rows, own_rows) * column_threads, int64_t{32}));
+  const double warps = real(c.threads()) / 32, depthwise_warps = real(threads) / 32;
+  const Registers registers{.needed = 67 + 6 * project_tiles +
+                                      std::max(2.1 * real(points), 4 * expand_tiles),
+                            .limit = std::min(255.0, std::floor(65536 / real(threads) / 8) * 8)};
+  if (registers.over() > 0.3) return infinite;
+
+  // Of a warp and a block's whole work: the input,
+  const int64_t chunks = project ? chain.expanded / c.chunk / c.splits : 1,
+                fills = expand ? 1 : chunks;
+  const int64_t copied = chain.first ? 0 : expand ? chain.input_channels : c.chunk,
+                vectors = std::clamp<int64_t>(copied / vector, 1, c.threads()),
+                columns_at_once = std::min(c.threads() / vectors, wide),
+                rows_at_once = c.threads() / (vectors * columns_at_once);
+  const double copies = real(fills * ceil_div(high, rows_at_once) *
+                             ceil_div(wide, columns_at_once) * ceil_div(copied / vector, vectors)) +
+                        std::ceil(real(kept) / 16 / real(c.threads())) +
+      std::ceil(real(image) / 4 / real(c.threads()));
+  // the expansion,
+  const int64_t instruction_depth = d.storage == DType::F16 ? 2 * kMatrixDepth : kMatrixDepth;
+  const int64_t all_rounds = expand ? chunks * rounds : 0,
+                deep = expand ? summed / depth : 0;
+  const double expand_sums =
+      real(all_rounds * deep * ceil_div(depth, instruction_depth)) * expand_tiles;
+  const double values = real(all_rounds * c.expand_rows * expand_across * 2),
+               inputs = real(all_rounds * deep * c.expand_rows * (chain.first ? 2 : 1));
+  const double weight_registers = real(expand_across * summed * size) / 16;
+  const bool weights_stay = weight_registers <= cycles::kept_weights;
+  const double expand_weights =
+      real((weights_stay ? std::min(chunks, all_rounds) : all_rounds) * deep * expand_across);
+  const int64_t stored = expand_across % 2                              ? 2
+                         : expand_across % 4 || d.storage != DType::F16 ? 4
+                                                                        : 8;
+  const double stores = values / real(stored);
+  // the depthwise sums, which are the projection's operand or are stored,
+  const int64_t steps = project ? chunks * c.chunk / (project_depth * c.warps_k) : 1;
+  const int64_t own_points = project ? points : own_rows,
+                own_channels = project ? project_depth / kMatrixLanes : vector;
+  const double pairs = d.storage == DType::F16 ? 2 : 1;
+  const double window_reads = real(steps * chain.window * chain.region(own_points)),
+               window_weights = real(steps * window);
+  const double terms = real(steps * own_channels * own_points * window) / pairs;
+  // and the projection with what goes out.
+  const double project_sums =
+      project ? real(steps * ceil_div(project_depth, instruction_depth)) * project_tiles : 0;
+  const double project_weights = real(steps * across);
+  const double out = project ? real(rows * c.columns * chain.channels) / real(32 * vector) / warps *
+                                   (c.warps_k > 1 ? real(2 + 2 * c.warps_k) : 1)
+                             : real(own_rows);
+  const double sums = expand_sums + project_sums;
+  const bool exact = d.products > 1;
+
+  const double input_turns = chain.first ? 1 : real(kMatrixGroups * depth * size) / 128;
+  const double store_turns =
+      !expand
+          ? 0
+          : wavefronts([&](int t) { return size * (t / 4 * column + t % 4 * 2 * expand_across); },
+                       size * stored);
+  const int64_t column_vectors = c.chunk / vector;
+  const double window_turns =
+      project
+          ? wavefronts(
+                [&](int t) { return size * (t / 4 * chain.stride * row + t % 4 * own_channels); },
+                size * own_channels)
+          : wavefronts(
+                [&](int t) {
+                  return size *
+                         (t / column_vectors * chain.stride * column + t % column_vectors * vector);
+                },
+                16);
+
+  const double spilled = 1 + 2.1 * registers.over();
+  const double waits =
+      cycles::trip * real(fills) + cycles::copy * copies + cycles::chunk * real(chunks) +
+      (cycles::step + (project && c.weights == 0 ? cycles::weights : 0)) * real(steps) +
+      spilled * ((exact ? cycles::exact_sum : cycles::sum) * sums +
+                 cycles::weight * (expand_weights + project_weights * (c.weights > 1 ? 0.3 : 1)) +
+                 cycles::term * terms) +
+      cycles::out * out;
+  const double turns = cycles::copy_wavefront * real(fills * high * wide * copied * size) / 128 +
+                       spilled * warps *
+                           (cycles::wavefront * (inputs * input_turns + stores * store_turns) +
+                            cycles::weight_wavefront * 4 * (expand_weights + project_weights)) +
+                       depthwise_warps * cycles::wavefront *
+                           (window_reads * window_turns + window_weights + 4 * out);
+  const double slots =
+      spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
+                          cycles::access * (inputs + expand_weights + project_weights + stores) +
+                          cycles::copy_slots * copies + out) +
+                 depthwise_warps * (cycles::term_slots * terms +
+                                    cycles::access * (window_reads + window_weights) +
+                                    cycles::step_slots * real(steps)));
+  // Of the kernel's code, what is not in loops over steps.
+  const double per_sum = exact ? 4 : 1;
+  const bool whole_depth = summed * size <= 256;
+  const double code =
+      expand_tiles *
+          (per_sum * real(ceil_div(depth, instruction_depth) * (whole_depth ? deep : 1)) + 20) +
+      real(own_points * window * own_channels) / pairs +
+      project_tiles * (per_sum * real(ceil_div(project_depth, instruction_depth)) + 8);
+
+  // The first blocks, all of them at once, wait for weights each time that they ask for some, but
+  // for the first, when they wait for data.
+  const double asked =
+      real(std::min(chunks, all_rounds) * (weight_registers <= cycles::asked_at_once ? 1 : deep)) +
+      (project ? real(c.weights == 0 ? steps : 1) : 0);
+  const double first = cycles::instruction * code +
+                       (d.storage == DType::F16 ? 0 : cycles::far * std::max(0.0, asked - 1));
+
+  const double held =
+      real(threads) * 8 * std::ceil(std::min(registers.needed, registers.limit) / 8);
+  const double resident =
+      std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)),
+                              std::floor(65536 / held), std::floor(2048 / real(threads)), 32.0}));
+  const double blocks = real(blocks_of(chain, c)) / d.multiprocessors, on_one = std::ceil(blocks);
+  const double waves =
+      std::lerp(std::max(1.0, blocks / resident), std::ceil(on_one / resident), cycles::last_wave);
+  const auto raised = [](double x) { return std::pow(x, cycles::power); };
+  const double work =
+      std::pow(raised(waves * waits) + raised(on_one * turns) + raised(on_one * slots / 4),
+               1 / cycles::power);
+  // Blocks that meet, or a kernel that adds up parts; and what goes through memory.
+  constexpr double meeting = 1200, kernel = 3200, bytes_of_cycle = 3200;  // of the second-level cache
+  const double parts = 4 * real(chain.height * chain.width * chain.channels * c.splits);
+  const double adding = c.splits > 1 ? (d.sm >= clusters_from ? meeting : kernel) + 2 * parts / bytes_of_cycle : 0;
+  return (c.splits > 1 ? cycles::unmeasured : 1) * (cycles::start + first + work + adding);
+}
+
+}  // namespace burnish::cuda_target
