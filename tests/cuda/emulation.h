@@ -16,7 +16,7 @@
 #define __device__
 #define __forceinline__ inline
 #define __restrict__ __restrict
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __cluster_dims__(x, y, z)
 #define __shared__
 #define __align__(n) __attribute__((aligned(n)))

@@ -110,6 +110,7 @@ class Splitter {
     require(k.blocks < (int64_t{1} << 31), "{} would have {} blocks", k.name, k.blocks);
     k.args = p.args();
     k.threads = p.threads();
+    k.registers = p.registers();
     k.block_bytes = p.block_bytes();
     k.halves = p.halves();
     std::string parameters;
@@ -119,7 +120,10 @@ class Splitter {
       parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
                                 type_name(buffer.dtype), d_.restrict, p.buffer_name(b));
     }
-    k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster) + "(" + parameters + ") {\n";
+    const int64_t together = d_.blocks_together ? d_.blocks_together(k) : 0;
+    k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster,
+                           together ? fmt::format(fmt::runtime(d_.room), together) : std::string()) +
+               "(" + parameters + ") {\n";
     if (k.block_bytes) k.source += fmt::format("  {}\n", d_.block_memory);
     if (!d_.begin.empty()) {
       // Addresses depend on the wait, since loads of what the kernel does not write could be moved before it otherwise.

@@ -13,12 +13,18 @@
 namespace burnish::c_like {
 
 // How a language writes what has no form common to all.
+struct Kernel;
+
 struct Dialect {
   std::string_view prelude;         // helper functions that printed code calls, once a source
-  std::string_view kernel_head;     // format: name, most threads a block; before the parameters
+  std::string_view kernel_head;     // format: name, most threads a block, nothing, `room`; before the parameters
   // The same with a third argument, blocks of a cluster, and a statement by which all their threads meet, a format of that number.
   // Empty: there are no clusters.
   std::string_view cluster_head = {}, cluster_barrier = {};
+  // A format of so many blocks that a multiprocessor should have room for: compilers then take as many registers for a thread as that
+  // leaves, to have more loads on their way. And how many they are; 0: as many as fit by what threads need at least.
+  std::string_view room = {};
+  int64_t (*blocks_together)(const Kernel&) = nullptr;
   std::string_view block, thread;   // expressions: numbers of the running block, as int, and thread, without sign
   std::string_view barrier;         // a statement: threads of the block meet
   std::string_view block_memory;    // a declaration: bytes of the block's memory, named `memory`
@@ -52,6 +58,7 @@ struct Kernel {
   int cluster = 1;             // so many neighbours among them meet
   int threads = 1;             // a block
   bool halves = false;         // it has 16-bit floats: needs helper functions for them
+  int64_t registers = 0;       // of a thread, for arrays
   int64_t block_bytes = 0;     // of memory that a block's threads share
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
 };

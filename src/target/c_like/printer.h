@@ -41,6 +41,7 @@ class Printer {
   int threads() const { return threads_; }
   int64_t block_bytes() const { return block_bytes_; }
   bool halves() const { return halves_; }
+  int64_t registers() const { return registers_; }
   std::vector<BufferId> args() const;
   std::string buffer_name(BufferId b) const { return buffers_.at(b); }
   std::string take() { return std::move(out_); }
@@ -77,7 +78,7 @@ class Printer {
 
   // matrix.cpp
   void tensor_loop(const Stmt& s);
-  bool tensor_pipeline(const Stmt& serial_loop);  // prints it where operands are to be fetched ahead
+  bool tensor_pipeline(const Stmt& loop);  // prints it where operands are to be fetched ahead
   void enter_tensor(TensorLoop& t);
   void tensor_sums(const TensorLoop& t);
   size_t registers_of(const TensorLoop& t) const;
@@ -126,6 +127,7 @@ class Printer {
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
   int64_t block_bytes_ = 0, part_bytes_ = 0;  // of the kernel, and of the parallel loop at hand
+  int64_t registers_ = 0;  // of a thread, for arrays at once
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   bool barrier_ahead_ = false;              // that stands inside the phase behind it
   std::map<const StmtNode*, Ahead> loaded_;  // of tensor loops: operands that are in registers

@@ -308,9 +308,11 @@ void Printer::alloc(const Stmt& s) {
   std::swap(before, out_);
   if (buffer.scope == Scope::Register) register_gaps_[b] = gaps_of(s.children()[0], b);
   register_size_[b] = 1;
+  const int64_t beside = std::exchange(registers_, 0);
   ++indent_;
   statement(s.children()[0]);
   --indent_;
+  registers_ = std::max(beside, registers_ + register_size_[b] * size_of(buffer.dtype) / 4);
   std::swap(before, out_);
   open("{");
   line(fmt::format("{} {}[{}];", type_name(buffer.dtype), buffers_[b], register_size_[b]));

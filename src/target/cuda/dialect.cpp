@@ -205,14 +205,25 @@ HELPER void store4(half* p, unsigned a, unsigned b) { *(uint2*)p = make_uint2(a,
 HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(uint4*)p = make_uint4(a, b, c, d); }
 )";
 
+// All blocks of a kernel that run at once on an H100, where registers are left besides what threads need. Of kernels with more blocks
+// others hide what loads take.
+int64_t blocks_together(const c_like::Kernel& k) {
+  constexpr int64_t multiprocessors = 132, registers = 65536, memory = 227 << 10, reserved = 1 << 10, besides_arrays = 64;
+  const int64_t blocks = std::min(ceil_div(k.blocks, multiprocessors), std::max<int64_t>(1, memory / (k.block_bytes + reserved)));
+  const int64_t threads = ceil_div(int64_t{k.threads}, int64_t{32}) * 32;
+  return blocks * threads * (besides_arrays + k.registers) <= registers ? blocks : 0;
+}
+
 }  // namespace
 
 const c_like::Dialect& dialect(Precision precision, bool clusters) {
   static constexpr auto with = [](bool clusters, std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
       .prelude = prelude,
-      .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}) {0}",
-      .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}) __cluster_dims__({2}, 1, 1) {0}",
+      .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) {0}",
+      .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
       .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
+      .room = ", {}",
+      .blocks_together = blocks_together,
       .block = "(int)blockIdx.x",
       .thread = "threadIdx.x",
       .barrier = "__syncthreads();",
