@@ -206,12 +206,13 @@ HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(
 )";
 
 // All blocks of a kernel that run at once on an H100, where registers are left besides what threads need. Of kernels with more blocks
-// others hide what loads take.
-int64_t blocks_together(const c_like::Kernel& k) {
-  constexpr int64_t multiprocessors = 132, registers = 65536, memory = 227 << 10, reserved = 1 << 10, besides_arrays = 64;
+// others hide what loads take. `besides`: registers for what is in no array.
+template <int64_t besides> int64_t blocks_together(const c_like::Kernel& k) {
+  constexpr int64_t multiprocessors = 132, memory = 227 << 10, reserved = 1 << 10;
+  constexpr int64_t warp = 32, quarters = 4, registers = 16384;  // of a quarter, which has warps of its own
   const int64_t blocks = std::min(ceil_div(k.blocks, multiprocessors), std::max<int64_t>(1, memory / (k.block_bytes + reserved)));
-  const int64_t threads = ceil_div(int64_t{k.threads}, int64_t{32}) * 32;
-  return blocks * threads * (besides_arrays + k.registers) <= registers ? blocks : 0;
+  const int64_t warps = ceil_div(blocks * ceil_div(int64_t{k.threads}, warp), quarters);
+  return warp * warps * (besides + k.registers) <= registers ? blocks : 0;
 }
 
 }  // namespace
@@ -223,7 +224,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
       .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
       .room = ", {}",
-      .blocks_together = blocks_together,
+      .blocks_together = matrix_sum == "sum_3xtf32" ? blocks_together<88> : blocks_together<64>,  // numbers are parted
       .block = "(int)blockIdx.x",
       .thread = "threadIdx.x",
       .barrier = "__syncthreads();",
