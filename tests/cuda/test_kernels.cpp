@@ -125,7 +125,7 @@ TEST_P(Kernels, TilesOfMatrixInstructions) {
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());
     ASSERT_TRUE(roles);
-    for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{1, 2, 1, 1, 4, 0}, {2, 3, 1, 2, 1, 1}, {1, 3, 2, 1, 2, 2}, {1, 6, 1, 1, 8, 0}}) {
+    for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{1, 2, 1, 1, 4, 0}, {2, 3, 1, 2, 1, 1}, {1, 3, 2, 1, 2, 2}, {1, 6, 1, 1, 8, 0}, {1, 2, 1, 2, 1, 4}}) {
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
       for (const Precision p : {Precision::Strict, Precision::Tf32}) {

@@ -12,6 +12,8 @@
 //
 //   for k in 0..K: sum(load(k))   ->   x = load(0); for k in 0..K - 1: { y = load(k + 1); sum(x); x
 //   = y; }  sum(x);
+//
+// Where that loop has one iteration all of them are loaded before the first is summed.
 #include <algorithm>
 
 #include "base/error.h"
@@ -160,7 +162,7 @@ Ahead Printer::loaded_apart(const Expr& e, bool rows, std::span<const ForStmt> l
     a.size *= loop.extent;
     a.loops.push_back(loop);
   }
-  if (a.place.empty()) a.place = "0";
+  if (a.place.empty()) a.place.push_back('0');
   return a;
 }
 
@@ -195,12 +197,13 @@ void Printer::tensor_loop(const Stmt& s) {
 
 bool Printer::tensor_pipeline(const Stmt& s) {
   const ForStmt& l = s->loop;
+  const bool at_once = l.kind == LoopKind::Unroll;
   if (d_.matrix_sum.empty() || l.extent < 2 || !l.lower.empty() || !l.upper.empty()) return false;
   // The loop around a tensor loop alone, and perhaps unrolled loops and what its variable stands
   // for.
   std::vector<std::pair<VarId, Index>> lets;
   std::vector<ForStmt> around;
-  Stmt inner = s.children()[0];
+  Stmt inner = at_once ? s : s.children()[0];
   for (;; inner = inner.children()[0]) {
     if (inner.kind() == StmtKind::Let && around.empty()) {
       lets.emplace_back(inner->var, inner->index);
@@ -230,6 +233,25 @@ bool Printer::tensor_pipeline(const Stmt& s) {
 
   open("{");
   enter_tensor(t);
+  const auto each = [&](const std::function<void(const Ahead&, size_t row_values)>& f) {
+    for (const auto* x : {&t.ahead_a, &t.ahead_b})
+      if (*x) f(**x, (*x)->rows ? 2 * n : n);
+  };
+  const auto load = [&](const char* suffix) {
+    each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); });
+  };
+  each([&](const Ahead& x, size_t values) {
+    const std::string type = type_name(d_.half_pairs ? DType::U32 : DType::F32);
+    line(fmt::format("{} {}[{}][{}];", type, x.name, x.size, values));
+    if (!at_once) line(fmt::format("{} {}_next[{}][{}];", type, x.name, x.size, values));
+    registers_ += static_cast<int64_t>(values) * x.size * (at_once ? 1 : 2);
+  });
+  if (at_once) {
+    load("");
+    tensor_sums(t);
+    close();
+    return true;
+  }
   const std::string name = vars_[l.var];
   const auto with = [&](const std::string& variable, const std::string& value,
                         const std::function<void()>& body) {
@@ -247,19 +269,9 @@ bool Printer::tensor_pipeline(const Stmt& s) {
     vars_[l.var] = name;
     close();
   };
-  const auto each = [&](const std::function<void(const Ahead&, size_t row_values)>& f) {
-    for (const auto* x : {&t.ahead_a, &t.ahead_b})
-      if (*x) f(**x, (*x)->rows ? 2 * n : n);
-  };
-  const auto load = [&](const char* suffix) {
-    each([&](const Ahead& x, size_t) { load_ahead(t, x, x.name + suffix); });
-  };
-  each([&](const Ahead& x, size_t values) {
-    line(fmt::format("{3} {0}[{1}][{2}], {0}_next[{1}][{2}];", x.name, x.size, values,
-                     type_name(d_.half_pairs ? DType::U32 : DType::F32)));
-  });
   with(name, "0", [&] { load(""); });
-  out_ += "#pragma unroll 2\n";
+  constexpr int64_t few = 6;  // iterations: what is loaded is where it is summed
+  out_ += l.extent <= few ? "#pragma unroll\n" : "#pragma unroll 2\n";
   open(fmt::format("for (int {0} = 0; {0} < {1}; ++{0}) {{", name, l.extent - 1));
   with(name + "_next", name + " + 1", [&] { load("_next"); });
   with(name, "", [&] { tensor_sums(t); });

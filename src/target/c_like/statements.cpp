@@ -260,6 +260,7 @@ void Printer::plain_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
   const std::string& v = vars_[l.var];
   if (l.kind == LoopKind::Unroll) {
+    if (tensor_pipeline(s)) return;
     open_unrolled(l);
     const std::string condition = within_bounds(l);
     if (!condition.empty()) open(fmt::format("if ({}) {{", condition));

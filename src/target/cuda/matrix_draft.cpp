@@ -15,7 +15,7 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
   std::vector<MatrixTile> tiles;
   const Stage& o = s.group()[r.out];
   const int64_t n = o.axes[r.vector].extent, k = s.group()[r.acc].raxes[operands.reduce].extent;
-  const int64_t eights = ceil_div(n, int64_t{8});
+  const int64_t eights = ceil_div(n, int64_t{8}), taps = points(s.group()[r.acc].raxes) / k;
   for (const int64_t rows : {1, 2, 4}) {
     for (int64_t columns = 1; columns <= 10; ++columns) {
       for (const int64_t warps_n : {1, 2, 4}) {
@@ -27,8 +27,9 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const Roles& r, const Operan
             if (warps < 2 || warps > (warps_k > 1 ? 16 : 8) || k % (kMatrixDepth * warps_k))
               continue;
             const int64_t steps = k / warps_k / depth_for(k / warps_k, d);
-            for (const int64_t ahead : {0, 1, 2, 4})
-              if ((ahead == 0 || steps % ahead == 0) && (operands.phases() == 1 || (ahead == 0 && warps_k == 1 && columns <= 2)))
+            constexpr int64_t most_ahead = 4, most_at_once = 12;
+            for (int64_t ahead = 0; ahead <= std::min(steps, most_at_once); ++ahead)
+              if ((ahead == 0 || (steps % ahead == 0 && taps * steps > 1 && (ahead <= most_ahead || taps * steps == ahead))) && (operands.phases() == 1 || (ahead == 0 && warps_k == 1 && columns <= 2)))
                 tiles.push_back({rows, columns, warps_m, warps_n, warps_k, ahead});
           }
         }
@@ -53,13 +54,13 @@ constexpr double kParts = 1.6;                       // of bytes stored in parts
 constexpr double kPhase = 200;                       // of blocks whose threads have several phases
 constexpr double kSecondLevel = 4500, kMemory = 2300;  // bytes per cycle
 
-// Registers of a thread: sums, and operands at hand or on their way.
-double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t phases) {
+// Registers of a thread: sums, and operands at hand or on their way; `at_once`: all of these.
+double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t phases, bool at_once) {
   const double operands = static_cast<double>((4 * t.rows + 2 * t.columns * phases) * depth / kMatrixDepth *
                                               size_of(d.storage)) / 4,
                split = d.products > 1 ? 16 : 0;
   return 17 + split + static_cast<double>(4 * t.rows * t.columns * phases) +
-         operands * static_cast<double>(std::max<int64_t>(1, 2 * t.ahead));
+         operands * static_cast<double>(std::max<int64_t>(1, (at_once ? 1 : 2) * t.ahead));
 }
 
 // Of data in the block's memory: instructions that start a copy of 16 bytes and make its place; cycles of a multiprocessor for
@@ -92,12 +93,13 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const double inner = real(acc.raxes[operands.reduce].extent),
                steps = all / real(kMatrixDepth * t.warps_k);
   const int64_t depth = depth_for(t.staged ? t.staged : acc.raxes[operands.reduce].extent / t.warps_k, d);
+  const bool at_once = t.ahead > 0 && steps == real(t.ahead * depth / kMatrixDepth);
   // How many blocks a multiprocessor holds.
   const auto staged = staged_data(s, acc, r, operands, t, d);
   if (t.staged && !staged) return std::numeric_limits<double>::infinity();
   const double memory = block_bytes(t) + (staged ? real(staged->bytes) : 0);
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases),
-               registers = registers_of(t, d, depth, phases);
+               registers = registers_of(t, d, depth, phases, at_once);
   if (registers > 215 || registers * warps * 32 > 65536 || memory > real(d.block_bytes))
     return std::numeric_limits<double>::infinity();
   const double resident =
@@ -119,7 +121,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const double work = tiles * kInstruction * d.products + guards + kIteration / together;
   const double loads = present * (kPoints * of_points + (whole ? 1 : kRows) * of_channels) / deep * (kLoad + kLoadDepth * real(depth) * share);
   const double latency = (staged ? kNear : kLatency) / together + kWaiting * loads;
-  const double alone = t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
+  const double alone = at_once ? latency + work : t.ahead ? std::max(latency, work) : latency / kUnrolled + work;
   const double step = std::max({alone, present / 4 * work, loads});
   // Chunks: their copies, which all warps of a quarter take turns to start, and a barrier each; the first is waited for.
   const double chunks = staged ? inner / real(t.staged) : 0;

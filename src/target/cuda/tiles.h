@@ -126,7 +126,7 @@ struct MatrixTile {
   int64_t rows, columns;      // of a warp: instructions of 16 points and of 8 channels
   int64_t warps_m, warps_n;   // of a block
   int64_t warps_k = 1;        // that have a part of the reduction each; their sums meet in the block's memory
-  int64_t ahead = 0;          // steps of instructions whose operands are loaded while as many are computed; 0: none
+  int64_t ahead = 0;          // steps of instructions whose operands are loaded while as many are computed, or all of them before; 0: none
   int64_t staged = 0;         // channels of the data that stand in the block's memory at once, and as many on their way there; 0: none
   int64_t threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
