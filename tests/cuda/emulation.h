@@ -207,6 +207,9 @@ inline float tf32(unsigned x) { return __uint_as_float(x & 0xffffe000u); }
 // Values that threads exchange.
 inline unsigned char exchanged_values[1024][8];
 
+// Rows of tiles that a warp loads together, by lane.
+inline const void* tile_rows[32][32];
+
 }  // namespace emulation
 
 template <int bytes> void copy_async(float* to, const float* from, bool inside) {
@@ -289,6 +292,32 @@ inline void mma_f16(float& c0, float& c1, float& c2, float& c3, const unsigned* 
 }
 
 }  // namespace emulation
+
+namespace emulation {
+
+inline void load_tiles(unsigned* v, unsigned tiles, const void* row) {
+  const unsigned warp = running / 32, lane = running % 32;
+  const char* at = (const char*)row;
+  if (lane < 8 * tiles && (at < memory || at + 16 > memory + sizeof memory || (at - memory) % 16)) abort();
+  tile_rows[warp][lane] = row;
+  of_warp[warp].wait(32);
+  for (unsigned i = 0; i < tiles; ++i) memcpy(&v[i], (const char*)tile_rows[warp][8 * i + lane / 4] + 4 * (lane % 4), 4);
+  of_warp[warp].wait(32);
+}
+
+}  // namespace emulation
+
+struct half;
+inline uint2 load_tiles2(const half* p) {
+  unsigned v[2];
+  emulation::load_tiles(v, 2, p);
+  return {v[0], v[1]};
+}
+inline uint4 load_tiles4(const half* p) {
+  unsigned v[4];
+  emulation::load_tiles(v, 4, p);
+  return {v[0], v[1], v[2], v[3]};
+}
 
 inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};

@@ -1,7 +1,10 @@
 // Whole programs of the target: their launch tables, run against the operators' formulas.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <random>
 
 #include "base/error.h"
 #include "cuda/machines.h"
@@ -90,6 +93,39 @@ TEST_P(Programs, StepsThatAreOneLaunch) {
   const Launches l = cuda_target::launches_of(program_of(g), Precision::Strict);
   EXPECT_LE(l.launches.size(), 5u);
   for (const Precision precision : {Precision::Strict, Precision::Fp16}) expect_right(GetParam(), g, "siblings", seed, precision);
+}
+
+// The expansion of a chain takes tiles of its input from the block's memory: at depths of 16, 8 and 32.
+TEST_P(Programs, ExpansionsInHalves) {
+  for (const int64_t channels : {16, 24, 32}) {
+    Graph g;
+    const uint64_t seed = 13 + static_cast<uint64_t>(channels);
+    std::mt19937_64 random(seed);
+    const auto weights = [&](Shape shape, int64_t summed) {  // whose sums are about 1
+      const double most = std::sqrt(3.0 / static_cast<double>(summed));
+      std::uniform_real_distribution<double> real(-most, most);
+      auto t = std::make_shared<Tensor>(DType::F32, std::move(shape));
+      for (int64_t i = 0; i < t->size(); ++i) t->data<float>()[i] = static_cast<float>(real(random));
+      return g.add_constant("w", std::move(t));
+    };
+    const auto convolved = [&](ValueId x, int64_t from, int64_t to, int64_t size, int64_t group, int64_t stride) {
+      Attrs attrs;
+      attrs.set("pads", std::vector<int64_t>(4, size / 2));
+      attrs.set("strides", std::vector<int64_t>(2, stride));
+      attrs.set("groups", group);
+      return g.add(op_named("conv"), {x, weights({to, from / group, size, size}, from / group * size * size), weights({to}, 3)}, attrs, "c");
+    };
+    const auto activated = [&](ValueId x) { return g.add(op_named("relu"), {x}, {}, "a"); };
+    const int64_t expanded = 4 * channels;
+    const ValueId x = convolved(g.add_input("x", {DType::F32, {1, 3, 11, 14}, {}}), 3, channels, 3, 1, 1);
+    const ValueId e = activated(convolved(x, channels, expanded, 1, 1, 1));
+    const ValueId d = activated(convolved(e, expanded, expanded, 3, expanded, channels == 24 ? 2 : 1));
+    g.outputs = {convolved(d, expanded, 24, 1, 1, 1)};
+    g.values[g.outputs[0]].name = "y";
+    const Launches l = cuda_target::launches_of(program_of(g, Precision::Fp16), Precision::Fp16);
+    EXPECT_TRUE(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("load_tiles") != std::string::npos; })) << channels;
+    expect_right(GetParam(), g, fmt::format("{} channels", channels), seed, Precision::Fp16);
+  }
 }
 
 // Products read and write through transposes, in tiles of rows that share a head.

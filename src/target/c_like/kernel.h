@@ -35,6 +35,10 @@ struct Dialect {
   // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, as f16; of 16 x 8 by 8 x 8 with half as
   // many registers.
   bool half_pairs = false;
+  // Of tiles of eight rows of 16 bytes in the block's memory: thread 8 * i + r of a warp has the place of row r of the i-th, and gets
+  // of each tile 4 of the bytes of row g, from 4 * t on, as thread 4 * g + t. Format of the number of tiles, 2 or 4, to the name of a
+  // function of a place, whose value is a vector. Empty: there is none.
+  std::string_view load_tiles;
   // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
   // 4, 8 or 16, of (to, from, whether to copy or to write zeros). Empty: there is none.
   std::string_view copy, wait;

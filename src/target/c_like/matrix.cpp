@@ -7,6 +7,8 @@
 // Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a
 // time, which is two pairs of neighbours just so, or at the first two where they sum 8.
 //
+// Where A lies in the block's memory a warp loads it in the order of the instruction's registers (matrix_tiles.cpp).
+//
 // Operands that are to be fetched ahead (Buffer::prefetch) are loaded by the iteration before of
 // the serial loop around:
 //
@@ -15,6 +17,7 @@
 //
 // Where that loop has one iteration all of them are loaded before the first is summed.
 #include <algorithm>
+#include <tuple>
 
 #include "base/error.h"
 #include "target/c_like/matrix.h"
@@ -48,17 +51,23 @@ void Printer::enter_tensor(TensorLoop& t) {
   t.half =
       variable("column", unsigned_text("/", vars_[t.sum.group], kMatrixPairs), kMatrixLanes);
   t.odd = variable("pair", unsigned_text("%", vars_[t.sum.group], kMatrixPairs), kMatrixPairs);
+  if (!t.tiles) return;
+  const std::string thread = fmt::format("({} * {} + {})", kMatrixLanes, vars_[t.sum.group], vars_[t.sum.lane]);
+  t.tile_row = variable("tile_row", unsigned_text("%", thread, kMatrixGroups), kMatrixGroups);
+  t.tile_lower = variable("tile_lower", unsigned_text("%", unsigned_text("/", thread, kMatrixGroups), 2), 2);
+  t.tile_deep = variable("tile_deep", unsigned_text("/", thread, 2 * kMatrixGroups), 2);
 }
 
 // Of a thread for the operands of one step, of B or of a row of A.
 size_t Printer::registers_of(const TensorLoop& t) const {
-  const auto n = static_cast<size_t>(t.sum.values());
+  const auto n = static_cast<size_t>(t.values());
   return d_.half_pairs ? n / 2 : n;
 }
 
 // A thread's values of one step: of B, or of a row of A.
 Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
+  if (t.eights) return operand_in_eights(t, e, row);
   const int n = static_cast<int>(m.values());
   const Aff depth = m.elements ? Aff::of(m.lane) : Aff::of(m.lane, n) + Aff::of(m.depth.var),
             of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
@@ -115,6 +124,11 @@ void Printer::tensor_sums(const TensorLoop& t) {
   for (size_t i = 0; i <= m.tiles.size(); ++i) {
     if (i == left_b) b = t.ahead_b ? held(*t.ahead_b, 0) : loaded_here(m.b, {});
     if (i == left_a) {
+      if (t.tiles && !t.ahead_a) {
+        std::tie(upper, lower) = loaded_tiles(t);
+        if (i < m.tiles.size()) open_tiles({&m.tiles[i], 1});
+        continue;
+      }
       upper = t.ahead_a ? held(*t.ahead_a, 0) : loaded_here(m.a, 0);
       lower = t.ahead_a ? held(*t.ahead_a, 1) : loaded_here(m.a, 1);
     }
@@ -169,6 +183,8 @@ Ahead Printer::loaded_apart(const Expr& e, bool rows, std::span<const ForStmt> l
 void Printer::tensor_loop(const Stmt& s) {
   if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
   TensorLoop t{.sum = matrix_sum(f_, s, thread_loops_).expect("tensor loop")};
+  const auto loaded = loaded_.find(&*s);
+  if (loaded == loaded_.end() || loaded->second.by_tiles) find_tiles(t);
   open("{");
   enter_tensor(t);
   // Guarded loads in a loop that they do not move with would be as many: compilers do not see that they are the same.
@@ -187,8 +203,8 @@ void Printer::tensor_loop(const Stmt& s) {
     return x;
   };
   if (repeated(t.sum.a)) t.ahead_a = hold(t.sum.a, true);
-  if (const auto x = loaded_.find(&*s); x != loaded_.end())
-    t.ahead_b = x->second;
+  if (loaded != loaded_.end())
+    t.ahead_b = loaded->second;
   else if (repeated(t.sum.b))
     t.ahead_b = hold(t.sum.b, false);
   tensor_sums(t);
@@ -216,6 +232,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
   }
   if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor || loaded_.contains(&*inner)) return false;
   TensorLoop t{.sum = matrix_sum(f_, inner, thread_loops_).expect("tensor loop"), .around = around};
+  find_tiles(t);
   const size_t n = registers_of(t);
   std::vector<ForStmt> all = around;
   all.insert(all.end(), t.sum.tiles.begin(), t.sum.tiles.end());

@@ -13,6 +13,7 @@ namespace burnish::c_like {
 struct Ahead {
   Expr value;
   bool rows = false;  // of A: two rows
+  bool by_tiles = false;  // its depths are those of TensorLoop::tiles
   std::string name;   // of an array: [place][value]
   std::string place = {};
   int64_t size = 1;
@@ -24,6 +25,11 @@ struct TensorLoop {
   std::vector<ForStmt> around = {};  // unrolled loops between a pipeline's serial loop and this one
   std::optional<Ahead> ahead_a = {}, ahead_b = {};
   VarId half = 0, odd = 0;  // of the thread's column in B
+  // A is loaded by tiles: the depth is 8 * h + 2 * t + e, with h and e the loops `eights`, if there are several, and sum.elements.
+  bool tiles = false;
+  std::optional<ForStmt> eights = {};
+  int64_t values() const { return sum.values() * (eights ? eights->extent : 1); }
+  VarId tile_row = 0, tile_lower = 0, tile_deep = 0;  // of A: the piece of a row whose place the thread has (Dialect::load_tiles)
 };
 
 }  // namespace burnish::c_like

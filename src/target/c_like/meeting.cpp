@@ -90,6 +90,7 @@ void Printer::load_constants(const Stmt& s) {
   find_tensor(s, around, lets, found);
   if (found.count != 1) return;
   TensorLoop t{.sum = matrix_sum(f_, found.tensor, thread_loops_).expect("tensor loop")};
+  find_tiles(t);
   const Expr& b = t.sum.b;
   bool constants = true;
   visit(b, [&](const Expr& x) { constants &= x.kind() != ExprKind::Load || constant_memory(x.from()); });
@@ -106,7 +107,8 @@ void Printer::load_constants(const Stmt& s) {
   for (const ForStmt& l : loops)
     if ((registers *= l.extent) > most_loaded) return;
   enter_tensor(t);
-  const Ahead x = loaded_apart(b, false, loops);
+  Ahead x = loaded_apart(b, false, loops);
+  x.by_tiles = t.tiles;
   line(fmt::format("{} {}[{}][{}];", type_name(d_.half_pairs ? DType::U32 : DType::F32), x.name, x.size, registers_of(t)));
   load_ahead(t, x, x.name);
   loaded_.emplace(&*found.tensor, x);

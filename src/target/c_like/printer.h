@@ -88,6 +88,11 @@ class Printer {
   void open_tiles(std::span<const ForStmt> loops);
   void close_tiles(size_t loops);
 
+  // matrix_tiles.cpp
+  void find_tiles(TensorLoop& t);
+  std::pair<Lanes, Lanes> loaded_tiles(const TensorLoop& t);
+  Lanes operand_in_eights(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
+
   // values.cpp
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);

@@ -44,9 +44,10 @@ int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1) {
 }
 
 // The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
-// neighbouring columns, or of rows so far apart. `only`: a stage that alone reads it there.
+// neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there.
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
-            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads) {
+            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
+            Depths depths = Depths::Neighbours) {
   const Stage& x = t.group()[*t.group().named(input)];
   const DType type = x.dtype;
   Layout layout = x.layout;
@@ -55,7 +56,7 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
   if (!layout.empty()) {
-    layout.back().pad = apart ? 0 : bank_padding(size, depth, type);
+    layout.back().pad = apart ? 0 : depths == Depths::Pairs ? piece_padding(size, type) : bank_padding(size, depth, type);
     t.pack(copy, layout);
   }
   if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
@@ -104,7 +105,8 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / c.expand_n;
-  if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth);
+  const Depths depths = g[*g.named(x)].dtype == DType::F16 ? Depths::Pairs : Depths::Neighbours;
+  if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
   Layout image = image_of(r), padded;
   padded = image;
@@ -145,7 +147,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   if (chain.first)
     window_in_block(t, x, e_acc, out, block, chain, high, across * kMatrixGroups, c);
   else
-    cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads());
+    cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads(), depths);
   return !t.failure();
 }
 

@@ -42,7 +42,8 @@ int64_t blocks_of(const Chain& chain, const ChainTile& c);
 
 // chain_project.cpp
 // Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
-void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth);
+void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth,
+                  Depths order = Depths::Neighbours);
 // The sum `acc` in so many parts, a stage of its own with one more axis, whose sums its reader, of roles `p`, adds up; its name.
 std::string in_parts(Schedule& t, const std::string& acc, const Roles& p, int64_t splits);
 struct Projection {

@@ -107,7 +107,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t column =
       expand ? c.chunk + vector : c.chunk;  // of what the depthwise convolution reads
   const int64_t row = padded(wide * column, project_depth);
-  const int64_t input = expand && !chain.first ? wide * padded(chain.input_channels, depth) : 0;
+  const int64_t input = expand && !chain.first ? wide * (d.storage == DType::F16 ? chain.input_channels + piece_padding(chain.input_channels, d.storage) : padded(chain.input_channels, depth)) : 0;
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
   // Weights that are there for the whole kernel: of the depthwise convolution with its bias, of the
   // projection.

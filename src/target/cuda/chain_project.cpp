@@ -54,12 +54,12 @@ std::string store_by_points(Schedule& t, const std::string& out, const Stage& o,
 
 }  // namespace
 
-void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth) {
+void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth, Depths order) {
   for (const StageId weights : producers(t.group(), *t.group().named(acc.name))) {
     const Stage& w = t.group()[weights];
     const auto c = axis_moved(acc, weights, channel), k = axis_moved(acc, weights, depth_axis);
     if (w.kind != StageKind::Constant || !c || !k || *c == *k) continue;
-    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), *c, *k, columns, depth));
+    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), *c, *k, columns, depth, order));
     return;
   }
 }

@@ -164,6 +164,19 @@ struct half {
 HELPER half of_bits(unsigned short bits) { half h; h.bits = bits; return h; }
 HELPER half low(unsigned x) { return of_bits((unsigned short)x); }
 HELPER half high(unsigned x) { return of_bits((unsigned short)(x >> 16)); }
+#ifndef EMULATED
+HELPER uint2 load_tiles2(const half* p) {
+  uint2 v;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
+  return v;
+}
+HELPER uint4 load_tiles4(const half* p) {
+  uint4 v;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
+  return v;
+}
+#endif
 HELPER unsigned pair_of(half a, half b) { return (unsigned)a.bits | (unsigned)b.bits << 16; }
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 HELPER unsigned pair_of(float a, float b) { unsigned x; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
@@ -233,6 +246,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .restrict = "__restrict__",
       .matrix_sum = matrix_sum,
       .half_pairs = half_pairs,
+      .load_tiles = "load_tiles{}",
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .load_where = "load{}_where",

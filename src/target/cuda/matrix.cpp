@@ -336,7 +336,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     const auto rank = static_cast<uint32_t>(w.axes.size());
     // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
     const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
-    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth)
+    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth, staged ? staged->depths : Depths::Neighbours)
                          : axes_in_order(rank, {operands->channels}, {operands->depth}));
   }
   pack_points(t, a, *operands);

@@ -36,6 +36,7 @@ struct Staged {
   std::string input;
   std::vector<int64_t> region;   // by axis: what a block reads of it for a chunk
   std::vector<uint32_t> order;   // its axes in memory
+  Depths depths = Depths::Neighbours;      // as instructions ask for them
   int64_t pad = 0, bytes = 0, copied = 0;  // copied: bytes a chunk
 };
 // None where the tile has none, or the data does not come from memory in vectors along the reduction.

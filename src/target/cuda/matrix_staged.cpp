@@ -71,7 +71,8 @@ std::optional<Staged> staged_data(const Schedule& s, const Stage& acc, const Rol
   int64_t stride = 1;
   for (const Index& i : e->indices())
     stride = std::max(stride, std::abs(i.a.slope(acc.axes[*r.tile].var)));
-  found.pad = padding_for(t.staged, stride * (operands.image ? 1 : 2 * t.rows), depth, x.dtype);
+  if (x.dtype == DType::F16 && operands.image) found.depths = Depths::Pairs;
+  found.pad = found.depths == Depths::Pairs ? piece_padding(t.staged, x.dtype) : padding_for(t.staged, stride * (operands.image ? 1 : 2 * t.rows), depth, x.dtype);
   int64_t elements = 1;
   for (const uint32_t a : found.order)
     elements *= a == found.order.back() ? t.staged + found.pad : found.region[a];

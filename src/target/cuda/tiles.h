@@ -78,9 +78,15 @@ bool is_product(const Stage& s);
 const Expr& load_of(const Expr& factor);
 // Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
 int64_t depth_for(int64_t channels, const Device& d);
+// What a thread of four has of a step of `depth`: neighbours, or, where the other operand is of halves in the block's memory, the pair
+// of every eight that instructions number so (c_like/matrix_tiles.cpp).
+enum class Depths { Neighbours, Pairs };
 // Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
 // `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth);
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order = Depths::Neighbours);
+// What brings rows of `size` elements, of which a warp loads pieces of 16 bytes, to different banks; or to few enough that more memory
+// would cost more.
+int64_t piece_padding(int64_t size, DType t);
 // Lays out what is stored from registers: a thread's channels as vectors where they fit.
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns);
 // Lays out its sum along `k`, of which `depth_loop` is the loop, or a part, that instructions go through. `ahead`: the reduction

@@ -49,7 +49,7 @@ int64_t depth_for(int64_t channels, const Device& d) {
   return depth;
 }
 
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth) {
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order) {
   const int64_t warp = 8 * columns, pair = kMatrixPairs;
   Layout l = {{channels, warp, 0}};
   for (uint32_t a = 0; a < rank; ++a)
@@ -58,8 +58,20 @@ Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t 
   if (columns > 1) l.push_back({channels, pair, columns});
   l.push_back({channels, pair * columns, kMatrixLanes});
   l.push_back({channels, 1, pair});
-  l.push_back({depth_axis, 1, depth});
+  if (order == Depths::Neighbours) {
+    l.push_back({depth_axis, 1, depth});
+    return l;
+  }
+  l.push_back({depth_axis, pair, kMatrixLanes});
+  if (depth > kMatrixDepth) l.push_back({depth_axis, kMatrixDepth, depth / kMatrixDepth});
+  l.push_back({depth_axis, 1, pair});
   return l;
+}
+
+int64_t piece_padding(int64_t size, DType t) {
+  const int64_t piece = vector_of(t);
+  // An odd number of pieces. Rows of two meet in pairs.
+  return size % (2 * piece) || size == 2 * piece ? 0 : piece;
 }
 
 void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
