@@ -14,10 +14,11 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// Cycles on an H100 of a kernel that runs again and again, fitted to 1,260 kernels of CenterFace in three precisions and, with less
-// weight, to 500 of before: the first choice takes 1.02 (strict), 1.03 (TF32) and 1.08 (fp16) times the best measured. `copy` and
-// `copy_slots` are a little below what was fitted: the copies measured made their addresses anew each. `far` is the difference between
-// such kernels and the same inside of networks.
+// Cycles on an H100 of a kernel that runs again and again, fitted to 1,260 kernels of CenterFace in
+// three precisions and, with less weight, to 500 of before: the first choice takes 1.02
+// (strict), 1.03 (TF32) and 1.08 (fp16) times the best measured. `copy` and `copy_slots` are a
+// little below what was fitted: the copies measured made their addresses anew each. `far` is the
+// difference between such kernels and the same inside of networks.
 namespace cycles {
 constexpr double start = 1000;              // a launch
 constexpr double instruction = 3.9;         // of the kernel's code, the first time
@@ -44,7 +45,8 @@ constexpr double kept_weights = 36;  // registers of the expansion's weights tha
 constexpr double asked_at_once = 100;  // registers of weights that are asked for together
 constexpr double far =
     850;  // weights that f32 tensors of a network have pushed out of the second-level cache
-constexpr double unmeasured = 1.2;  // kernels of parts have to be better by that
+constexpr double unmeasured =
+    1.2;  // kernels of parts, and of few blocks, have to be better by that
 }  // namespace cycles
 
 double real(int64_t n) { return static_cast<double>(n); }
@@ -97,7 +99,8 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const auto padded = [&](int64_t channels, int64_t depth) {
     return channels + floor_mod(depth - channels, banks);
   };
-  // What a step of the expansion sums, and all of it; the image's values for a tile, which are read one by one.
+  // What a step of the expansion sums, and all of it; the image's values for a tile, which are read
+  // one by one.
   const int64_t summed = chain.first ? chain.first->terms : chain.input_channels;
   int64_t image = chain.first ? 1 : 0;
   if (chain.first)
@@ -142,18 +145,19 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   // Of a warp and a block's whole work: the input,
   const int64_t chunks = project ? chain.expanded / c.chunk / c.splits : 1,
                 fills = expand ? 1 : chunks;
-  const int64_t copied = chain.first ? 0 : expand ? chain.input_channels : c.chunk,
+  const int64_t copied = chain.first ? 0
+                         : expand    ? chain.input_channels
+                                     : c.chunk,
                 vectors = std::clamp<int64_t>(copied / vector, 1, c.threads()),
                 columns_at_once = std::min(c.threads() / vectors, wide),
                 rows_at_once = c.threads() / (vectors * columns_at_once);
   const double copies = real(fills * ceil_div(high, rows_at_once) *
                              ceil_div(wide, columns_at_once) * ceil_div(copied / vector, vectors)) +
                         std::ceil(real(kept) / 16 / real(c.threads())) +
-      std::ceil(real(image) / 4 / real(c.threads()));
+                        std::ceil(real(image) / 4 / real(c.threads()));
   // the expansion,
   const int64_t instruction_depth = d.storage == DType::F16 ? 2 * kMatrixDepth : kMatrixDepth;
-  const int64_t all_rounds = expand ? chunks * rounds : 0,
-                deep = expand ? summed / depth : 0;
+  const int64_t all_rounds = expand ? chunks * rounds : 0, deep = expand ? summed / depth : 0;
   const double expand_sums =
       real(all_rounds * deep * ceil_div(depth, instruction_depth)) * expand_tiles;
   const double values = real(all_rounds * c.expand_rows * expand_across * 2),
@@ -254,10 +258,13 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
       std::pow(raised(waves * waits) + raised(on_one * turns) + raised(on_one * slots / 4),
                1 / cycles::power);
   // Blocks that meet, or a kernel that adds up parts; and what goes through memory.
-  constexpr double meeting = 1200, kernel = 3200, bytes_of_cycle = 3200;  // of the second-level cache
+  constexpr double meeting = 1200, kernel = 3200,
+                   bytes_of_cycle = 3200;  // of the second-level cache
   const double parts = 4 * real(chain.height * chain.width * chain.channels * c.splits);
-  const double adding = c.splits > 1 ? (d.sm >= clusters_from ? meeting : kernel) + 2 * parts / bytes_of_cycle : 0;
-  return (c.splits > 1 ? cycles::unmeasured : 1) * (cycles::start + first + work + adding);
+  const double adding =
+      c.splits > 1 ? (d.sm >= clusters_from ? meeting : kernel) + 2 * parts / bytes_of_cycle : 0;
+  return (c.splits > 1 || blocks < 0.5 ? cycles::unmeasured : 1) *
+         (cycles::start + first + work + adding);
 }
 
 }  // namespace burnish::cuda_target
