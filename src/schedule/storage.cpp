@@ -152,6 +152,31 @@ Index Lowering::divide(const Aff& a, int64_t div, int64_t mod) const {
   return i;
 }
 
+namespace {
+
+// Neighbouring digits of one number, in their order, are a number: 3 * (r / 3 % 3) + r % 3 = r % 9. What reads several axes in one, as
+// memory has them, reads along it.
+void join_digits(Index& i) {
+  for (size_t low = 0; low < i.atoms.size(); ++low) {
+    for (size_t high = 0; high < i.atoms.size(); ++high) {
+      Atom& x = i.atoms[low];
+      const Atom& y = i.atoms[high];
+      if (high == low || x.mod == 0 || x.value || y.value || !(x.a == y.a) || y.div != x.div * x.mod || y.scale != x.scale * x.mod) continue;
+      x.mod *= y.mod;
+      i.atoms.erase(i.atoms.begin() + static_cast<ptrdiff_t>(high));
+      if (high < low) --low;
+      high = static_cast<size_t>(-1);
+    }
+  }
+  std::erase_if(i.atoms, [&](const Atom& x) {
+    const bool all = !x.value && x.div == 1 && x.mod == 0;
+    if (all) i.a += x.a * x.scale;
+    return all;
+  });
+}
+
+}  // namespace
+
 Index Lowering::address(StageId s, const std::vector<Index>& position) {
   const Stage& t = stage(s);
   Storage& at = storage_[s];
@@ -195,6 +220,7 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
       flat.atoms.push_back({Aff(0), affine(std::move(whole)), div, mod, d.stride});
     }
   }
+  join_digits(flat);
   fn_.buffers[at.buffer].size = std::max(fn_.buffers[at.buffer].size, at.size);
   check_access(s, flat);
   return flat;
