@@ -2,6 +2,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstring>
 #include <random>
@@ -125,6 +126,32 @@ TEST_P(Programs, ExpansionsInHalves) {
     const Launches l = cuda_target::launches_of(program_of(g, Precision::Fp16), Precision::Fp16);
     EXPECT_TRUE(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("load_tiles") != std::string::npos; })) << channels;
     expect_right(GetParam(), g, fmt::format("{} channels", channels), seed, Precision::Fp16);
+  }
+}
+
+// A network's first convolution, the depthwise one behind it and the projection are one kernel, in halves too.
+TEST_P(Programs, ChainsOfImages) {
+  for (const auto& [channels, height, width] : {std::array<int64_t, 3>{3, 43, 52}, {4, 30, 33}}) {
+    Graph g;
+    uint64_t seed = 13;
+    const auto convolved = [&](ValueId x, int64_t from, int64_t to, int64_t size, int64_t stride, int64_t groups) {
+      Attrs attrs;
+      attrs.set("pads", std::vector<int64_t>(4, size / 2));
+      attrs.set("strides", std::vector<int64_t>(2, stride));
+      attrs.set("groups", groups);
+      return g.add(op_named("conv"), {x, test::random_weights(g, {to, from / groups, size, size}, seed), test::random_weights(g, {to}, seed)}, attrs, "c");
+    };
+    const ValueId x = g.add_input("x", {DType::F32, {1, channels, height, width}, {}});
+    const ValueId e = g.add(op_named("relu"), {convolved(x, channels, 32, 3, 2, 1)}, {}, "e");
+    const ValueId d = g.add(op_named("relu"), {convolved(e, 32, 32, 3, 1, 32)}, {}, "d");
+    g.outputs = {convolved(d, 32, 16, 1, 1, 1)};
+    g.values[g.outputs[0]].name = "y";
+    for (const Precision precision : {Precision::Strict, Precision::Fp16}) {
+      const Launches l = cuda_target::launches_of(program_of(g, precision), precision);
+      EXPECT_NE(l.kernels.at(0).source.find(precision == Precision::Fp16 ? "sum_f16" : "sum_3xtf32"), std::string::npos);
+      EXPECT_LE(l.launches.size(), 2u);  // one may turn the result to planes
+      expect_right(GetParam(), g, fmt::format("{} x {} x {}", channels, height, width), seed, precision);
+    }
   }
 }
 

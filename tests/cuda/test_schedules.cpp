@@ -228,7 +228,7 @@ TEST(Schedules, ChainsOfImages) {
     inline_cheap(s);
     const std::string what = fmt::format("{} x {} x {}, filter {}, strides {} and {}, {} expanded, {} columns, {} parts, by planes {}, projection {}", c.channels, c.height,
                                          c.width, c.filter, c.first_stride, c.stride, c.expanded, t.columns, t.splits, c.by_planes, c.project);
-    ASSERT_TRUE(cuda_target::by_chain(s, t, {})) << what;
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {.products = i % 2 ? 1.0 : 3.0})) << what;
     EXPECT_NE(s.to_text().find("flatten"), std::string::npos);
     expect_same(Case(g, s), what);
   }

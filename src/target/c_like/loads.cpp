@@ -69,8 +69,15 @@ bool Printer::constant_memory(BufferId b) const {
          !buffer.written;
 }
 
+// A place in the block's memory whatever its variables are, so that it may be read where the value is not wanted.
+bool Printer::always_in_block(BufferId b, const Index& i) const {
+  if (block_offset_[b] < 0 || std::ranges::any_of(i.atoms, [](const Atom& x) { return bool(x.value); })) return false;
+  const Interval range = ranges_.bounds(i);
+  return range.lo >= 0 && range.hi < f_.buffers[b].size;
+}
+
 // Where `inside`, if given, does not hold, nothing is loaded and the value is 0; of memory that may
-// change, the buffer's first element.
+// change, some element of the buffer.
 Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
   const BufferId b = e.from();
   const Buffer& buffer = f_.buffers[b];
@@ -79,6 +86,8 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
     if (constant_memory(b))
       return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements), c,
                          place);
+    if (always_in_block(b, e.indices()[0]))
+      return elements == 1 ? place : fmt::format("load{}(&{})", elements, place);
     const std::string safe = fmt::format("({} ? &{} : {})", c, place, buffers_[b]);
     return elements == 1 ? "*" + safe : fmt::format("load{}({})", elements, safe);
   };

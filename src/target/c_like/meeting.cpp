@@ -94,7 +94,7 @@ void Printer::load_constants(const Stmt& s) {
   const Expr& b = t.sum.b;
   bool constants = true;
   visit(b, [&](const Expr& x) { constants &= x.kind() != ExprKind::Load || constant_memory(x.from()); });
-  if (!constants || std::ranges::any_of(found.lets, [&](VarId v) { return depends_on(b, v); })) return;
+  if (!constants) return;
   std::vector<ForStmt> loops;
   int64_t registers = static_cast<int64_t>(registers_of(t));
   for (const ForStmt& l : found.around) {

@@ -96,7 +96,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
                        const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
   const StageGroup& g = t.group();
   const std::string e_acc = sum_of(t, e_out);
-  if (chain.first && !e_acc.empty()) flatten_window(t, e_acc);
+  if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, d);
   const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
   if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
   const Roles r = *e_roles;
@@ -134,7 +134,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
       store_by_warps(t, stage, w, r.vector, columns);
       serial = ys;
     } else if (chain.first) {
-      sum_window(t, stage, w);
+      sum_window(t, stage, w, ea.axes[r.vector].var, columns, d);
     } else {
       sum_by_warps(t, stage, w, ke, ke.name, depth);
     }

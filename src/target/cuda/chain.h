@@ -60,8 +60,8 @@ std::optional<Window> window_of(const Schedule& s, const Link& expand);
 // An estimate of such a convolution by itself, as matrix_cycles; infinite where it is none.
 double window_cycles(const Schedule& s, const Roles& r, const Device& d);
 // Makes the sum `acc` one that `sum_window` lays out.
-void flatten_window(Schedule& t, const std::string& acc);
-void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w);
+void flatten_window(Schedule& t, const std::string& acc, const Device& d);
+void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId channel, int64_t columns, const Device& d);
 // What `only`, the sum, reads of the image for the loop `at` of `reader`, in the block's memory.
 void window_in_block(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at,
                      const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c);

@@ -58,6 +58,15 @@ double window_cycles(const Schedule& s, const Roles& r, const Device& d) {
   return flat ? matrix_cycles(*flat, r, d) : std::numeric_limits<double>::infinity();
 }
 
+namespace {
+
+// Instructions on halves are so few that they may have terms for nothing: the columns of the filter go to the threads of four, which
+// then read neighbours, in banks of their own, at places known beforehand.
+bool by_lanes(const Device& d) { return d.storage == DType::F16; }
+constexpr int64_t kLaneStep = 4;  // of the other terms
+
+}  // namespace
+
 std::optional<Window> window_of(const Schedule& s, const Link& expand) {
   constexpr int64_t most = 96;  // terms, whose places are constants of instructions
   const Roles& r = expand.roles;
@@ -83,14 +92,25 @@ std::optional<Window> window_of(const Schedule& s, const Link& expand) {
   return w;
 }
 
-void flatten_window(Schedule& t, const std::string& acc) { t.flatten(acc, kStep); }
+void flatten_window(Schedule& t, const std::string& acc, const Device& d) {
+  if (by_lanes(d))
+    t.flatten(acc, kLaneStep, kMatrixLanes);
+  else
+    t.flatten(acc, kStep);
+}
 
-void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w) {
-  const Axis r = t.group()[*t.group().named(acc)].raxes[0];
-  if (r.extent > kStep)
-    t.partition(acc, r.name, {r.extent - kStep});  // only the last step has terms that are none
-  sum_by_warps(t, acc, w, r, r.name, kStep);
-  t.unroll(acc, r.name + ".o");
+void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId channel, int64_t columns, const Device& d) {
+  const Stage a = t.group()[*t.group().named(acc)];
+  const Axis r = a.raxes[0];
+  const int64_t step = by_lanes(d) ? kLaneStep : kStep;
+  if (by_lanes(d)) in_fragments(t, a, channel, a.raxes[1].var, columns, kMatrixLanes);
+  if (r.extent > step) t.partition(acc, r.name, {r.extent - step});  // only the last step has terms that are none
+  if (by_lanes(d)) {
+    sum_by_lanes(t, acc, w, a.raxes[1], r, step);
+  } else {
+    sum_by_warps(t, acc, w, r, r.name, step);
+    t.unroll(acc, r.name + ".o");
+  }
 }
 
 void window_in_block(Schedule& t, const std::string& input, const std::string& only,
