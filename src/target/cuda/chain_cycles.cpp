@@ -38,6 +38,7 @@ constexpr double value = 2, access = 7,
                  copy_slots =
                      9;  // slots of a quarter: an expanded value, a read or a write of vectors
 constexpr double step_slots = 134, term_slots = 0.8, exact_slots = 22;
+constexpr double begin = 600, begin_slots = 300;  // of a warp, for an image's filters and the places of their terms; counted
 constexpr double power = 1.7;
 constexpr double last_wave =
     0.42;  // so much of a wave of blocks that is not full counts as if it were
@@ -188,7 +189,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double sums = expand_sums + project_sums;
   const bool exact = d.products > 1;
 
-  const double input_turns = chain.first ? 1 : real(kMatrixGroups * depth * size) / 128;
+  const double input_turns = chain.first ? (d.storage == DType::F16 ? 1 : 2) : real(kMatrixGroups * depth * size) / 128;
   const double store_turns =
       !expand
           ? 0
@@ -209,7 +210,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
 
   const double spilled = 1 + 2.1 * registers.over();
   const double waits =
-      cycles::trip * real(fills) + cycles::copy * copies + cycles::chunk * real(chunks) +
+      (chain.first ? cycles::begin : 0) + cycles::trip * real(fills) + cycles::copy * copies + cycles::chunk * real(chunks) +
       (cycles::step + (project && c.weights == 0 ? cycles::weights : 0)) * real(steps) +
       spilled * ((exact ? cycles::exact_sum : cycles::sum) * sums +
                  cycles::weight * (expand_weights + project_weights * (c.weights > 1 ? 0.3 : 1)) +
@@ -222,7 +223,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                        depthwise_warps * cycles::wavefront *
                            (window_reads * window_turns + window_weights + 4 * out);
   const double slots =
-      spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
+      (chain.first ? warps * cycles::begin_slots : 0) + spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
                           cycles::access * (inputs + expand_weights + project_weights + stores) +
                           cycles::copy_slots * copies + out) +
                  depthwise_warps * (cycles::term_slots * terms +
