@@ -4,6 +4,7 @@
 #include <set>
 
 #include "schedule/support.h"
+#include "target/cuda/chain.h"
 #include "target/cuda/dialect.h"
 #include "target/cuda/space.h"
 #include "target/cuda/tiles.h"
@@ -396,6 +397,25 @@ TEST(Schedules, Others) {
   expect_scheduled(target_test::softmax(5, 33), "softmax");
   expect_scheduled(target_test::transposition(2, 17, 40), "transposition");
   expect_scheduled(target_test::chain(9, 10, 1), "a chain");
+}
+
+// Where a chunk of channels and the padding after it let them, a warp's stores of what is expanded meet every bank once.
+TEST(Schedules, ColumnsOfChainsInBanksOfTheirOwn) {
+  cuda_target::Chain chain;
+  chain.expand = chain.project = cuda_target::Link{};
+  chain.window = 3;
+  const auto banks = [&](int64_t chunk, int64_t expand_n, DType t) {
+    const cuda_target::ChainTile c{.columns = 6, .chunk = chunk, .expand_n = expand_n};
+    return cuda_target::banks_for(chain, c, t, t == DType::F16 ? 32 : 16);
+  };
+  EXPECT_EQ(banks(32, 1, DType::F16).pad, 0);
+  EXPECT_EQ(banks(32, 1, DType::F16).store, 4);
+  EXPECT_EQ(banks(64, 1, DType::F16).pad, 8);
+  EXPECT_EQ(banks(64, 1, DType::F16).store, 4);
+  EXPECT_EQ(banks(32, 1, DType::F32).pad, 4);
+  EXPECT_EQ(banks(32, 1, DType::F32).store, 4);
+  EXPECT_EQ(banks(48, 2, DType::F32).store, 2);
+  EXPECT_EQ(banks(32, 1, DType::F32).window, 4);
 }
 
 }  // namespace

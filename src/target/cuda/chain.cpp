@@ -37,12 +37,6 @@ Layout image_of(const Roles& r) {
   return l;
 }
 
-// What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.
-int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1) {
-  if (depth % apart || banks_of(t) % apart) apart = 1;
-  return floor_mod(depth / apart - size, banks_of(t) / apart);
-}
-
 // The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
 // neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there.
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
@@ -111,12 +105,12 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   Layout image = image_of(r), padded;
   padded = image;
   image.push_back({r.vector});
-  const int64_t pad = vector_of(eo.dtype);
+  const int64_t project_depth = depth_for(c.chunk / c.warps_k, d), pad = banks_for(chain, c, eo.dtype, project_depth).pad;
   padded.push_back({r.vector, 1, 0, pad});
   t.pack(e_out, padded);
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
-  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), depth_for(c.chunk / c.warps_k, d), eo.dtype, chain.stride));
+  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), project_depth, eo.dtype, chain.stride));
   const int64_t step = c.expand_rows * c.expand_y;  // rows at once
   const int64_t high = ceil_div(chain.region(kMatrixGroups * c.warps_y), step) * step;
   std::string serial;

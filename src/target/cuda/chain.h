@@ -36,6 +36,15 @@ struct Chain {
 
 std::optional<Chain> chain_of(const Schedule& s);
 
+// chain_banks.cpp. What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.
+int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1);
+// Of what is expanded: elements between columns, and turns that the block's memory takes for a warp to store it and to read windows of it.
+struct Banks {
+  int64_t pad = 0;
+  double store = 0, window = 0;
+};
+Banks banks_for(const Chain& chain, const ChainTile& c, DType type, int64_t project_depth);
+
 // chain_cycles.cpp. What the tile's kernel takes on an H100, by estimate; infinite where it does not fit.
 double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d);
 int64_t blocks_of(const Chain& chain, const ChainTile& c);

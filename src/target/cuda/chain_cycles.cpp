@@ -2,10 +2,8 @@
 // memory of its multiprocessor and the slots for instructions are shared with the blocks beside it:
 // the three are added up as powers, since each hides in part behind the others.
 #include <algorithm>
-#include <array>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "loop/matrix_sum.h"
 #include "target/cuda/chain.h"
@@ -52,25 +50,6 @@ constexpr double unmeasured =
 
 double real(int64_t n) { return static_cast<double>(n); }
 
-// Turns that the memory of a multiprocessor takes for one access of a warp: `at`: the byte of a
-// thread, of which it has `width`.
-template <class At> double wavefronts(const At& at, int64_t width) {
-  const int together = width >= 16 ? 8 : width >= 8 ? 16 : 32;
-  double turns = 0;
-  for (int first = 0; first < 32; first += together) {
-    std::vector<int64_t> words;
-    for (int thread = first; thread < first + together; ++thread)
-      for (int64_t w = 0; w < std::max<int64_t>(1, width / 4); ++w)
-        words.push_back(at(thread) / 4 + w);
-    std::ranges::sort(words);
-    words.erase(std::unique(words.begin(), words.end()), words.end());
-    std::array<int, 32> banks = {};
-    for (const int64_t w : words) ++banks[static_cast<size_t>(w % 32)];
-    turns += *std::ranges::max_element(banks);
-  }
-  return turns;
-}
-
 // What a thread needs of registers, as a share of what it can have; beyond 1 it spills.
 struct Registers {
   double needed, limit;
@@ -108,8 +87,8 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
     for (const int64_t n : chain.first->region(high, wide)) image *= n;
   const int64_t depth = chain.first ? kMatrixDepth : depth_for(chain.input_channels, d),
                 project_depth = depth_for(c.chunk / c.warps_k, d);
-  const int64_t column =
-      expand ? c.chunk + vector : c.chunk;  // of what the depthwise convolution reads
+  const Banks banked = banks_for(chain, c, d.storage, project_depth);
+  const int64_t column = c.chunk + banked.pad;  // of what the depthwise convolution reads
   const int64_t row = padded(wide * column, project_depth);
   const int64_t input = expand && !chain.first ? wide * (d.storage == DType::F16 ? chain.input_channels + piece_padding(chain.input_channels, d.storage) : padded(chain.input_channels, depth)) : 0;
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
@@ -167,9 +146,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const bool weights_stay = weight_registers <= cycles::kept_weights;
   const double expand_weights =
       real((weights_stay ? std::min(chunks, all_rounds) : all_rounds) * deep * expand_across);
-  const int64_t stored = expand_across % 2                              ? 2
-                         : expand_across % 4 || d.storage != DType::F16 ? 4
-                                                                        : 8;
+  const int64_t stored = stored_at_once(expand_across, d.storage);
   const double stores = values / real(stored);
   // the depthwise sums, which are the projection's operand or are stored,
   const int64_t steps = project ? chunks * c.chunk / (project_depth * c.warps_k) : 1;
@@ -190,24 +167,6 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const bool exact = d.products > 1;
 
   const double input_turns = chain.first ? (d.storage == DType::F16 ? 1 : 2) : real(kMatrixGroups * depth * size) / 128;
-  const double store_turns =
-      !expand
-          ? 0
-          : wavefronts([&](int t) { return size * (t / 4 * column + t % 4 * 2 * expand_across); },
-                       size * stored);
-  const int64_t column_vectors = c.chunk / vector;
-  const double window_turns =
-      project
-          ? wavefronts(
-                [&](int t) { return size * (t / 4 * chain.stride * row + t % 4 * own_channels); },
-                size * own_channels)
-          : wavefronts(
-                [&](int t) {
-                  return size *
-                         (t / column_vectors * chain.stride * column + t % column_vectors * vector);
-                },
-                16);
-
   const double spilled = 1 + 2.1 * registers.over();
   const double waits =
       (chain.first ? cycles::begin : 0) + cycles::trip * real(fills) + cycles::copy * copies + cycles::chunk * real(chunks) +
@@ -218,10 +177,10 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
       cycles::out * out;
   const double turns = cycles::copy_wavefront * real(fills * high * wide * copied * size) / 128 +
                        spilled * warps *
-                           (cycles::wavefront * (inputs * input_turns + stores * store_turns) +
+                           (cycles::wavefront * (inputs * input_turns + stores * banked.store) +
                             cycles::weight_wavefront * 4 * (expand_weights + project_weights)) +
                        depthwise_warps * cycles::wavefront *
-                           (window_reads * window_turns + window_weights + 4 * out);
+                           (window_reads * banked.window + window_weights + 4 * out);
   const double slots =
       (chain.first ? warps * cycles::begin_slots : 0) + spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
                           cycles::access * (inputs + expand_weights + project_weights + stores) +

@@ -126,7 +126,7 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
   if (!w.phase.empty()) registers.push_back(w.phase);
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   const Stage& s = t.group()[*t.group().named(stage)];
-  const int64_t width = columns % 2 ? 2 : columns % 4 || s.dtype != DType::F16 ? 4 : 8;
+  const int64_t width = stored_at_once(columns, s.dtype);
   std::string vector;
   if (s.axes[channel_axis].extent % width == 0 && in_vectors(s.dtype)) {
     std::string more;
