@@ -318,21 +318,6 @@ TEST_P(Kernels, ChainsOfImages) {
   }
 }
 
-// Weights are asked for on the way to the barrier at which the block's input has come, not behind it.
-TEST(CudaKernels, ConstantsComeBeforeTheBarrier) {
-  const StageGroup g = target_test::chain(21, 19, 1, 32, 96);
-  Schedule s(g);
-  inline_cheap(s);
-  ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_x = 3, .expand_y = 3, .expand_rows = 4}, {}));
-  const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(Precision::Tf32));
-  ASSERT_EQ(kernels.size(), 1u);
-  const std::string& text = kernels[0].source;
-  const size_t loaded = text.find(" ahead"), expansion = text.find("sum_tf32");
-  ASSERT_NE(loaded, std::string::npos) << text;
-  const size_t barrier = text.find("__syncthreads", loaded);
-  EXPECT_LT(barrier, expansion) << text;
-}
-
 // Parts of the expanded channels to blocks of their own, which add up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, ChainsInParts) {
   using cuda_target::ChainTile;

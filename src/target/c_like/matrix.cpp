@@ -183,8 +183,7 @@ Ahead Printer::loaded_apart(const Expr& e, bool rows, std::span<const ForStmt> l
 void Printer::tensor_loop(const Stmt& s) {
   if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
   TensorLoop t{.sum = matrix_sum(f_, s, thread_loops_).expect("tensor loop")};
-  const auto loaded = loaded_.find(&*s);
-  if (loaded == loaded_.end() || loaded->second.by_tiles) find_tiles(t);
+  find_tiles(t);
   open("{");
   enter_tensor(t);
   // Guarded loads in a loop that they do not move with would be as many: compilers do not see that they are the same.
@@ -203,10 +202,7 @@ void Printer::tensor_loop(const Stmt& s) {
     return x;
   };
   if (repeated(t.sum.a)) t.ahead_a = hold(t.sum.a, true);
-  if (loaded != loaded_.end())
-    t.ahead_b = loaded->second;
-  else if (repeated(t.sum.b))
-    t.ahead_b = hold(t.sum.b, false);
+  if (repeated(t.sum.b)) t.ahead_b = hold(t.sum.b, false);
   tensor_sums(t);
   close();
 }
@@ -230,7 +226,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
       break;
     }
   }
-  if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor || loaded_.contains(&*inner)) return false;
+  if (inner.kind() != StmtKind::For || inner->loop.kind != LoopKind::Tensor) return false;
   TensorLoop t{.sum = matrix_sum(f_, inner, thread_loops_).expect("tensor loop"), .around = around};
   find_tiles(t);
   const size_t n = registers_of(t);

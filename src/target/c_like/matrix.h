@@ -13,7 +13,6 @@ namespace burnish::c_like {
 struct Ahead {
   Expr value;
   bool rows = false;  // of A: two rows
-  bool by_tiles = false;  // its depths are those of TensorLoop::tiles
   std::string name;   // of an array: [place][value]
   std::string place = {};
   int64_t size = 1;

@@ -69,13 +69,6 @@ class Printer {
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);
 
-  // meeting.cpp
-  void barrier();
-  bool may_meet_inside(const Stmt& s) const;
-  bool own_work(const Stmt& s) const;
-  void meet_before(const Stmt& s);
-  void load_constants(const Stmt& s);
-
   // matrix.cpp
   void tensor_loop(const Stmt& s);
   bool tensor_pipeline(const Stmt& loop);  // prints it where operands are to be fetched ahead
@@ -135,9 +128,6 @@ class Printer {
   int64_t block_bytes_ = 0, part_bytes_ = 0;  // of the kernel, and of the parallel loop at hand
   int64_t registers_ = 0;  // of a thread, for arrays at once
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
-  bool barrier_ahead_ = false;              // that stands inside the phase behind it
-  std::map<const StmtNode*, Ahead> loaded_;  // of tensor loops: operands that are in registers
-  std::set<VarId> expanded_;                // of serial loops that these are numbered by
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around

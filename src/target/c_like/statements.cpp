@@ -103,7 +103,6 @@ void Printer::statement(const Stmt& s) {
   if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier &&
       s.kind() != StmtKind::Alloc && !has_loop(s, LoopKind::Thread))
     return alone(s);
-  if (barrier_ahead_ && in_threads_) meet_before(s);
   switch (s.kind()) {
   case StmtKind::For: return loop(s);
   case StmtKind::Let: {
@@ -120,13 +119,7 @@ void Printer::statement(const Stmt& s) {
   case StmtKind::Alloc: return alloc(s);
   case StmtKind::Store: return store(s);
   case StmtKind::Seq:
-    for (size_t i = 0; i < s.children().size(); ++i) {
-      const Stmt& c = s.children()[i];
-      if (c.kind() == StmtKind::Barrier && i + 1 < s.children().size() && may_meet_inside(s.children()[i + 1]))
-        barrier_ahead_ = true;
-      else
-        statement(c);
-    }
+    for (const Stmt& c : s.children()) statement(c);
     return;
   case StmtKind::If:
   case StmtKind::While: {
@@ -149,14 +142,11 @@ void Printer::statement(const Stmt& s) {
     close();
     return close();
   }
-  case StmtKind::Barrier: return barrier();
+  case StmtKind::Barrier:
+    if (copies_) line(fmt::format("{}();", d_.wait));
+    return line(d_.barrier);
   case StmtKind::Call: unsupported("calls between kernels are not written");
   }
-}
-
-void Printer::barrier() {
-  if (copies_) line(fmt::format("{}();", d_.wait));
-  line(d_.barrier);
 }
 
 std::string Printer::limit(const char* function, int64_t constant,
@@ -223,7 +213,6 @@ void Printer::thread_loop(const Stmt& s) {
   number_ = outer;
   if (!condition.empty()) close();
   close();
-  if (first && std::exchange(barrier_ahead_, false)) barrier();
 }
 
 // The threads' values combined in pairs of growing distance: all have the same at the end.
@@ -269,10 +258,6 @@ void Printer::plain_loop(const Stmt& s) {
     return close();
   }
   if (tensor_pipeline(s)) return;
-  if (expanded_.contains(l.var)) {
-    unrolled_.insert(l.var);
-    out_ += "#pragma unroll\n";
-  }
   open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v,
                    limit("larger", 0, l.lower), limit("smaller", l.extent, l.upper)));
   statement(s.children()[0]);
