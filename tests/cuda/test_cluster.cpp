@@ -8,8 +8,10 @@
 namespace burnish::c_like {
 namespace {
 
-// Two loops over `before` and `after` blocks of 16 threads, which write part[written] and read part[read].
-Function two_loops(int before, int after, const std::string& written, const std::string& read, const std::string& result = "O[16*m + t]") {
+// Two loops over `before` and `after` blocks of 16 threads, which write part[written] and read
+// part[read].
+Function two_loops(int before, int after, const std::string& written, const std::string& read,
+                   const std::string& result = "O[16*m + t]") {
   return parse_function(fmt::format(R"(func f(X: param f32[1024], O: out f32[1024]) {{
   alloc part: shared f32[1024] {{
     parallel for n in 0..{} {{
@@ -54,11 +56,12 @@ TEST(Clusters, BlocksThatReadWhatTheirNeighboursWrote) {
 }
 
 TEST(Clusters, NoneWhereOthersAreNeeded) {
-  EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "8*m + t")), 0);     // sixteen are too many
-  EXPECT_EQ(meet(two_loops(8, 4, "16*n + i", "16*m + t")), 0);      // other blocks
-  EXPECT_EQ(meet(two_loops(16, 16, "n + i", "16*m + t")), 0);       // all write in one place
+  EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "8*m + t")), 0);  // sixteen are too many
+  EXPECT_EQ(meet(two_loops(8, 4, "16*n + i", "16*m + t")), 0);   // other blocks
+  EXPECT_EQ(meet(two_loops(16, 16, "n + i", "16*m + t")), 0);    // all write in one place
   EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "256 - 16*m - t")), 0);
-  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "16*m + t", "part[16*m + t]")), 0);  // writes what was written
+  EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "16*m + t", "part[16*m + t]")),
+            0);  // writes what was written
 }
 
 TEST(Clusters, AreOneKernelWhereThereAreClusters) {

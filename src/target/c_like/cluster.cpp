@@ -1,4 +1,5 @@
-// Which neighbouring blocks alone meet between two loops over blocks: those of a cluster, without the end of a kernel.
+// Which neighbouring blocks alone meet between two loops over blocks: those of a cluster, without
+// the end of a kernel.
 #include <algorithm>
 #include <map>
 
@@ -9,7 +10,10 @@ namespace burnish::c_like {
 
 namespace {
 
-constexpr int64_t most_blocks = 8, most_iterations = 1 << 14;  // of a cluster that every GPU can start; of a loop that is looked at
+constexpr int64_t most_blocks = 8,
+                  most_iterations =
+                      1
+                      << 14;  // of a cluster that every GPU can start; of a loop that is looked at
 
 using Places = std::map<BufferId, Interval>;  // the hull of what is accessed
 
@@ -22,33 +26,42 @@ void widen(Places& all, BufferId b, Interval i) {
   if (!fresh) at->second = {std::min(at->second.lo, i.lo), std::max(at->second.hi, i.hi)};
 }
 
-// What iteration `n` of the loop accesses of the function's parameters and what is shared among blocks. Bounds of loops and conditions
-// are left out: it may be less.
+// What iteration `n` of the loop accesses of the function's parameters and what is shared among
+// blocks. Bounds of loops and conditions are left out: it may be less.
 Accesses accesses_of(const Function& f, const Stmt& loop, int64_t n) {
   Accesses out;
   Ranges ranges;
   ranges.set(loop->loop.var, n, n);
-  const auto common = [&](BufferId b) { return f.buffers[b].scope == Scope::Param || f.buffers[b].scope == Scope::Shared; };
+  const auto common = [&](BufferId b) {
+    return f.buffers[b].scope == Scope::Param || f.buffers[b].scope == Scope::Shared;
+  };
   const auto loads = [&](const Expr& e) {
     if (!e) return;
     visit(e, [&](const Expr& x) {
-      if (x.kind() == ExprKind::Load && common(x.from())) widen(out.read, x.from(), ranges.bounds(x.indices()[0]));
+      if (x.kind() == ExprKind::Load && common(x.from()))
+        widen(out.read, x.from(), ranges.bounds(x.indices()[0]));
     });
   };
-  visit(loop->children[0], [&](const Stmt& s) {  // from outside to inside: variables are known where they are used
-    if (s.kind() == StmtKind::For) ranges.set(s->loop.var, 0, std::max<int64_t>(0, s->loop.extent - 1));
-    if (s.kind() == StmtKind::Let) ranges.set(s->var, ranges.bounds(s->index).lo, ranges.bounds(s->index).hi);
-    if (s.kind() == StmtKind::Store && common(s->buffer)) widen(out.written, s->buffer, ranges.bounds(s->index));
-    loads(s->value);
-    for (const Atom& a : s->index.atoms) loads(a.value);
-    for (const Expr& e : s->args) loads(e);
-  });
+  visit(loop->children[0],
+        [&](const Stmt& s) {  // from outside to inside: variables are known where they are used
+          if (s.kind() == StmtKind::For)
+            ranges.set(s->loop.var, 0, std::max<int64_t>(0, s->loop.extent - 1));
+          if (s.kind() == StmtKind::Let)
+            ranges.set(s->var, ranges.bounds(s->index).lo, ranges.bounds(s->index).hi);
+          if (s.kind() == StmtKind::Store && common(s->buffer))
+            widen(out.written, s->buffer, ranges.bounds(s->index));
+          loads(s->value);
+          for (const Atom& a : s->index.atoms) loads(a.value);
+          for (const Expr& e : s->args) loads(e);
+        });
   return out;
 }
 
 bool plain(const Stmt& s) {
-  bool yes = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel && s->loop.lower.empty() && s->loop.upper.empty();
-  visit(s, [&](const Stmt& x) { yes &= x.kind() != StmtKind::Call && x.kind() != StmtKind::While; });
+  bool yes = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel &&
+             s->loop.lower.empty() && s->loop.upper.empty();
+  visit(s,
+        [&](const Stmt& x) { yes &= x.kind() != StmtKind::Call && x.kind() != StmtKind::While; });
   return yes;
 }
 
@@ -70,7 +83,8 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
   for (const auto& [b, where] : first.front().written)
     if (second.front().read.contains(b)) shared.push_back(b);
   if (shared.empty()) return 0;
-  const auto apart = [&](int64_t n) {  // groups of n blocks read what they have written, and nothing that others have
+  const auto apart = [&](int64_t n) {  // groups of n blocks read what they have written, and
+                                       // nothing that others have
     for (const BufferId b : shared) {
       std::vector<Interval> groups;
       for (int64_t i = 0; i < blocks; i += n) {

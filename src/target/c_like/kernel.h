@@ -12,9 +12,9 @@
 
 namespace burnish::c_like {
 
-// How a language writes what has no form common to all.
 struct Kernel;
 
+// How a language writes what has no form common to all.
 struct Dialect {
   std::string_view prelude;         // helper functions that printed code calls, once a source
   std::string_view kernel_head;     // format: name, most threads a block, nothing, `room`; before the parameters

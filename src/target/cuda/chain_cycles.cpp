@@ -36,7 +36,9 @@ constexpr double value = 2, access = 7,
                  copy_slots =
                      9;  // slots of a quarter: an expanded value, a read or a write of vectors
 constexpr double step_slots = 134, term_slots = 0.8, exact_slots = 22;
-constexpr double begin = 600, begin_slots = 300;  // of a warp, for an image's filters and the places of their terms; counted
+constexpr double
+    begin = 600,
+    begin_slots = 300;  // of a warp, for an image's filters and the places of their terms; counted
 constexpr double power = 1.7;
 constexpr double last_wave =
     0.42;  // so much of a wave of blocks that is not full counts as if it were
@@ -90,7 +92,12 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const Banks banked = banks_for(chain, c, d.storage, project_depth);
   const int64_t column = c.chunk + banked.pad;  // of what the depthwise convolution reads
   const int64_t row = padded(wide * column, project_depth);
-  const int64_t input = expand && !chain.first ? wide * (d.storage == DType::F16 ? chain.input_channels + piece_padding(chain.input_channels, d.storage) : padded(chain.input_channels, depth)) : 0;
+  const int64_t input =
+      expand && !chain.first
+          ? wide * (d.storage == DType::F16
+                        ? chain.input_channels + piece_padding(chain.input_channels, d.storage)
+                        : padded(chain.input_channels, depth))
+          : 0;
   const int64_t partial = c.warps_k > 1 ? rows * c.columns * c.warps_k * chain.channels : 0;
   // Weights that are there for the whole kernel: of the depthwise convolution with its bias, of the
   // projection.
@@ -166,10 +173,12 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double sums = expand_sums + project_sums;
   const bool exact = d.products > 1;
 
-  const double input_turns = chain.first ? (d.storage == DType::F16 ? 1 : 2) : real(kMatrixGroups * depth * size) / 128;
+  const double input_turns =
+      chain.first ? (d.storage == DType::F16 ? 1 : 2) : real(kMatrixGroups * depth * size) / 128;
   const double spilled = 1 + 2.1 * registers.over();
   const double waits =
-      (chain.first ? cycles::begin : 0) + cycles::trip * real(fills) + cycles::copy * copies + cycles::chunk * real(chunks) +
+      (chain.first ? cycles::begin : 0) + cycles::trip * real(fills) + cycles::copy * copies +
+      cycles::chunk * real(chunks) +
       (cycles::step + (project && c.weights == 0 ? cycles::weights : 0)) * real(steps) +
       spilled * ((exact ? cycles::exact_sum : cycles::sum) * sums +
                  cycles::weight * (expand_weights + project_weights * (c.weights > 1 ? 0.3 : 1)) +
@@ -182,7 +191,8 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                        depthwise_warps * cycles::wavefront *
                            (window_reads * banked.window + window_weights + 4 * out);
   const double slots =
-      (chain.first ? warps * cycles::begin_slots : 0) + spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
+      (chain.first ? warps * cycles::begin_slots : 0) +
+      spilled * (warps * ((exact ? cycles::exact_slots : 1) * sums + cycles::value * values +
                           cycles::access * (inputs + expand_weights + project_weights + stores) +
                           cycles::copy_slots * copies + out) +
                  depthwise_warps * (cycles::term_slots * terms +
@@ -212,7 +222,8 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                               std::floor(65536 / held), std::floor(2048 / real(threads)), 32.0}));
   // Clusters stand in groups of about 16 multiprocessors, which they do not always fill.
   const double grouped = c.splits <= 2 || d.sm < clusters_from ? 1 : c.splits == 4 ? 0.85 : 0.7;
-  const double blocks = real(blocks_of(chain, c)) / (grouped * d.multiprocessors), on_one = std::ceil(blocks);
+  const double blocks = real(blocks_of(chain, c)) / (grouped * d.multiprocessors),
+               on_one = std::ceil(blocks);
   const double waves =
       std::lerp(std::max(1.0, blocks / resident), std::ceil(on_one / resident), cycles::last_wave);
   const auto raised = [](double x) { return std::pow(x, cycles::power); };

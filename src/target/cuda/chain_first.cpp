@@ -1,6 +1,7 @@
-// The first convolution of a network as the expansion of a chain: of few channels, so that instructions sum along all of its terms
-// as one axis, filled up to whole steps. What a block reads of the image is in its memory: there the places of single values cost a
-// register each, computed once, and nothing is guarded.
+// The first convolution of a network as the expansion of a chain: of few channels, so that
+// instructions sum along all of its terms as one axis, filled up to whole steps. What a block reads
+// of the image is in its memory: there the places of single values cost a register each, computed
+// once, and nothing is guarded.
 #include <algorithm>
 #include <limits>
 #include <numeric>
@@ -23,8 +24,10 @@ namespace {
 
 constexpr int64_t kStep = 2 * kMatrixDepth;  // of the terms
 
-// The terms as one axis, or two (Schedule::flatten); none where it is no convolution of few channels.
-std::optional<Schedule> flattened(const Schedule& s, const Roles& r, int64_t multiple, int64_t lanes) {
+// The terms as one axis, or two (Schedule::flatten); none where it is no convolution of few
+// channels.
+std::optional<Schedule> flattened(const Schedule& s, const Roles& r, int64_t multiple,
+                                  int64_t lanes) {
   const Stage& acc = s.group()[r.acc];
   if (acc.raxes.size() < 2 || acc.raxes.back().extent < 2 || operands_of(s, acc, r))
     return std::nullopt;
@@ -60,8 +63,9 @@ double window_cycles(const Schedule& s, const Roles& r, const Device& d) {
 
 namespace {
 
-// Instructions on halves are so few that they may have terms for nothing: the columns of the filter go to the threads of four, which
-// then read neighbours, in banks of their own, at places known beforehand.
+// Instructions on halves are so few that they may have terms for nothing: the columns of the filter
+// go to the threads of four, which then read neighbours, in banks of their own, at places known
+// beforehand.
 bool by_lanes(const Device& d) { return d.storage == DType::F16; }
 constexpr int64_t kLaneStep = 4;  // of the other terms
 
@@ -99,12 +103,14 @@ void flatten_window(Schedule& t, const std::string& acc, const Device& d) {
     t.flatten(acc, kStep);
 }
 
-void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId channel, int64_t columns, const Device& d) {
+void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId channel,
+                int64_t columns, const Device& d) {
   const Stage a = t.group()[*t.group().named(acc)];
   const Axis r = a.raxes[0];
   const int64_t step = by_lanes(d) ? kLaneStep : kStep;
   if (by_lanes(d)) in_fragments(t, a, channel, a.raxes[1].var, columns, kMatrixLanes);
-  if (r.extent > step) t.partition(acc, r.name, {r.extent - step});  // only the last step has terms that are none
+  if (r.extent > step)
+    t.partition(acc, r.name, {r.extent - step});  // only the last step has terms that are none
   if (by_lanes(d)) {
     sum_by_lanes(t, acc, w, a.raxes[1], r, step);
   } else {

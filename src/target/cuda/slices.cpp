@@ -1,5 +1,6 @@
-// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of it each. Where GPUs have clusters
-// that takes one kernel (c_like/cluster.cpp), the parts going through the second-level cache.
+// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of
+// it each. Where GPUs have clusters that takes one kernel (c_like/cluster.cpp), the parts going
+// through the second-level cache.
 #include <algorithm>
 
 #include "target/cuda/tiles.h"
@@ -19,7 +20,8 @@ std::optional<Slice> slice_of(const Stage& o, const std::vector<TileAxis>& tile,
     if (tile.empty() || tile.back().size % w || o.axes[tile.back().axis].extent % w) continue;
     for (size_t i = 0; i < tile.size(); ++i) {
       const int64_t least = i + 1 == tile.size() ? w : 1;
-      if (o.axes[tile[i].axis].extent % tile[i].size == 0 && tile[i].size % (parts * least) == 0) return Slice{i, w};
+      if (o.axes[tile[i].axis].extent % tile[i].size == 0 && tile[i].size % (parts * least) == 0)
+        return Slice{i, w};
     }
   }
   return std::nullopt;
@@ -27,9 +29,12 @@ std::optional<Slice> slice_of(const Stage& o, const std::vector<TileAxis>& tile,
 
 }  // namespace
 
-bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts) { return slice_of(o, tile, parts).has_value(); }
+bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts) {
+  return slice_of(o, tile, parts).has_value();
+}
 
-Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile) {
+Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside,
+                      const std::vector<TileAxis>& tile) {
   Layout l;
   for (const uint32_t a : outside) l.push_back({a});
   for (const TileAxis& x : tile) l.push_back({x.axis, x.size, 0});
@@ -38,8 +43,8 @@ Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const
   return l;
 }
 
-bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t parts,
-               int64_t threads) {
+bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside,
+               const std::vector<TileAxis>& tile, int64_t parts, int64_t threads) {
   const Stage o = t.group()[*t.group().named(out)];
   const auto found = slice_of(o, tile, parts);
   if (!found) return false;
