@@ -131,7 +131,7 @@ TEST_P(Programs, ExpansionsInHalves) {
 
 // A network's first convolution, the depthwise one behind it and the projection are one kernel; in halves, which the tests of kernels have none of.
 TEST_P(Programs, ChainsOfImages) {
-  for (const auto& [channels, height, width] : {std::array<int64_t, 3>{3, 43, 52}, {4, 30, 33}}) {
+  for (const auto& [channels, height, width] : {std::array<int64_t, 3>{3, 125, 131}, {4, 30, 33}}) {
     Graph g;
     uint64_t seed = 13;
     const auto convolved = [&](ValueId x, int64_t from, int64_t to, int64_t size, int64_t stride, int64_t groups) {
@@ -147,8 +147,10 @@ TEST_P(Programs, ChainsOfImages) {
     g.outputs = {convolved(d, 32, 16, 1, 1, 1)};
     g.values[g.outputs[0]].name = "y";
     const Launches l = cuda_target::launches_of(program_of(g, Precision::Fp16), Precision::Fp16);
-    EXPECT_NE(l.kernels.at(0).source.find("sum_f16"), std::string::npos);
-    EXPECT_LE(l.launches.size(), 2u);  // one may turn the result to planes
+    if (channels == 3) {  // where it pays
+      EXPECT_NE(l.kernels.at(0).source.find("sum_f16"), std::string::npos);
+      EXPECT_LE(l.launches.size(), 2u);  // one may turn the result to planes
+    }
     expect_right(GetParam(), g, fmt::format("{} x {} x {}", channels, height, width), seed, Precision::Fp16);
   }
 }
