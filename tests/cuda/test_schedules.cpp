@@ -204,17 +204,19 @@ TEST(Schedules, Chains) {
   }
 }
 
+// Of random chains, that end with a projection.
+const cuda_target::ChainTile tiles_of_chains[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
+                                                  {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},
+                                                  {.columns = 6, .warps_x = 3, .warps_k = 2, .expand_y = 3, .expand_n = 2},
+                                                  {.columns = 14, .warps_k = 4, .chunk = 64, .expand_n = 2, .expand_rows = 4}};
+
 // A convolution of an image's few channels as the expansion: filters, strides, layouts, with and without a projection.
 TEST(Schedules, ChainsOfImages) {
   using cuda_target::ChainTile;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  const ChainTile tiles[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
-                             {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},
-                             {.columns = 6, .warps_x = 3, .warps_k = 2, .expand_y = 3, .expand_n = 2},
-                             {.columns = 14, .warps_k = 4, .chunk = 64, .expand_n = 2, .expand_rows = 4}};
   for (int i = 0; i < 10; ++i) {
-    ChainTile t = tiles[any(0, 3)];
+    ChainTile t = tiles_of_chains[any(0, 3)];
     if (any(0, 3) == 0) t.splits = 2;
     target_test::ImageChain c{.channels = any(1, 5), .height = any(5, 40), .width = any(5, 40), .filter = any(1, 3) * 2 + 1, .first_stride = any(1, 2), .stride = any(1, 2)};
     if (c.channels * c.filter * c.filter > 96) c.channels = 1;
@@ -241,12 +243,8 @@ TEST(Schedules, ChainsInParts) {
   using target_test::conv;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  const ChainTile tiles[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
-                             {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},
-                             {.columns = 6, .warps_x = 3, .warps_k = 2, .expand_y = 3, .expand_n = 2},
-                             {.columns = 14, .warps_k = 4, .chunk = 64, .expand_n = 2, .expand_rows = 4}};
   for (int i = 0; i < 12; ++i) {
-    ChainTile t = tiles[any(0, 3)];
+    ChainTile t = tiles_of_chains[any(0, 3)];
     t.splits = any(2, 4);
     const int stride = any(1, 2), height = any(5, 23), width = any(5, 23), kernel = any(0, 3) ? 3 : 5;
     const int channels = 16 * any(1, 3), expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);

@@ -10,10 +10,8 @@ namespace burnish::c_like {
 
 namespace {
 
-constexpr int64_t most_blocks = 8,
-                  most_iterations =
-                      1
-                      << 14;  // of a cluster that every GPU can start; of a loop that is looked at
+constexpr int64_t most_blocks = 8;            // of a cluster that every GPU can start
+constexpr int64_t most_iterations = 1 << 14;  // of a loop that is looked at
 
 using Places = std::map<BufferId, Interval>;  // the hull of what is accessed
 
@@ -46,8 +44,10 @@ Accesses accesses_of(const Function& f, const Stmt& loop, int64_t n) {
         [&](const Stmt& s) {  // from outside to inside: variables are known where they are used
           if (s.kind() == StmtKind::For)
             ranges.set(s->loop.var, 0, std::max<int64_t>(0, s->loop.extent - 1));
-          if (s.kind() == StmtKind::Let)
-            ranges.set(s->var, ranges.bounds(s->index).lo, ranges.bounds(s->index).hi);
+          if (s.kind() == StmtKind::Let) {
+            const Interval x = ranges.bounds(s->index);
+            ranges.set(s->var, x.lo, x.hi);
+          }
           if (s.kind() == StmtKind::Store && common(s->buffer))
             widen(out.written, s->buffer, ranges.bounds(s->index));
           loads(s->value);
@@ -71,18 +71,19 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
   if (!plain(before) || !plain(after) || before->loop.extent != after->loop.extent) return 0;
   const int64_t blocks = before->loop.extent;
   if (blocks < 2 || blocks > most_iterations) return 0;
-  std::vector<Accesses> first, second;
-  for (int64_t n = 0; n < blocks; ++n) {
+  std::vector<Accesses> first = {accesses_of(f, before, 0)}, second = {accesses_of(f, after, 0)};
+  // All iterations have the same buffers. What is written twice, or after it was read, is not
+  // looked into.
+  for (const auto& [b, where] : second[0].written)
+    if (first[0].read.contains(b) || first[0].written.contains(b)) return 0;
+  std::vector<BufferId> shared;
+  for (const auto& [b, where] : first[0].written)
+    if (second[0].read.contains(b)) shared.push_back(b);
+  if (shared.empty()) return 0;
+  for (int64_t n = 1; n < blocks; ++n) {
     first.push_back(accesses_of(f, before, n));
     second.push_back(accesses_of(f, after, n));
-    // What is written twice, or after it was read, is not looked into.
-    for (const auto& [b, where] : second.back().written)
-      if (first.front().read.contains(b) || first.front().written.contains(b)) return 0;
   }
-  std::vector<BufferId> shared;
-  for (const auto& [b, where] : first.front().written)
-    if (second.front().read.contains(b)) shared.push_back(b);
-  if (shared.empty()) return 0;
   const auto apart = [&](int64_t n) {  // groups of n blocks read what they have written, and
                                        // nothing that others have
     for (const BufferId b : shared) {
