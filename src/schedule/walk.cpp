@@ -189,8 +189,9 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   case LoopKind::Unroll:
     if (!constant && w.nest.scope == Scope::Register)
       refuse_schedule("{} cannot be unrolled, its extent varies", name);
-    // Registers have no addresses: what reads them is expanded, each iteration under its condition.
-    if (!constant && !reads_registers(w.id)) kind = LoopKind::Serial;
+    // Registers have no addresses: what reads them is expanded, each iteration under its condition. Kernels of threads choose for
+    // themselves.
+    if (!constant && !reads_registers(w.id) && (!has_threads_ || e.count > kMaxUnroll)) kind = LoopKind::Serial;
     if (kind == LoopKind::Unroll && e.count > kMaxUnroll)
       refuse_schedule("{} would be unrolled {} times, split it to {} at most", name, e.count,
                       kMaxUnroll);

@@ -318,6 +318,18 @@ TEST_P(Kernels, ChainsOfImages) {
   }
 }
 
+// A depthwise convolution as the output: rows of a thread, of which the last block has fewer, share what they read.
+TEST_P(Kernels, RowsOfChains) {
+  const StageGroup g = target_test::image_chain({.height = 37, .width = 44, .project = false});
+  Schedule s(g);
+  inline_cheap(s);
+  ASSERT_TRUE(cuda_target::by_chain(s, {.columns = 6, .warps_x = 3, .expand_n = 1}, {.products = 1}));
+  const Function f = schedule_test::lowered(s);
+  const std::string source = c_like::kernels_of(f, cuda_target::dialect(Precision::Tf32)).at(0).source;
+  EXPECT_EQ(source.find("_end = smaller("), std::string::npos) << source;  // a loop of as many rows as there are
+  expect_right(Case(g, s), "rows", Precision::Tf32);
+}
+
 // Parts of the expanded channels to blocks of their own, which add up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, ChainsInParts) {
   using cuda_target::ChainTile;

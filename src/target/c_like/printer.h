@@ -66,6 +66,8 @@ class Printer {
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
   std::string bound(const Bound& b) const;
   std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
+  bool in_registers(const Stmt& s) const;  // does it access any?
+  bool computable(const Stmt& body);  // whatever bounds its loop has
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);
 
@@ -123,6 +125,7 @@ class Printer {
   std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
   std::vector<int64_t> block_offset_;       // in the block's memory; -1: not there
   std::string out_;
+  std::string where_;                       // stores happen; empty: everywhere
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
   int64_t block_bytes_ = 0, part_bytes_ = 0;  // of the kernel, and of the parallel loop at hand

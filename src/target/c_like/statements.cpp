@@ -245,19 +245,56 @@ void Printer::sum_of_threads(const Stmt& s) {
   }
 }
 
+bool Printer::in_registers(const Stmt& s) const {
+  bool found = false;
+  const auto is_register = [&](BufferId b) { return f_.buffers[b].scope == Scope::Register; };
+  visit(s, [&](const Stmt& x) {
+    if (x.kind() != StmtKind::Store) return;
+    found |= is_register(x->buffer);
+    visit(x->value, [&](const Expr& e) { found |= e.kind() == ExprKind::Load && is_register(e.from()); });
+  });
+  return found;
+}
+
+// Stores alone, of what lies inside of buffers wherever the loops' variables are.
+bool Printer::computable(const Stmt& body) {
+  bool all = !may_copy(body);
+  visit(body, [&](const Stmt& x) {
+    if (x.kind() == StmtKind::For) enter(x->loop);
+    all &= x.kind() == StmtKind::Store || x.kind() == StmtKind::Seq ||
+           (x.kind() == StmtKind::For && x->loop.kind == LoopKind::Vectorize);
+    if (x.kind() != StmtKind::Store) return;
+    visit(x->value, [&](const Expr& e) {
+      if (e.kind() != ExprKind::Load) return;
+      const Interval at = ranges_.bounds(e.indices()[0]);
+      all &= at.lo >= 0 && at.hi < f_.buffers[e.from()].size;
+    });
+  });
+  return all;
+}
+
 void Printer::plain_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
   const std::string& v = vars_[l.var];
-  if (l.kind == LoopKind::Unroll) {
-    if (tensor_pipeline(s)) return;
-    open_unrolled(l);
-    const std::string condition = within_bounds(l);
-    if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
-    statement(s.children()[0]);
-    if (!condition.empty()) close();
-    return close();
-  }
   if (tensor_pipeline(s)) return;
+  if (l.kind == LoopKind::Unroll) {
+    const std::string condition = within_bounds(l);
+    // Iterations share what they read where none of them is left out: what is stored is.
+    if (condition.empty() || (where_.empty() && computable(s.children()[0]))) {
+      open_unrolled(l);
+      const std::string around = std::exchange(where_, condition.empty() ? where_ : condition);
+      statement(s.children()[0]);
+      where_ = around;
+      return close();
+    }
+    if (in_registers(s)) {
+      open_unrolled(l);
+      open(fmt::format("if ({}) {{", condition));
+      statement(s.children()[0]);
+      close();
+      return close();
+    }
+  }
   open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v,
                    limit("larger", 0, l.lower), limit("smaller", l.extent, l.upper)));
   statement(s.children()[0]);
@@ -318,6 +355,7 @@ void Printer::store(const Stmt& s) {
       lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
   const bool pairs = width > 1 && buffer.dtype == DType::F16;
   const Lanes x = pairs ? half_pairs(s->value) : value(s->value);
+  if (!where_.empty()) open(fmt::format("if ({}) {{", where_));
   if (width > 0) {
     Index base = at;
     base.a.add(*lane_, -base.a.slope(*lane_));
@@ -336,6 +374,7 @@ void Printer::store(const Stmt& s) {
     for (size_t k = 0; k < n; ++k)
       line(fmt::format("{} = {};", to[to.size() == 1 ? 0 : k], x[x.size() == 1 ? 0 : k]));
   }
+  if (!where_.empty()) close();
   close();
 }
 
