@@ -80,6 +80,7 @@ void expand_depthwise(Schedule& t, const Link& l, const Device& d) {
   const std::string out = t.group()[l.roles.out].name, acc = t.group()[l.roles.acc].name;
   const Stage a = t.group()[l.roles.acc];
   channels_last(t, a, l.weights, a.axes[l.roles.vector].var);
+  if (d.storage != DType::F16) (void)t.apply(step::AbsorbAddend{acc});  // one operation less than adding it to the sum
   t.expand(acc);
   if (d.storage == DType::F16) t.narrow(acc, most_halves);
   if (acc != out) t.inline_stage(acc);
