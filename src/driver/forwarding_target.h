@@ -22,6 +22,7 @@ class ForwardingTarget : public Target {
   std::unique_ptr<Space> space(const StageGroup& g) const override { return target_->space(g); }
   double estimate_us(const StageGroup& g) const override { return target_->estimate_us(g); }
   DType storage() const override { return target_->storage(); }
+  DType weights() const override { return target_->weights(); }
   bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
   bool prefers_one_launch(std::span<const Function* const> f) const override { return target_->prefers_one_launch(f); }
   std::optional<double> nest_us(const StageGroup& g) const override { return target_->nest_us(g); }

@@ -10,13 +10,13 @@ struct Row {
   int size;
   bool real, sign;
 };
-constexpr std::array<Row, 13> rows = {{{"bool", 1, false, false}, {"i8", 1, false, true},
+constexpr std::array<Row, 14> rows = {{{"bool", 1, false, false}, {"i8", 1, false, true},
                                        {"u8", 1, false, false},   {"i16", 2, false, true},
                                        {"u16", 2, false, false},  {"i32", 4, false, true},
                                        {"u32", 4, false, false},  {"i64", 8, false, true},
                                        {"u64", 8, false, false},  {"f16", 2, true, true},
                                        {"bf16", 2, true, true},   {"f32", 4, true, true},
-                                       {"f64", 8, true, true}}};
+                                       {"f64", 8, true, true},    {"tf32", 4, true, true}}};
 const Row& row(DType t) { return rows[static_cast<size_t>(t)]; }
 }  // namespace
 

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "expr/half.h"
 #include "expr/expr.h"
 
 namespace burnish {
@@ -24,6 +25,7 @@ int64_t wrap(DType t, uint64_t bits) {
     case DType::U64: return static_cast<int64_t>(bits);
     case DType::F16:
     case DType::BF16:
+    case DType::TF32:
     case DType::F32:
     case DType::F64: break;
   }
@@ -50,6 +52,7 @@ double round_to(DType t, double v) {
   if (t == DType::F32) return static_cast<float>(v);
   if (t == DType::F16) return round_f16(v);
   if (t == DType::BF16) return round_bf16(v);
+  if (t == DType::TF32) return tf32_of_float(static_cast<float>(v));
   return v;
 }
 

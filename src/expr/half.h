@@ -1,4 +1,4 @@
-// The 16-bit float formats as bits. Conversion to 16 bits rounds to nearest, ties to even.
+// The narrow float formats as bits. Conversion to 16 bits rounds to nearest, ties to even; to 10 bits of TF32, ties away from 0.
 #pragma once
 
 #include <bit>
@@ -39,6 +39,12 @@ inline uint16_t bfloat_of_float(float f) {
   uint32_t bits = std::bit_cast<uint32_t>(f);
   if ((bits & 0x7fffffffu) > 0x7f800000u) return static_cast<uint16_t>(bits >> 16 | 0x40u);
   return static_cast<uint16_t>((bits + 0x7fffu + ((bits >> 16) & 1u)) >> 16);
+}
+
+inline float tf32_of_float(float f) {
+  const uint32_t bits = std::bit_cast<uint32_t>(f);
+  if ((bits & 0x7fffffffu) > 0x7f800000u) return std::bit_cast<float>((bits & 0xffffe000u) | 0x400000u);  // NaN
+  return std::bit_cast<float>((bits + 0x1000u) & 0xffffe000u);  // infinity has room
 }
 
 }  // namespace burnish

@@ -425,6 +425,7 @@ Cell cell_from(const std::byte* p, DType t) {
   case DType::U64: c.i = as(int64_t{}); break;
   case DType::F16: c.f = float_of_half(as(uint16_t{})); break;
   case DType::BF16: c.f = float_of_bfloat(as(uint16_t{})); break;
+  case DType::TF32:
   case DType::F32: c.f = as(float{}); break;
   case DType::F64: c.f = as(double{}); break;
   }
@@ -445,6 +446,7 @@ void cell_to(std::byte* p, DType t, Cell c) {
   case DType::U64: put(c.i); break;
   case DType::F16: put(half_of_float(static_cast<float>(c.f))); break;
   case DType::BF16: put(bfloat_of_float(static_cast<float>(c.f))); break;
+  case DType::TF32: put(tf32_of_float(static_cast<float>(c.f))); break;
   case DType::F32: put(static_cast<float>(c.f)); break;
   case DType::F64: put(c.f); break;
   }

@@ -24,7 +24,7 @@ constexpr GraphPass graph_passes[] = {
     {"gate_weights", gate_weights, "after layouts: its weights lie as tiles read them; before algorithms, which want constant weights"},
     {"choose_algorithms", choose_algorithms, "after layouts, which cost depends on; before fusion: epilogues join whatever is chosen"},
     {"fuse", fuse, "its groups are what is scheduled"},
-    {"to_half", to_half, "after fusion: only what lies between groups is stored; before chains, whose parts hand on what they would have stored"},
+    {"narrow_storage", narrow_storage, "after fusion: only what lies between groups is stored; before chains, whose parts hand on what they would have stored"},
     {"fuse_chains", fuse_chains, "last: joins finished groups"},
 };
 

@@ -59,8 +59,10 @@ class Target {
   // What a run of this group takes with its default schedule, by the draft, in microseconds: passes compare ways to
   // compute the same by it. Infinite where there is no estimate.
   virtual double estimate_us(const StageGroup&) const { return std::numeric_limits<double>::infinity(); }
-  // What tensors of f32 between kernels, and weights, should be stored as; arithmetic stays what it is. Asked by the pass to_half.
+  // What tensors of f32 between kernels, and what the weights of products, should be stored as; arithmetic stays what it is. Asked by the
+  // pass narrow_storage.
   virtual DType storage() const { return DType::F32; }
+  virtual DType weights() const { return storage(); }
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
   // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }

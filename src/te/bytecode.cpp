@@ -23,13 +23,14 @@ int64_t wrap(int64_t v, DType t) {
     case DType::U64:
     case DType::F16:
     case DType::BF16:
+    case DType::TF32:
     case DType::F32:
     case DType::F64: return v;
   }
   return v;
 }
 
-bool in_float(DType t) { return t == DType::F32 || t == DType::F16 || t == DType::BF16; }
+bool in_float(DType t) { return t == DType::F32 || t == DType::F16 || t == DType::BF16 || t == DType::TF32; }
 
 template <class T, class Out, class F>
 void lanewise(const std::vector<T>& a, const std::vector<T>& b, std::vector<Out>& out, int n, F f) {
@@ -345,6 +346,7 @@ void gather_affine(const Tensor& t, const AffineSlot& flat, Register& out, int n
     case DType::U64: gather_all<int64_t>(t, flat, out.i, n, as_int); break;
     case DType::F16: gather_all<uint16_t>(t, flat, out.f, n, float_of_half); break;
     case DType::BF16: gather_all<uint16_t>(t, flat, out.f, n, float_of_bfloat); break;
+    case DType::TF32:
     case DType::F32: gather_all<float>(t, flat, out.f, n, [](float v) { return v; }); break;
     case DType::F64: gather_all<double>(t, flat, out.d, n, [](double v) { return v; }); break;
   }

@@ -56,6 +56,7 @@ Scalar Tensor::get(int64_t i) const {
     case DType::U64: s.i = element<int64_t>(*this, i); break;
     case DType::F16: s.f = float_of_half(element<uint16_t>(*this, i)); break;
     case DType::BF16: s.f = float_of_bfloat(element<uint16_t>(*this, i)); break;
+    case DType::TF32:
     case DType::F32: s.f = element<float>(*this, i); break;
     case DType::F64: s.f = element<double>(*this, i); break;
   }
@@ -77,6 +78,7 @@ void Tensor::set(int64_t i, const Scalar& s) {
     case DType::U64: put<int64_t>(*this, i, s.i); break;
     case DType::F16: put<uint16_t>(*this, i, half_of_float(static_cast<float>(s.f))); break;
     case DType::BF16: put<uint16_t>(*this, i, bfloat_of_float(static_cast<float>(s.f))); break;
+    case DType::TF32: put<float>(*this, i, tf32_of_float(static_cast<float>(s.f))); break;
     case DType::F32: put<float>(*this, i, s.f); break;
     case DType::F64: put<double>(*this, i, s.f); break;
   }

@@ -21,7 +21,8 @@ using cuda_target::Launches;
 using cuda_target::Precision;
 
 Program program_of(const Graph& g, Precision precision = Precision::Strict) {
-  const auto target = make_target(precision == Precision::Fp16 ? "cuda:sm_90,precision=fp16" : "cuda:sm_90", 1);
+  constexpr const char* texts[] = {"cuda:sm_90", "cuda:sm_90,precision=tf32", "cuda:sm_90,precision=fp16"};
+  const auto target = make_target(texts[static_cast<size_t>(precision)], 1);
   Context context;
   context.target = target.get();
   context.options.verify = true;
@@ -97,6 +98,33 @@ TEST_P(Programs, StepsThatAreOneLaunch) {
 }
 
 // The expansion of a chain takes tiles of its input from the block's memory: at depths of 16, 8 and 32.
+// Weights come rounded, and what a product rounds of a chain is rounded with its maximum.
+TEST(Factors, AreRoundedOnce) {
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::F32, {1, 16, 20, 20}, {}});
+  auto weights = std::make_shared<Tensor>(DType::F32, Shape{32, 16, 1, 1});
+  for (int64_t i = 0; i < weights->size(); ++i) weights->set(i, {DType::F32, 0.1 + 1e-3 * static_cast<double>(i), 0});
+  g.outputs = {g.add(op_named("conv"), {x, g.add_constant("w", weights)}, {}, "y")};
+  for (const Precision precision : {Precision::Strict, Precision::Tf32}) {
+    const Program p = program_of(g, precision);
+    int constants = 0;
+    for (const ProgramTensor& t : p.tensors) {
+      if (t.kind != TensorKind::Constant) continue;
+      ++constants;
+      EXPECT_EQ(t.dtype, precision == Precision::Tf32 ? DType::TF32 : DType::F32) << t.name;
+      if (precision != Precision::Tf32) continue;
+      for (size_t i = 0; i + 4 <= t.data->size(); i += 4) {
+        uint32_t bits = 0;
+        std::memcpy(&bits, t.data->data() + i, 4);
+        ASSERT_EQ(bits & 0x1fffu, 0u) << i;
+      }
+    }
+    EXPECT_EQ(constants, 1);
+    const Launches l = cuda_target::launches_of(p, precision);
+    EXPECT_EQ(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("bits(") != std::string::npos; }), precision == Precision::Tf32);
+  }
+}
+
 TEST_P(Programs, ExpansionsInHalves) {
   for (const int64_t channels : {16, 24, 32}) {
     Graph g;

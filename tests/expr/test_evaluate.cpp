@@ -251,6 +251,18 @@ TEST(Evaluate, HalvesRoundToNearestEven) {
       ASSERT_EQ(evaluate_cast(DType::BF16, {DType::F64, middle, 0}).f, h % 2 ? next : v) << h;
     }
   }
+  std::mt19937 random(1);
+  for (int i = 0; i < 100000; ++i) {  // of two neighbours the nearer; the larger in the middle
+    const float v = std::bit_cast<float>(uint32_t(random()));
+    if (!std::isfinite(v)) continue;
+    const auto truncated = std::bit_cast<uint32_t>(v) & 0xffffe000u;
+    const double below = std::bit_cast<float>(truncated), above = std::bit_cast<float>(truncated + 0x2000u);
+    if (std::isinf(above)) continue;
+    ASSERT_EQ(evaluate_cast(DType::TF32, {DType::F32, v, 0}).f, std::abs(above - v) <= std::abs(v - below) ? above : below) << v;
+  }
+  EXPECT_EQ(tf32_of_float(3.4028e38f), INFINITY);
+  EXPECT_EQ(tf32_of_float(-INFINITY), -INFINITY);
+  for (const uint32_t nan : {0x7fffffffu, 0xffffffffu, 0x7f800001u}) EXPECT_TRUE(std::isnan(tf32_of_float(std::bit_cast<float>(nan))));
   EXPECT_TRUE(std::isnan(float_of_half(half_of_float(NAN))));
   EXPECT_TRUE(std::isnan(float_of_bfloat(bfloat_of_float(NAN))));
 }

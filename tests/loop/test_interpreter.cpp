@@ -327,6 +327,7 @@ TEST(Interpreter, HoldsAllDTypes) {
   EXPECT_EQ(one("f32", "0.1 + 0.2", float{}), 0.1f + 0.2f);
   EXPECT_EQ(one("f16", "f16(0.1)", uint16_t{}), half_of_float(0.1f));
   EXPECT_EQ(one("bf16", "bf16(0.1)", uint16_t{}), bfloat_of_float(0.1f));
+  EXPECT_EQ(one("tf32", "tf32(0.1)", float{}), tf32_of_float(0.1f));
   EXPECT_EQ(one("f16", "1000.0f16 * 100.0f16", uint16_t{}), 0x7c00);
 }
 

@@ -110,6 +110,7 @@ std::vector<std::byte> random_values(DType t, int64_t size, std::mt19937_64& ran
     else if (t == DType::F32) put(float(real(random)));
     else if (t == DType::F16) put(half_of_float(float(real(random))));
     else if (t == DType::BF16) put(bfloat_of_float(float(real(random))));
+    else if (t == DType::TF32) put(tf32_of_float(float(real(random))));
     else if (t == DType::Bool) put(uint8_t(random() & 1));
     else std::memcpy(at, &n, size_t(size_of(t)));
   }
@@ -121,7 +122,7 @@ namespace {
 double real_at(DType t, const std::byte* p) {
   auto get = [&]<class T>(T v) { return std::memcpy(&v, p, sizeof v), v; };
   if (t == DType::F64) return get(double{});
-  if (t == DType::F32) return get(float{});
+  if (t == DType::F32 || t == DType::TF32) return get(float{});
   return t == DType::F16 ? float_of_half(get(uint16_t{})) : float_of_bfloat(get(uint16_t{}));
 }
 

@@ -281,7 +281,7 @@ TEST_P(Casts, AreExact) {
 }
 
 std::vector<Types> pairs() {
-  const char* names[] = {"bool", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f16", "bf16", "f32", "f64"};
+  const char* names[] = {"bool", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f16", "bf16", "tf32", "f32", "f64"};
   std::vector<Types> r;
   for (const char* a : names) {
     for (const char* b : names) {

@@ -158,6 +158,7 @@ Array random_array(const TensorInfo& info, uint64_t seed) {
   };
   auto unit = [&] { return static_cast<double>(engine() >> 40) * 0x1p-24; };
   switch (a.dtype) {
+    case DType::TF32:
     case DType::F32: fill(static_cast<float*>(nullptr), unit); break;
     case DType::F64: fill(static_cast<double*>(nullptr), unit); break;
     case DType::Bool: fill(static_cast<uint8_t*>(nullptr), [&] { return engine() & 1; }); break;

@@ -78,6 +78,7 @@ double element(const Array& a, int64_t i) {
     case DType::U64: return static_cast<double>(read<uint64_t>(a, i));
     case DType::F16: return half_value(read<uint16_t>(a, i));
     case DType::BF16: return bfloat_value(read<uint16_t>(a, i));
+    case DType::TF32:
     case DType::F32: return read<float>(a, i);
     case DType::F64: return read<double>(a, i);
   }

@@ -36,6 +36,7 @@ ExternalRange external_range(const TensorProto& t) {
 // Which typed list holds an element type, and how many entries it has.
 int64_t typed_entries(const TensorProto& t, DType dtype) {
   switch (dtype) {
+  case DType::TF32: break;  // ONNX has none
   case DType::F32: return t.float_data_size();
   case DType::F64: return t.double_data_size();
   case DType::I64: return t.int64_data_size();
@@ -69,6 +70,7 @@ template <class List> void copy_plain(const List& list, Tensor& out) {
 
 void copy_typed(const TensorProto& t, Tensor& out, const std::string& name) {
   switch (out.dtype) {
+  case DType::TF32: break;
   case DType::F32: return copy_plain(t.float_data(), out);
   case DType::F64: return copy_plain(t.double_data(), out);
   case DType::I64: return copy_plain(t.int64_data(), out);

@@ -50,7 +50,7 @@ Status status_of(const json& j) {
 
 DType dtype_of(const json& j) {
   const int n = j.get<int>();
-  require(n >= 0 && n <= static_cast<int>(DType::F64), "there is no dtype {}", n);
+  require(n >= 0 && n <= static_cast<int>(DType::TF32), "there is no dtype {}", n);
   return static_cast<DType>(n);
 }
 

@@ -10,7 +10,7 @@ namespace {
 double epsilon(DType t) {
   switch (t) {
     case DType::BF16: return 0x1p-8;
-    case DType::F16: return 0x1p-11;
+    case DType::F16: case DType::TF32: return 0x1p-11;
     case DType::F64: return 0x1p-53;
     case DType::F32: case DType::Bool: case DType::I8: case DType::U8: case DType::I16: case DType::U16:
     case DType::I32: case DType::U32: case DType::I64: case DType::U64: break;

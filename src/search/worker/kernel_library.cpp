@@ -23,6 +23,7 @@ burnish_dtype dtype_of(DType t) {
     case DType::U64: return BURNISH_U64;
     case DType::F16: return BURNISH_F16;
     case DType::BF16: return BURNISH_BF16;
+    case DType::TF32:
     case DType::F32: return BURNISH_F32;
     case DType::F64: return BURNISH_F64;
   }

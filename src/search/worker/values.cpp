@@ -28,6 +28,10 @@ struct Half {
 struct Bfloat {
   uint16_t bits;
 };
+struct Rounded {  // TF32
+  float value;
+};
+double value(Rounded x) { return x.value; }
 double value(Half h) { return float_of_half(h.bits); }
 double value(Bfloat b) { return float_of_bfloat(b.bits); }
 template <class T>
@@ -49,6 +53,7 @@ auto with_type(DType t, F&& f) {
     case DType::U64: return f(uint64_t{});
     case DType::F16: return f(Half{});
     case DType::BF16: return f(Bfloat{});
+    case DType::TF32: return f(Rounded{});
     case DType::F32: return f(float{});
     case DType::F64: break;
   }
@@ -62,6 +67,7 @@ void fill_floats(Tensor& t, uint64_t state, double most) {
     const auto unit = static_cast<float>(static_cast<int64_t>(next(state)) >> 11) * 0x1p-52f;  // [-1, 1]
     const float v = unit * static_cast<float>(most);
     if constexpr (std::is_same_v<T, Half>) out[i] = {half_of_float(v)};
+    else if constexpr (std::is_same_v<T, Rounded>) out[i] = {tf32_of_float(v)};
     else if constexpr (std::is_same_v<T, Bfloat>) out[i] = {bfloat_of_float(v)};
     else out[i] = v;
   }
@@ -169,6 +175,7 @@ Tensor random_tensor(const Parameter& p, uint64_t seed) {
     case DType::U64: fill_integers<uint64_t>(t, state, small); break;
     case DType::F16: fill_floats<Half>(t, state, scale_of(p)); break;
     case DType::BF16: fill_floats<Bfloat>(t, state, scale_of(p)); break;
+    case DType::TF32: fill_floats<Rounded>(t, state, scale_of(p)); break;
     case DType::F32: fill_floats<float>(t, state, scale_of(p)); break;
     case DType::F64: fill_floats<double>(t, state, scale_of(p)); break;
   }

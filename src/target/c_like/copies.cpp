@@ -10,7 +10,7 @@ namespace burnish::c_like {
 
 namespace {
 
-bool is_copied(DType t) { return t == DType::F32 || t == DType::F16; }
+bool is_copied(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
 
 // What is copied: a load, or zeros where a condition does not hold.
 const Expr* source_of(const Stmt& s) {
@@ -72,7 +72,7 @@ bool Printer::copied(const Stmt& s) {
   if (inside.size() != 1) return false;
   if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
   halves_ |= load.dtype() == DType::F16;
-  const bool words = load.dtype() == DType::F32;
+  const bool words = load.dtype() != DType::F16;
   line(fmt::format("{}<{}>({}&{}, {}&{}, {});", d_.copy, bytes, words ? "" : "(float*)",
                    place(s->buffer, base_to), words ? "" : "(const float*)",
                    place(load.from(), base_from), inside[0]));

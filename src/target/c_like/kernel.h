@@ -32,6 +32,8 @@ struct Dialect {
   // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
   // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
   std::string_view matrix_sum;
+  // Of floats that it rounds: formats of what it does not round again, of a tf32, and of the rounded maximum of a float and 0, u32.
+  std::string_view rounded = {}, rounded_relu = {};
   // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, as f16; of 16 x 8 by 8 x 8 with half as
   // many registers.
   bool half_pairs = false;

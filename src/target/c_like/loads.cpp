@@ -47,7 +47,7 @@ std::string Printer::place(BufferId b, const Index& i) { return places(b, i)[0];
 int Printer::vector_width(BufferId b, const Index& i) const {
   const Buffer& buffer = f_.buffers[b];
   constexpr int widest = 16;  // bytes
-  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::F16))
+  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::TF32 && buffer.dtype != DType::F16))
     return 0;
   if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
   const int width = std::min(lanes_, widest / size_of(buffer.dtype));
@@ -136,7 +136,7 @@ Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
 bool Printer::loads_where(const Expr& select) const {
   const Expr &a = select.children()[1], &b = select.children()[2];
   return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const &&
-         (a.dtype() == DType::F32 || a.dtype() == DType::F16) &&
+         (a.dtype() == DType::F32 || a.dtype() == DType::TF32 || a.dtype() == DType::F16) &&
          f_.buffers[a.from()].scope != Scope::Register;
 }
 

@@ -35,6 +35,16 @@ size_t moving(const Expr& e, const std::vector<ForStmt>& loops) {
   return n;
 }
 
+bool is_tf32(const Expr& factor) {
+  bool is = false;
+  visit(factor, [&](const Expr& e) { is |= e.dtype() == DType::TF32; });
+  return is;
+}
+
+bool is_relu(const Expr& e) {
+  return e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Max && e.dtype() == DType::F32 && is_zero(e.children()[1]);
+}
+
 }  // namespace
 
 // Consts of the thread's column in B.
@@ -114,15 +124,21 @@ void Printer::tensor_sums(const TensorLoop& t) {
     return out;
   };
   const auto loaded_here = [&](const Expr& e, std::optional<int64_t> row) {
-    Lanes x = tensor_operand(t, e, row);
+    const bool relu = !d_.rounded_relu.empty() && is_relu(e);
+    Lanes x = tensor_operand(t, relu ? e.children()[0] : e, row);
     if (!d_.half_pairs)
-      for (std::string& v : x) v = temporary(DType::F32, v);
+      for (std::string& v : x)
+        v = relu ? temporary(DType::U32, fmt::format(fmt::runtime(d_.rounded_relu), v)) : temporary(DType::F32, v);
     return x;
   };
   Lanes upper, lower, b;
   open_tiles(t.around);
   for (size_t i = 0; i <= m.tiles.size(); ++i) {
-    if (i == left_b) b = t.ahead_b ? held(*t.ahead_b, 0) : loaded_here(m.b, {});
+    if (i == left_b) {
+      b = t.ahead_b ? held(*t.ahead_b, 0) : loaded_here(m.b, {});
+      if (!d_.rounded.empty() && is_tf32(m.b))
+        for (std::string& v : b) v = fmt::format(fmt::runtime(d_.rounded), v);
+    }
     if (i == left_a) {
       if (t.tiles && !t.ahead_a) {
         std::tie(upper, lower) = loaded_tiles(t);

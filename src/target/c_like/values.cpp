@@ -23,6 +23,7 @@ std::string type_name(DType t) {
   case DType::U64: return "unsigned long long";
   case DType::F16: return "half";
   case DType::BF16: return "bfloat16";
+  case DType::TF32:
   case DType::F32: return "float";
   case DType::F64: return "double";
   }
@@ -67,10 +68,11 @@ std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::s
 std::string number(const Expr& e) {
   switch (e.dtype()) {
   case DType::Bool: return e.integer() ? "true" : "false";
+  case DType::TF32:
   case DType::F32:
   case DType::F64: {
     const double x = e.number();
-    const bool f32 = e.dtype() == DType::F32;
+    const bool f32 = e.dtype() != DType::F64;
     if (std::isnan(x)) return f32 ? "not_a_number()" : "(double)not_a_number()";
     if (std::isinf(x))
       return fmt::format("({}{}infinite())", f32 ? "" : "(double)", x < 0 ? "-" : "");
@@ -233,6 +235,8 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
 
 Lanes Printer::computed(const Expr& e) {
   if (e.dtype() == DType::BF16) unsupported("bf16 is not written");
+  if (e.dtype() == DType::TF32 && e.kind() != ExprKind::Load && e.kind() != ExprKind::Select && e.kind() != ExprKind::Const)
+    unsupported("tf32 is not calculated");
   halves_ |= e.dtype() == DType::F16;
   // Arithmetic on 16-bit floats is that of 32 bits.
   const auto as_float = [](Lanes x, DType t) {
@@ -302,7 +306,7 @@ Lanes Printer::computed(const Expr& e) {
     for (std::string& s : x)
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
-          : to == DType::F32 && from == DType::F16 ? fmt::format("({})", s)
+          : to == DType::F32 && (from == DType::F16 || from == DType::TF32) ? fmt::format("({})", s)
                                                    : fmt::format("(({}){})", type_name(to), s);
     return x;
   }

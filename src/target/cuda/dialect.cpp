@@ -121,13 +121,15 @@ HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned
 #endif
 // The nearest number of 10 bits; bits below them, which the instruction does not look at, are left.
 HELPER unsigned nearest_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
-HELPER void sum_tf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
+HELPER unsigned nearest_tf32(unsigned rounded) { return rounded; }
+HELPER unsigned nearest_tf32_of_relu(float x) { return larger((int)nearest_tf32(x), 0); }
+HELPER unsigned bits(float x) { return __float_as_uint(x); }
+template <class A, class B> HELPER void sum_tf32(float& c0, float& c1, float& c2, float& c3, A a0, A a1, A a2, A a3, B b0, B b1) {
   mma_16x8x8_tf32(c0, c1, c2, c3, nearest_tf32(a0), nearest_tf32(a1), nearest_tf32(a2), nearest_tf32(a3), nearest_tf32(b0), nearest_tf32(b1));
 }
 // A float as the sum of two such numbers; the product of the small ones is below its rounding. Instructions round sums towards
 // zero, which adds up: theirs are of one step, added to the others' by the usual rounding.
 HELPER float large_part(float x) { return __uint_as_float(nearest_tf32(x) & 0xffffe000u); }
-HELPER unsigned bits(float x) { return __float_as_uint(x); }
 HELPER void sum_3xtf32(float& c0, float& c1, float& c2, float& c3, float a0, float a1, float a2, float a3, float b0, float b1) {
   const float A0 = large_part(a0), A1 = large_part(a1), A2 = large_part(a2), A3 = large_part(a3), B0 = large_part(b0), B1 = large_part(b1);
   float s0 = 0, s1 = 0, s2 = 0, s3 = 0;
@@ -245,6 +247,8 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .global = "",
       .restrict = "__restrict__",
       .matrix_sum = matrix_sum,
+      .rounded = matrix_sum == "sum_tf32" ? "bits({})" : "",
+      .rounded_relu = matrix_sum == "sum_tf32" ? "nearest_tf32_of_relu({})" : "",
       .half_pairs = half_pairs,
       .load_tiles = "load_tiles{}",
       .copy = "copy_async",

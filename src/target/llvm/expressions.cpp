@@ -307,7 +307,7 @@ Val Codegen::gen_cast(const Expr& e, const Guard& g) {
   } else if (is_float(t)) {
     llvm::Type* wide = size_of(t) == 2 ? value_type(DType::F32, x.lanes) : to;
     v = is_signed(s) ? b().CreateSIToFP(v, wide) : b().CreateUIToFP(v, wide);
-    if (size_of(t) == 2) v = from_memory(t, to_memory(t, v));
+    if (size_of(t) == 2 || t == DType::TF32) v = from_memory(t, to_memory(t, v));
   } else if (t == DType::Bool) {
     v = b().CreateICmpNE(v, llvm::Constant::getNullValue(v->getType()));
   } else {

@@ -180,6 +180,14 @@ Value* MathGen::float_to_bfloat(Value* x) {
   return b_.CreateTrunc(b_.CreateLShr(r, ki(r, 16)), shaped(x, b_.getInt16Ty()));
 }
 
+Value* MathGen::float_to_tf32(Value* x) {
+  Value* bits = b_.CreateBitCast(x, ints(x));
+  Value* rounded = b_.CreateAdd(bits, ki(bits, 0x1000));
+  Value* quiet = b_.CreateOr(bits, ki(bits, 0x400000));
+  Value* r = b_.CreateSelect(b_.CreateFCmpUNO(x, x), quiet, rounded);
+  return b_.CreateBitCast(b_.CreateAnd(r, ki(r, 0xffffe000)), x->getType());
+}
+
 Value* MathGen::sigmoid(Value* x) {
   // Through exp(-|x|), which neither overflows nor loses what is small.
   Value* minus = b_.CreateFNeg(abs(x));

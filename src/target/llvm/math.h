@@ -31,6 +31,7 @@ class MathGen {
   llvm::Value* float_to_half(llvm::Value* x);
   llvm::Value* bfloat_to_float(llvm::Value* bits);
   llvm::Value* float_to_bfloat(llvm::Value* x);
+  llvm::Value* float_to_tf32(llvm::Value* x);
 
  private:
   // math_f32.cpp

@@ -18,7 +18,7 @@ llvm::Value* Codegen::base_of(BufferId buffer) {
 
 llvm::Type* Codegen::memory_type(DType t, bool lanes) {
   llvm::Type* element = is_float(t) && size_of(t) == 2 ? b().getInt16Ty()
-                        : t == DType::F32              ? b().getFloatTy()
+                        : t == DType::F32 || t == DType::TF32 ? b().getFloatTy()
                         : t == DType::F64              ? b().getDoubleTy()
                                                        : b().getIntNTy(unsigned(size_of(t)) * 8);
   return lanes ? llvm::FixedVectorType::get(element, lanes_) : element;
@@ -49,6 +49,7 @@ llvm::Value* Codegen::to_memory(DType t, llvm::Value* v) {
   }
   if (t == DType::F16) return math_.float_to_half(v);
   if (t == DType::BF16) return math_.float_to_bfloat(v);
+  if (t == DType::TF32) return math_.float_to_tf32(v);
   return v;
 }
 

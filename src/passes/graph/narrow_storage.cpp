@@ -1,4 +1,4 @@
-// f32 between kernels, and weights, as f16 where the target stores them so.
+// f32 between kernels, and weights, as narrower types where the target stores them so: both as f16, or weights as tf32.
 //
 //   %y = group(%x, %w, %b) { conv; relu }    ->    %y = group(%x, %w, %b) { cast %x; cast %w; conv; relu; cast to f16 }
 //
@@ -6,7 +6,8 @@
 // the network keep their types. So do
 //   what may leave the range of f16 or is sensitive to rounding: exponentials, powers, logarithms, sums;
 //   results of reductions that are small beside what was reduced (means, variances): they cost nothing;
-//   constants, but for those that products or lookups read (weights, tables) within the range of f16.
+//   constants, but for those that products or lookups read (weights, tables) within the range of f16; of tf32, those of products over
+//   channels alone, whose factors are rounded so anyhow.
 // Values that share memory, through views and groups that only move elements (concat, split, slices), have one type.
 #include <algorithm>
 #include <cmath>
@@ -51,9 +52,9 @@ bool fits_half(const Tensor& t) {
   return true;
 }
 
-TensorPtr as_half(const Tensor& t) {
-  auto narrow = std::make_shared<Tensor>(DType::F16, t.shape);
-  for (int64_t i = 0; i < t.size(); ++i) narrow->set(i, {DType::F16, t.get(i).f, 0});
+TensorPtr converted(const Tensor& t, DType to) {
+  auto narrow = std::make_shared<Tensor>(to, t.shape);
+  for (int64_t i = 0; i < t.size(); ++i) narrow->set(i, {to, t.get(i).f, 0});
   return narrow;
 }
 
@@ -63,9 +64,10 @@ Attrs cast_to(DType t) {
   return a;
 }
 
-class Halves {
+class Narrowed {
  public:
-  explicit Halves(const Graph& g) : g_(g), class_(g.values.size()), keeps_(g.values.size()) {
+  Narrowed(const Graph& g, DType storage, DType weights)
+      : g_(g), weights_(weights), class_(g.values.size()), keeps_(g.values.size(), storage != DType::F16) {
     std::iota(class_.begin(), class_.end(), 0u);
     for (const std::vector<ValueId>* ends : {&g.inputs, &g.outputs})
       for (ValueId v : *ends) keeps_[v] = true;
@@ -111,12 +113,12 @@ class Halves {
     }
   }
 
-  // Does the node read or write the value as f16?
-  bool is_half(const Node& n, ValueId v) {
-    if (!is_f32(v)) return false;
-    if (!g_.values[v].is_constant()) return !keeps_[of(v)];
-    if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])];
-    return is_weight(n, v);
+  // What the node reads or writes the value as, if it is not f32.
+  std::optional<DType> narrow(const Node& n, ValueId v) {
+    if (!is_f32(v)) return std::nullopt;
+    if (!g_.values[v].is_constant()) return keeps_[of(v)] ? std::nullopt : std::optional(DType::F16);
+    if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])] ? std::optional(DType::F16) : std::nullopt;
+    return is_weight(n, v) ? std::optional(weights_) : std::nullopt;
   }
 
   // A constant of several axes that a product or lookup reads.
@@ -126,10 +128,11 @@ class Halves {
     for (size_t i = 0; i < n.inputs.size(); ++i) {
       if (n.inputs[i] != v) continue;
       for (const Node& reader : body.nodes) {
-        if (reader.op->fusion != Fusion::Anchor && reader.op->name != "gather") continue;
+        const bool product = reader.op->fusion == Fusion::Anchor;
+        if (weights_ == DType::F16 ? !product && reader.op->name != "gather" : !product || reader.attrs.i("groups", 1) != 1) continue;
         if (std::ranges::find(reader.inputs, body.inputs[i]) == reader.inputs.end()) continue;
         const auto [known, is_new] = fits_.emplace(v, true);
-        if (is_new) known->second = fits_half(*g_.values[v].constant);
+        if (is_new) known->second = weights_ != DType::F16 || fits_half(*g_.values[v].constant);
         return known->second;
       }
     }
@@ -137,9 +140,10 @@ class Halves {
   }
 
   ValueId operand(GraphRewriter& rewriter, const Node& n, ValueId v) {
-    if (v == no_value || !g_.values[v].is_constant() || !is_half(n, v)) return rewriter.map(v);
+    const auto type = v == no_value || !g_.values[v].is_constant() ? std::nullopt : narrow(n, v);
+    if (!type) return rewriter.map(v);
     const auto [known, is_new] = narrow_.emplace(v, no_value);
-    if (is_new) known->second = rewriter.out.add_constant(g_.values[v].name, as_half(*g_.values[v].constant));
+    if (is_new) known->second = rewriter.out.add_constant(g_.values[v].name, converted(*g_.values[v].constant, *type));
     return known->second;
   }
 
@@ -177,9 +181,8 @@ class Halves {
     };
     for (size_t i = 0; i < n.inputs.size(); ++i) {
       const ValueId operand_now = operand(rewriter, n, n.inputs[i]);
-      const bool half = is_half(n, n.inputs[i]);
       TensorType type = from.type(from.inputs[i]);
-      if (half) type.dtype = DType::F16;
+      type.dtype = narrow(n, n.inputs[i]).value_or(type.dtype);
       const ValueId parameter = body.add_input(from.values[from.inputs[i]].name, type);
       body.values[parameter].constant = rewriter.out.values[operand_now].constant;
       operands.push_back(operand_now);
@@ -187,16 +190,17 @@ class Halves {
     }
     if (!moved)
       for (size_t i = 0; i < n.inputs.size(); ++i)
-        if (is_half(n, n.inputs[i])) map[from.inputs[i]] = casted(map[from.inputs[i]], DType::F32);
+        if (narrow(n, n.inputs[i])) map[from.inputs[i]] = casted(map[from.inputs[i]], DType::F32);
     for (const Node& x : from.nodes) copy_node(from, x, body, map);
     for (size_t i = 0; i < n.outputs.size(); ++i) {
       const ValueId v = map[from.outputs[i]];
-      body.outputs.push_back(!moved && is_half(n, n.outputs[i]) ? casted(v, DType::F16) : v);
+      body.outputs.push_back(!moved && narrow(n, n.outputs[i]) ? casted(v, DType::F16) : v);
     }
     take(rewriter, n, add_group(rewriter.out, std::move(body), std::move(operands), n.source, output_names(n)));
   }
 
   const Graph& g_;
+  DType weights_;
   std::vector<ValueId> class_;   // towards the representative of those with one type
   std::vector<bool> keeps_;      // f32
   std::map<ValueId, bool> fits_;
@@ -205,9 +209,9 @@ class Halves {
 
 }  // namespace
 
-Graph to_half(const Graph& g, const Context& c) {
-  if (c.target == nullptr || c.target->storage() != DType::F16) return g;
-  return Halves(g).run();
+Graph narrow_storage(const Graph& g, const Context& c) {
+  if (c.target == nullptr || c.target->weights() == DType::F32) return g;
+  return Narrowed(g, c.target->storage(), c.target->weights()).run();
 }
 
 }  // namespace burnish

@@ -1,6 +1,8 @@
-// f16 between kernels where the target stores f32 so.
+// f16 between kernels, and narrower weights, where the target stores f32 so.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+
+#include <map>
 
 #include "graph/op.h"
 #include "passes/graph/passes.h"
@@ -15,9 +17,14 @@ class HalfTarget : public test::PlainTarget {
   DType storage() const override { return DType::F16; }
 };
 
+class RoundedTarget : public test::PlainTarget {
+ public:
+  DType weights() const override { return DType::TF32; }
+};
+
 bool is_half(const Graph& g, ValueId v) { return g.type(v).dtype == DType::F16; }
 
-TEST(ToHalf, ProgramsInTheInterpreter) {
+TEST(NarrowStorage, ProgramsInTheInterpreter) {
   const HalfTarget target;
   int with_halves = 0;  // a network of one group, or of small weights alone, has none
   for (uint64_t seed = 1; seed <= 20; ++seed) {
@@ -40,7 +47,7 @@ TEST(ToHalf, ProgramsInTheInterpreter) {
   EXPECT_GE(with_halves, 15);
 }
 
-TEST(ToHalf, SumsExponentialsAndLargeWeightsStay) {
+TEST(NarrowStorage, SumsExponentialsAndLargeWeightsStay) {
   Graph g;
   const ValueId x = g.add_input("x", {DType::F32, {4, 64}, {}});
   auto large = std::make_shared<Tensor>(DType::F32, Shape{64, 64});
@@ -52,16 +59,51 @@ TEST(ToHalf, SumsExponentialsAndLargeWeightsStay) {
   const HalfTarget target;
   Context context;
   context.target = &target;
-  const Graph after = to_half(fuse(g, context), context);
+  const Graph after = narrow_storage(fuse(g, context), context);
   verify(after);
   for (ValueId v = 0; v < after.values.size(); ++v) EXPECT_FALSE(is_half(after, v)) << after.values[v].name;
 }
 
-TEST(ToHalf, NothingWhereTheTargetStoresFloats) {
+// Weights of products over channels, not of depthwise convolutions; what lies between kernels stays f32.
+TEST(NarrowStorage, RoundedWeights) {
+  const RoundedTarget target;
+  Context context;
+  context.target = &target;
+  context.options.verify = true;
+  int rounded = 0;
+  for (uint64_t seed = 1; seed <= 20; ++seed) {
+    SCOPED_TRACE(fmt::format("seed {}", seed));
+    const Graph g = test::random_network(seed);
+    const std::vector<Tensor> inputs = test::random_inputs(g, seed);
+    const Program p = compile_graph(g, context);
+    for (const ProgramTensor& t : p.tensors) {
+      rounded += t.dtype == DType::TF32;
+      EXPECT_TRUE(t.dtype != DType::TF32 || t.kind == TensorKind::Constant) << t.name;
+    }
+    test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 2e-2, "program");
+  }
+  EXPECT_GE(rounded, 15);
+
+  Graph g;
+  const ValueId x = g.add_input("x", {DType::F32, {1, 8, 9, 9}, {}});
+  const auto convolved = [&](const char* name, Shape weights, int64_t groups) {
+    Attrs a;
+    a.set("groups", groups);
+    return g.add(op_named("conv"), {x, g.add_constant(name, std::make_shared<Tensor>(DType::F32, std::move(weights)))}, a, std::string(name) + ".y");
+  };
+  g.outputs = {convolved("dense", {4, 8, 1, 1}, 1), convolved("depthwise", {8, 1, 3, 3}, 8)};
+  const Graph after = narrow_storage(fuse(g, context), context);
+  std::map<std::string, DType> types;
+  for (ValueId v = 0; v < after.values.size(); ++v)
+    if (after.values[v].is_constant()) types[after.values[v].name] = after.type(v).dtype;
+  EXPECT_EQ(types, (std::map<std::string, DType>{{"dense", DType::TF32}, {"depthwise", DType::F32}}));
+}
+
+TEST(NarrowStorage, NothingWhereTheTargetStoresFloats) {
   Context context;
   context.target = &test::plain_target();
   const Graph g = fuse(test::random_network(1), context);
-  EXPECT_EQ(to_text(to_half(g, context)), to_text(g));
+  EXPECT_EQ(to_text(narrow_storage(g, context)), to_text(g));
 }
 
 }  // namespace
