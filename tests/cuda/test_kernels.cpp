@@ -289,7 +289,8 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {
     for (const ChainTile& t : {ChainTile{.columns = 6, .expand_n = 1},
-                               ChainTile{.columns = 6, .warps_y = 2, .warps_x = 3, .expand_y = 2, .expand_rows = 4}}) {
+                               ChainTile{.columns = 6, .warps_y = 2, .warps_x = 3, .expand_y = 2, .expand_rows = 4},
+                               ChainTile{.columns = 7, .warps_k = 2, .expand_n = 1, .rows = 2}}) {
       const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
       Schedule s(g);
       inline_cheap(s);
@@ -335,7 +336,8 @@ TEST_P(Kernels, ChainsInParts) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {
     for (const ChainTile& t : {ChainTile{.columns = 6, .warps_x = 3, .chunk = 48, .expand_n = 1, .splits = 2},
-                               ChainTile{.columns = 8, .warps_k = 2, .expand_n = 1, .splits = 3}}) {
+                               ChainTile{.columns = 8, .warps_k = 2, .expand_n = 1, .splits = 3},
+                               ChainTile{.columns = 6, .warps_x = 2, .expand_n = 1, .splits = 3, .rows = 2}}) {
       const StageGroup g = target_test::chain(13, 17, stride, 24, 96);
       Schedule s(g);
       inline_cheap(s);

@@ -218,6 +218,7 @@ TEST(Schedules, ChainsOfImages) {
   for (int i = 0; i < 10; ++i) {
     ChainTile t = tiles_of_chains[any(0, 3)];
     if (any(0, 3) == 0) t.splits = 2;
+    t.rows = any(1, 2);
     target_test::ImageChain c{.channels = any(1, 5), .height = any(5, 40), .width = any(5, 40), .filter = any(1, 3) * 2 + 1, .first_stride = any(1, 2), .stride = any(1, 2)};
     if (c.channels * c.filter * c.filter > 96) c.channels = 1;
     c.expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
@@ -237,19 +238,22 @@ TEST(Schedules, ChainsOfImages) {
   }
 }
 
-// Parts of the expanded channels to blocks of their own, of random chains: with the expansion and without, with a residual or not.
-TEST(Schedules, ChainsInParts) {
+// Random chains with a projection: with the expansion and without, with a residual or not; of tiles in so many parts, whose threads have so many rows.
+void expect_random_chains(int times, int fewest_parts, int most_parts, int fewest_rows) {
   using cuda_target::ChainTile;
   using target_test::conv;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  for (int i = 0; i < 12; ++i) {
+  for (int i = 0; i < times; ++i) {
     ChainTile t = tiles_of_chains[any(0, 3)];
-    t.splits = any(2, 4);
-    const int stride = any(1, 2), height = any(5, 23), width = any(5, 23), kernel = any(0, 3) ? 3 : 5;
+    t.splits = any(fewest_parts, most_parts);
+    t.rows = any(fewest_rows, 2);
+    if (t.rows > 1 && any(0, 3) == 0) t.columns = t.warps_x * any(2, 5);  // an odd number for a thread, too
+    const int stride = any(1, 2), height = any(5, 37), width = any(5, 23), kernel = any(0, 3) ? 3 : 5;
     const int channels = 16 * any(1, 3), expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
     const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
     const bool expand = any(0, 3) > 0, residual = any(0, 1) > 0;
+    t.weights = any(0, 2);
     t.expand_n = expand ? t.threads() / 32 / (ceil_div((t.columns - 1) * stride + kernel, int64_t{8}) * t.expand_y) : 1;
     if (t.expand_n == 0 || (t.chunk / 8) % t.expand_n) t.expand_n = 1;
     GroupBuilder b("chain");
@@ -265,13 +269,19 @@ TEST(Schedules, ChainsInParts) {
     const StageGroup g = b.group();
     Schedule s(g);
     inline_cheap(s);
-    const std::string what = fmt::format("{} x {} x {}-{}, window {}, stride {}, {} columns, {} parts, residual {}", height, width,
-                                         expand ? channels : 0, expanded, kernel, stride, t.columns, t.splits, residual);
+    const std::string what = fmt::format("{} x {} x {}-{}-{}, window {}, stride {}, {} columns, {} rows, {} parts, {} warps, weights {}, residual {}", height, width,
+                                         expand ? channels : 0, expanded, channels, kernel, stride, t.columns, t.rows, t.splits, t.threads() / 32, t.weights, residual);
     ASSERT_TRUE(cuda_target::by_chain(s, t, {})) << what;
-    EXPECT_NE(s.to_text().find("rfactor"), std::string::npos);
+    EXPECT_EQ(s.to_text().find("rfactor") != std::string::npos, t.splits > 1 || t.warps_k > 1) << what;
     expect_same(Case(g, s), what);
   }
 }
+
+// Parts of the expanded channels to blocks of their own.
+TEST(Schedules, ChainsInParts) { expect_random_chains(12, 2, 4, 1); }
+
+// Two neighbouring rows to a thread, which share what it reads.
+TEST(Schedules, ChainsOfTwoRows) { expect_random_chains(16, 1, 2, 2); }
 
 // The best by estimate lower, and are right; the list is short enough to go through.
 TEST(Schedules, BestChains) {

@@ -10,7 +10,7 @@
 // a second kernel.
 //
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
-// thread has a row of the tile, and neighbouring columns share what they read.
+// thread has one row of the tile or two, and neighbouring columns and rows share what they read.
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
@@ -111,9 +111,9 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.pack(e_out, padded);
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
-  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), project_depth, eo.dtype, chain.stride));
+  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), project_depth, eo.dtype, chain.stride * c.rows));
   const int64_t step = c.expand_rows * c.expand_y;  // rows at once
-  const int64_t high = ceil_div(chain.region(kMatrixGroups * c.warps_y), step) * step;
+  const int64_t high = ceil_div(chain.region(c.high()), step) * step;
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
@@ -172,7 +172,7 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
   const Stage o = t.group()[*t.group().named(out)];
   const auto axis = [&](uint32_t i) { return o.axes[i].name; };
   std::vector<std::string> blocks = names(o.axes, d.unit);
-  auto [yo, y] = t.split(out, axis(d.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
+  auto [yo, y] = t.split(out, axis(d.outer[0]), c.high(), Tail::Whole);
   auto [xo, x] = t.split(out, axis(*d.tile), c.columns, Tail::Whole);
   auto [co, ci] = t.split(out, axis(d.vector), c.chunk, Tail::Whole);
   const int64_t width = vector_of(o.dtype);
@@ -180,7 +180,7 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
   blocks.insert(blocks.end(), {yo, xo, co});
   // Rows of a column that fall to a thread.
   const int64_t at_once = std::max<int64_t>(1, c.threads() / (c.columns * (c.chunk / width)));
-  auto [y_thread, rows] = t.split(out, y, std::max<int64_t>(1, kMatrixGroups * c.warps_y / at_once), Tail::Whole);
+  auto [y_thread, rows] = t.split(out, y, std::max<int64_t>(1, c.high() / at_once), Tail::Whole);
   std::vector<std::string> order = blocks;
   order.insert(order.end(), {y_thread, x, vectors, rows, lanes});
   t.reorder(out, order);
@@ -198,8 +198,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const auto found = chain_of(s);
   if (!found || d.sm < 80) return false;
   const Chain& chain = *found;
-  if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || (c.splits > 1 && !chain.project)) return false;
-  if (chain.project && ((c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
+  if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project)) return false;
+  if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
   if (c.chunk % (2 * kMatrixDepth * c.warps_k) || (c.weights > 0 && !chain.project)) return false;
   Schedule t = s;
   const StageGroup& g = t.group();
@@ -231,14 +231,14 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   if (chain.expand) {
     if (!expanded_in_block(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
-    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride, chain.region(c.columns),
-           chain.region(kMatrixGroups * c.warps_y), c.threads());
+    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride * c.rows, chain.region(c.columns),
+           chain.region(c.high()), c.threads());
   }
   if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (t.failure()) return false;
   if (c.splits > 1) {
     const auto part = static_cast<uint32_t>(g[*g.named(sums)].axes.size() - 1);
-    const std::vector<TileAxis> tile = {{roles->outer[0], kMatrixGroups * c.warps_y}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
+    const std::vector<TileAxis> tile = {{roles->outer[0], c.high()}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
     Schedule u = t;
     u.pack(sums, parts_by_tiles(part, roles->unit, tile));
     if (d.sm >= clusters_from && c.splits <= most_of_a_cluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {

@@ -53,7 +53,7 @@ Banks banks_for(const Chain& chain, const ChainTile& c, DType type, int64_t proj
                               : chain.region(c.columns);
   const int64_t across = expand ? c.chunk / 8 / c.expand_n : 0,
                 width = stored_at_once(across, type), own = project_depth / kMatrixLanes;
-  const int64_t rows = kMatrixGroups * c.warps_y;
+  const int64_t rows = c.high(), apart = chain.stride * c.rows;
   // Accesses of all warps: that store what is expanded, and that read windows of it.
   const double stores = static_cast<double>(chain.region(rows) * wide * c.chunk / (32 * width));
   const double reads =
@@ -65,12 +65,12 @@ Banks banks_for(const Chain& chain, const ChainTile& c, DType type, int64_t proj
     Banks b{.pad = pads * vector};
     const int64_t column = c.chunk + b.pad,
                   row = wide * column +
-                        bank_padding(wide * column, project_depth, type, chain.stride);
+                        bank_padding(wide * column, project_depth, type, apart);
     if (expand)
       b.store =
           turns([&](int t) { return size * (t / 4 * column + t % 4 * 2 * across); }, size * width);
     b.window =
-        project ? turns([&](int t) { return size * (t / 4 * chain.stride * row + t % 4 * own); },
+        project ? turns([&](int t) { return size * (t / 4 * apart * row + t % 4 * own); },
                         size * own)
                 : turns(
                       [&](int t) {

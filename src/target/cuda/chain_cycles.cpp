@@ -62,14 +62,14 @@ struct Registers {
 
 int64_t blocks_of(const Chain& chain, const ChainTile& c) {
   const int64_t tiles =
-      ceil_div(chain.height, kMatrixGroups * c.warps_y) * ceil_div(chain.width, c.columns);
+      ceil_div(chain.height, c.high()) * ceil_div(chain.width, c.columns);
   return tiles * (chain.project ? c.splits : chain.expanded / c.chunk);
 }
 
 double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   constexpr double infinite = std::numeric_limits<double>::infinity();
   const bool expand = chain.expand.has_value(), project = chain.project.has_value();
-  const int64_t rows = kMatrixGroups * c.warps_y, step = c.expand_rows * c.expand_y;
+  const int64_t rows = c.high(), step = c.expand_rows * c.expand_y;
   const int64_t rounds = ceil_div(chain.region(rows), step);  // of the expansion
   const int64_t high = expand ? rounds * step : chain.region(rows);
   const int64_t wide = expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups
@@ -112,7 +112,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   // Tiles of an instruction that a warp has sums of, and points of a thread.
   const int64_t across = project ? chain.channels / 8 / c.warps_n : 0,
                 points = project ? c.columns / c.warps_x : 0;
-  const double project_tiles = real(points * across) / 2;
+  const double project_tiles = real(c.rows * points * across) / 2;
   const int64_t expand_across = expand ? c.chunk / 8 / c.expand_n : 0;
   const double expand_tiles = real(c.expand_rows * expand_across) / 2;
   // Without a projection, the depthwise convolution's own threads have rows of a column.
@@ -160,9 +160,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t own_points = project ? points : own_rows,
                 own_channels = project ? project_depth / kMatrixLanes : vector;
   const double pairs = d.storage == DType::F16 ? 2 : 1;
-  const double window_reads = real(steps * chain.window * chain.region(own_points)),
+  const double window_reads = real(steps * chain.region(c.rows) * chain.region(own_points)),
                window_weights = real(steps * window);
-  const double terms = real(steps * own_channels * own_points * window) / pairs;
+  const double terms = real(steps * own_channels * c.rows * own_points * window) / pairs;
   // and the projection with what goes out.
   const double project_sums =
       project ? real(steps * ceil_div(project_depth, instruction_depth)) * project_tiles : 0;
@@ -204,7 +204,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double code =
       expand_tiles *
           (per_sum * real(ceil_div(depth, instruction_depth) * (whole_depth ? deep : 1)) + 20) +
-      real(own_points * window * own_channels) / pairs +
+      real(c.rows * own_points * window * own_channels) / pairs +
       project_tiles * (per_sum * real(ceil_div(project_depth, instruction_depth)) + 8);
 
   // The first blocks, all of them at once, wait for weights each time that they ask for some, but

@@ -28,17 +28,20 @@ void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const D
 
 // Without those that were never near the best of a measured chain.
 std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
+  constexpr int64_t most_sums = 256;  // of a row of a thread with two, times 4
   std::vector<ChainTile> tiles;
   if (d.sm < 80) return tiles;
-  for (const int64_t columns : {6, 8, 14, 16, 30}) {
+  for (const auto& [rows, columns] : {std::pair(1, 6), {1, 8}, {1, 14}, {1, 16}, {1, 30}, {2, 6}, {2, 7}, {2, 14}}) {
     if (columns > 8 && columns / 2 > chain.width) continue;
+    if (rows > 1 && !chain.project) continue;
     for (const int64_t y : {1, 2}) {
-      if (y > 1 && 4 * y >= chain.height) continue;
+      if (rows * y > 1 && 4 * rows * y >= chain.height) continue;
       for (const int64_t x : {1, 2, 3, 4, 5, 8}) {
         for (const auto& [n, k] :
              {std::pair(1, 1), {2, 1}, {4, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 6}, {2, 2}, {2, 4}}) {
           const int64_t warps = y * x * n * k;
-          if (columns % (2 * x) && chain.project) continue;
+          if (columns % (rows > 1 ? x : 2 * x) && chain.project) continue;
+          if (rows > 1 && (n > 1 || columns < 2 * x || columns / x * chain.channels > most_sums)) continue;
           if (warps > 16 || (n * k > 1 && !chain.project) ||
               (chain.project && chain.channels % (8 * n)))
             continue;
@@ -50,7 +53,8 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
                         .warps_x = x,
                         .warps_n = n,
                         .warps_k = k,
-                        .chunk = chunk};
+                        .chunk = chunk,
+                        .rows = rows};
             if (!chain.expand) {
               add(tiles, chain, t, d);
               continue;
@@ -63,9 +67,9 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
               t.expand_n = expand_n;
               t.expand_y = warps / (across * expand_n);
               if (t.expand_y > 6) continue;
-              for (const int64_t rows : {2, 4}) {
-                t.expand_rows = rows;
-                if (rows / 2 * (chunk / 8 / expand_n) <= 12) add(tiles, chain, t, d);
+              for (const int64_t at_once : {2, 4}) {
+                t.expand_rows = at_once;
+                if (at_once / 2 * (chunk / 8 / expand_n) <= 12) add(tiles, chain, t, d);
               }
             }
           }

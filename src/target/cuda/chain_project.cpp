@@ -1,6 +1,8 @@
 // The projection of a chain: matrix instructions whose operand is what comes before, chunk by chunk of its channels. Where
 // there are few points, warps share the channels of a chunk, and add up what they have in the block's memory.
 #include <algorithm>
+#include <tuple>
+#include <utility>
 
 #include "loop/matrix_sum.h"
 #include "target/cuda/chain.h"
@@ -21,20 +23,24 @@ std::vector<std::string> outside_of(const Stage& self, const Roles& p, const std
 WarpLoops loops_of(Schedule& t, const std::string& stage, const Stage& self, const Roles& p, const ChainTile& c, int64_t columns,
                    std::optional<uint32_t> part) {
   const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-  auto [yo, y] = t.split(stage, axis(p.outer[0]), kMatrixGroups * c.warps_y, Tail::Whole);
-  auto [y_warp, group] = t.split(stage, y, kMatrixGroups, Tail::Whole);
+  auto [yo, y] = t.split(stage, axis(p.outer[0]), c.high(), Tail::Whole);
+  auto [y_warp, group] = t.split(stage, y, kMatrixGroups * c.rows, Tail::Whole);
   auto [xo, xi] = t.split(stage, axis(*p.tile), c.columns, Tail::Whole);
   auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
   auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
   auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
-  return {.outside = outside_of(self, p, yo, xo, part), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
+  std::string rows;  // a pair of an instruction's rows, instead of two columns
+  if (c.rows > 1) std::tie(group, rows) = t.split(stage, group, c.rows, Tail::Whole);
+  WarpLoops w{.outside = outside_of(self, p, yo, xo, part), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
+  if (c.rows > 1) w.tiles = std::exchange(w.points, rows);
+  return w;
 }
 
 // The tile of `out`, which reads what all threads have written: vectors of 4 channels to threads. The loop over blocks.
 std::string store_by_points(Schedule& t, const std::string& out, const Stage& o, const Roles& p, const ChainTile& c, int64_t channels,
                             std::optional<uint32_t> part) {
   const auto axis = [&](uint32_t i) { return o.axes[i].name; };
-  const int64_t high = kMatrixGroups * c.warps_y, vectors = channels / 4;
+  const int64_t high = c.high(), vectors = channels / 4;
   const int64_t across = std::clamp<int64_t>(c.threads() / vectors, 1, c.columns), down = std::clamp<int64_t>(c.threads() / (vectors * across), 1, high);
   auto [yo, y] = t.split(out, axis(p.outer[0]), high, Tail::Whole);
   auto [ys, y_thread] = t.split(out, y, down, Tail::Whole);

@@ -67,6 +67,7 @@ struct WarpLoops {
   std::string points, channels;
   int64_t point_phases = 1;          // neighbours of `points` that are phases of one row of instructions
   std::string phase = {};            // a loop of more of them
+  std::string tiles = {};            // a loop of more rows of instructions
 };
 // Types that are loaded and stored in vectors. Elements of a vector of 16 bytes, and of all banks of the block's memory.
 inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
@@ -161,7 +162,7 @@ bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d);
 
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
-  int64_t columns;                                // of the output, a block; rows: 8 * warps_y
+  int64_t columns;                                // of the output, a block
   int64_t warps_y = 1, warps_x = 1, warps_n = 1;  // of the projection
   int64_t warps_k = 1;                            // which share the expanded channels of a chunk: all warps
   int64_t chunk = 32;                             // expanded channels at a time
@@ -169,6 +170,8 @@ struct ChainTile {
   int64_t expand_rows = 2;                        // in registers at once
   int64_t weights = 0;                            // in the block's memory: 1: of the depthwise convolution, 2: of the projection, too
   int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own
+  int64_t rows = 1;                               // neighbours of the output, a thread of the projection: 1, or the 2 of an instruction
+  int64_t high() const { return 8 * rows * warps_y; }  // of the output, a block
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.

@@ -26,6 +26,7 @@ std::vector<std::string> tiles_of_warp(Schedule& t, const std::string& stage, co
   if (w.point_phases > 1) std::tie(pair_down, phases.emplace_back()) = t.split(stage, pair_down, w.point_phases, Tail::Whole);
   if (!w.phase.empty()) phases.push_back(w.phase);
   std::vector<std::string> loops = {tiles_down, tiles_across, pair_down, pair_across};
+  if (!w.tiles.empty()) loops.insert(loops.begin(), w.tiles);
   loops.insert(loops.end(), phases.begin(), phases.end());
   return loops;
 }
@@ -124,6 +125,7 @@ void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<ui
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns) {
   std::vector<std::string> order = w.outside, registers = {w.points};
   if (!w.phase.empty()) registers.push_back(w.phase);
+  if (!w.tiles.empty()) registers.insert(registers.begin(), w.tiles);
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   const Stage& s = t.group()[*t.group().named(stage)];
   const int64_t width = stored_at_once(columns, s.dtype);
