@@ -15,11 +15,14 @@ namespace burnish {
 
 namespace {
 
+// The type of values at a library's interface: a tf32 is an f32, given rounded.
+DType given_as(DType t) { return t == DType::TF32 ? DType::F32 : t; }
+
 nlohmann::json ports(const Program& p, const std::vector<uint32_t>& tensors) {
   nlohmann::json all = nlohmann::json::array();
   for (uint32_t t : tensors) {
     const ProgramTensor& tensor = p.tensors[t];
-    all.push_back({{"name", tensor.name}, {"dtype", name_of(tensor.dtype)}, {"shape", tensor.shape}});
+    all.push_back({{"name", tensor.name}, {"dtype", name_of(given_as(tensor.dtype))}, {"shape", tensor.shape}});
   }
   return all;
 }

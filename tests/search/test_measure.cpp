@@ -154,11 +154,13 @@ TEST_F(Measure, KernelsOfOtherTypes) {
   quantised.name = "q";
   quantised.workload = R"(group q {
   input X: u8[i:70, j:33]
+  input W: tf32[i:70]
   compute t: i32[i:70] sum[j:33]
   compute Y: i64[i:70]
   compute Z: bf16[i:70]
-  inputs X
-  outputs Y, Z
+  compute V: f32[i:70]
+  inputs X, W
+  outputs Y, Z, V
   t {
     body i32(X[i, j])
   }
@@ -167,6 +169,9 @@ TEST_F(Measure, KernelsOfOtherTypes) {
   }
   Z {
     body bf16(t[i])
+  }
+  V {
+    body f32(W[i]) * 3.0
   }
 }
 )";
