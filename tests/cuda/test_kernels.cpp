@@ -302,6 +302,33 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
+// What a block's warps have summed lies over the data and weights that they have read, once all of them have.
+TEST_P(Kernels, SumsOverWhatWasSummed) {
+  for (const cuda_target::ChainTile& t : {cuda_target::ChainTile{.columns = 6, .warps_k = 6, .chunk = 96, .expand_n = 6, .weights = 1},
+                                          cuda_target::ChainTile{.columns = 6, .warps_k = 3, .chunk = 96, .expand_n = 3, .rows = 2}}) {
+    const StageGroup g = target_test::chain(21, 19, 1, 24, 96);
+    Schedule s(g);
+    inline_cheap(s);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
+    const Function f = schedule_test::lowered(s);
+    int64_t all = 0, barriers = 0;
+    visit(f.body, [&](const Stmt& x) {
+      barriers += x.kind() == StmtKind::Barrier;
+      if (x.kind() != StmtKind::Alloc || f.buffers[x->buffer].scope == Scope::Register) return;
+      all += f.buffers[x->buffer].size * size_of(f.buffers[x->buffer].dtype);
+    });
+    const int64_t sums = 4 * t.high() * t.columns * t.warps_k * 24;
+    const auto kernels = c_like::kernels_of(f, cuda_target::dialect());
+    ASSERT_EQ(kernels.size(), 1u);
+    EXPECT_LT(kernels[0].block_bytes, all - sums / 2);
+    // Warps of the emulation go on together, so that it does not see that one more is needed.
+    const std::string barrier(cuda_target::dialect().barrier);
+    for (size_t at = 0; (at = kernels[0].source.find(barrier, at)) != std::string::npos; at += barrier.size()) --barriers;
+    EXPECT_EQ(barriers, -1);
+    expect_right(Case(g, s), fmt::format("{} rows", t.rows));
+  }
+}
+
 // The same of an image's few channels: in vectors and one by one, with a filter that takes several steps of instructions.
 TEST_P(Kernels, ChainsOfImages) {
   using cuda_target::ChainTile;

@@ -6,6 +6,7 @@
 #include <unordered_map>
 
 #include "expr/interval.h"
+#include "target/c_like/block_memory.h"
 #include "target/c_like/kernel.h"
 #include "target/c_like/matrix.h"
 
@@ -62,6 +63,7 @@ class Printer {
   void store(const Stmt& s);
   bool may_copy(const Stmt& s) const;  // copies.cpp
   bool copied(const Stmt& s);
+  void barrier();
   void alone(const Stmt& s);  // by the block's first thread
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
   std::string bound(const Bound& b) const;
@@ -128,7 +130,8 @@ class Printer {
   std::string where_;                       // stores happen; empty: everywhere
   int indent_ = 1, temporaries_ = 0;
   int threads_ = 1;
-  int64_t block_bytes_ = 0, part_bytes_ = 0;  // of the kernel, and of the parallel loop at hand
+  int64_t block_bytes_ = 0;                 // of the kernel
+  BlockMemory memory_;                      // of the parallel loop at hand
   int64_t registers_ = 0;  // of a thread, for arrays at once
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   Stmt phase_;                              // the outermost thread loop around

@@ -72,7 +72,8 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   const ForStmt& l = s->loop;
   enter(l);
   has_threads_ = has_loop(s, LoopKind::Thread);
-  part_bytes_ = 0;
+  memory_ = has_threads_ ? block_memory(f_, s.children()[0]) : BlockMemory();
+  block_bytes_ = std::max(block_bytes_, memory_.bytes);
   copies_ = false;
   visit(s, [&](const Stmt& x) { copies_ |= may_copy(x); });
   open("{");
@@ -99,6 +100,7 @@ void Printer::alone(const Stmt& s) {
 }
 
 void Printer::statement(const Stmt& s) {
+  if (!in_threads_ && std::ranges::any_of(memory_.met, [&](const Stmt& x) { return x.same_as(s); })) barrier();
   // Outside thread loops: what holds none is the first thread's, the rest is common to all.
   if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier &&
       s.kind() != StmtKind::Alloc && !has_loop(s, LoopKind::Thread))
@@ -142,11 +144,14 @@ void Printer::statement(const Stmt& s) {
     close();
     return close();
   }
-  case StmtKind::Barrier:
-    if (copies_) line(fmt::format("{}();", d_.wait));
-    return line(d_.barrier);
+  case StmtKind::Barrier: return barrier();
   case StmtKind::Call: unsupported("calls between kernels are not written");
   }
+}
+
+void Printer::barrier() {
+  if (copies_) line(fmt::format("{}();", d_.wait));
+  line(d_.barrier);
 }
 
 std::string Printer::limit(const char* function, int64_t constant,
@@ -317,10 +322,7 @@ void Printer::alloc(const Stmt& s) {
     unsupported("memory of all blocks that is allocated inside a loop is not written");
   const bool in_registers = buffer.scope == Scope::Register || in_threads_ || !has_threads_;
   if (!in_registers) {
-    constexpr int64_t align = 16;
-    block_offset_[b] = part_bytes_;
-    part_bytes_ += ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
-    block_bytes_ = std::max(block_bytes_, part_bytes_);
+    block_offset_[b] = memory_.offset.at(b);
     open("{");
     line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b],
                      block_offset_[b]));

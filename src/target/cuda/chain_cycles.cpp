@@ -106,7 +106,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
       c.weights == 0
           ? 0
           : chain.expanded * (4 + size * (window + (c.weights > 1 ? chain.channels : 0)));
-  const int64_t bytes = size * high * (input + row) + 4 * (partial + image) + kept;
+  // What warps have summed lies over all but the input, which a residual may be (c_like/block_memory).
+  const int64_t bytes =
+      size * high * input + std::max(size * high * row + 4 * image + kept, 4 * partial);
   if (bytes > d.block_bytes) return infinite;
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
