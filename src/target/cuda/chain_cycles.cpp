@@ -128,7 +128,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double warps = real(c.threads()) / 32, depthwise_warps = real(threads) / 32;
   const Registers registers{.needed = 67 + 6 * project_tiles +
                                       std::max(2.1 * real(points), 4 * expand_tiles),
-                            .limit = std::min(255.0, std::floor(65536 / real(threads) / 8) * 8)};
+                            .limit = std::min(255.0, 8 * std::floor(64 / std::ceil(real(threads) / 128)))};
   if (registers.over() > 0.3) return infinite;
 
   // Of a warp and a block's whole work: the input,
@@ -217,11 +217,13 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double first = cycles::instruction * code +
                        (d.storage == DType::F16 ? 0 : cycles::far * std::max(0.0, asked - 1));
 
-  const double held =
-      real(threads) * 8 * std::ceil(std::min(registers.needed, registers.limit) / 8);
+  // A quarter of a multiprocessor has registers for so many warps of its own.
+  const double held = 8 * std::ceil(std::min(registers.needed, registers.limit) / 8),
+               fitting = 4 * std::floor(16384 / (32 * held));
   const double resident =
       std::max(1.0, std::min({std::floor(228.0 * 1024 / real(bytes + 1024)),
-                              std::floor(65536 / held), std::floor(2048 / real(threads)), 32.0}));
+                              std::floor(fitting / std::ceil(depthwise_warps)),
+                              std::floor(2048 / real(threads)), 32.0}));
   // Clusters stand in groups of about 16 multiprocessors, which they do not always fill.
   const double grouped = c.splits <= 2 || d.sm < clusters_from ? 1 : c.splits == 4 ? 0.85 : 0.7;
   const double blocks = real(blocks_of(chain, c)) / (grouped * d.multiprocessors),
