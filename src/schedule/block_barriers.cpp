@@ -2,6 +2,7 @@
 // its first thread does alone. Where a phase touches what an earlier one has touched since the last barrier, and
 // one of the two writes, a barrier stands between them; around a loop, its end stands before its beginning. What every
 // iteration of a loop has for itself (rows of an image that it fills) needs none there.
+#include <algorithm>
 #include <map>
 #include <set>
 
@@ -157,8 +158,13 @@ class BlockBarriers {
           if (x.kind() == ExprKind::Load && x.from() == b) place(x.indices()[0]);
         });
     };
+    const auto known = [&](const Aff& a) { return std::ranges::all_of(a.terms, [&](const Term& t) { return inner.knows(t.var); }); };
     visit(loop.children()[0], [&](const Stmt& x) {
-      if (x.kind() == StmtKind::For) inner.set(x->loop.var, 0, std::max<int64_t>(0, x->loop.extent - 1));
+      if (x.kind() == StmtKind::For) {
+        inner.set(x->loop.var, 0, std::max<int64_t>(0, x->loop.extent - 1));
+        for (const Bound& u : x->loop.upper)
+          if (known(u.a)) inner.assume(x->loop.var, less_than(x->loop.var, u.a, u.div));
+      }
       if (x.kind() == StmtKind::Let) {
         const Interval range = inner.bounds(x->index);
         inner.set(x->var, range.lo, range.hi);

@@ -111,16 +111,18 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   t.pack(e_out, padded);
   t.pack(e_acc, image);
   const int64_t across = ceil_div(chain.region(c.columns), kMatrixGroups);
-  t.storage_align(e_out, bank_padding(across * kMatrixGroups * (c.chunk + pad), project_depth, eo.dtype, chain.stride * c.rows));
+  t.storage_align(e_out, bank_padding(chain.region(c.columns) * (c.chunk + pad), project_depth, eo.dtype, chain.stride * c.rows));
   const int64_t step = c.expand_rows * c.expand_y;  // rows at once
   const int64_t high = ceil_div(chain.region(c.high()), step) * step;
   std::string serial;
   for (const std::string& stage : {e_out, e_acc}) {
     const Stage& self = stage == e_out ? eo : ea;
     const auto axis = [&](uint32_t i) { return self.axes[i].name; };
-    auto [ys, y] = t.split(stage, axis(r.outer[0]), step, Tail::Whole);
-    auto [y_warp, rows] = t.split(stage, y, c.expand_rows, Tail::Whole);
-    auto [x_warp, group] = t.split(stage, axis(*r.tile), kMatrixGroups, Tail::Whole);
+    // Instructions sum whole tiles; only the region is stored.
+    const Tail tail = stage == e_out ? Tail::Guard : Tail::Whole;
+    auto [ys, y] = t.split(stage, axis(r.outer[0]), step, tail);
+    auto [y_warp, rows] = t.split(stage, y, c.expand_rows, tail);
+    auto [x_warp, group] = t.split(stage, axis(*r.tile), kMatrixGroups, tail);
     auto [c_warp, within] = t.split(stage, axis(r.vector), 8 * columns, Tail::Whole);
     auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
     WarpLoops w{.outside = names(self.axes, r.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = rows, .channels = own};

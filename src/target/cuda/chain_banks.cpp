@@ -43,14 +43,14 @@ template <class At> double turns(const At& at, int64_t width) {
 
 int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart) {
   if (depth % apart || banks_of(t) % apart) apart = 1;
-  return floor_mod(depth / apart - size, banks_of(t) / apart);
+  const int64_t start = depth / apart, banks = banks_of(t) / apart;
+  return std::min(floor_mod(start - size, banks), floor_mod(-start - size, banks));  // onwards or back
 }
 
 Banks banks_for(const Chain& chain, const ChainTile& c, DType type, int64_t project_depth) {
   const int64_t size = size_of(type), vector = vector_of(type), vectors = c.chunk / vector;
   const bool expand = chain.expand.has_value(), project = chain.project.has_value();
-  const int64_t wide = expand ? ceil_div(chain.region(c.columns), kMatrixGroups) * kMatrixGroups
-                              : chain.region(c.columns);
+  const int64_t wide = chain.region(c.columns);
   const int64_t across = expand ? c.chunk / 8 / c.expand_n : 0,
                 width = stored_at_once(across, type), own = project_depth / kMatrixLanes;
   const int64_t rows = c.high(), apart = chain.stride * c.rows;

@@ -76,10 +76,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                               : chain.region(c.columns);
 
   // A block's memory; pitches of a column and of a row are those of chain.cpp.
-  const int64_t banks = banks_of(d.storage), vector = vector_of(d.storage),
-                size = size_of(d.storage);
-  const auto padded = [&](int64_t channels, int64_t depth) {
-    return channels + floor_mod(depth - channels, banks);
+  const int64_t vector = vector_of(d.storage), size = size_of(d.storage);
+  const auto padded = [&](int64_t channels, int64_t depth, int64_t apart = 1) {
+    return channels + bank_padding(channels, depth, d.storage, apart);
   };
   // What a step of the expansion sums, and all of it; the image's values for a tile, which are read
   // one by one.
@@ -91,7 +90,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                 project_depth = depth_for(c.chunk / c.warps_k, d);
   const Banks banked = banks_for(chain, c, d.storage, project_depth);
   const int64_t column = c.chunk + banked.pad;  // of what the depthwise convolution reads
-  const int64_t row = padded(wide * column, project_depth);
+  const int64_t row = padded(chain.region(c.columns) * column, project_depth, chain.stride * c.rows);
   const int64_t input =
       expand && !chain.first
           ? wide * (d.storage == DType::F16
@@ -108,7 +107,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
           : chain.expanded * (4 + size * (window + (c.weights > 1 ? chain.channels : 0)));
   // What warps have summed lies over all but the input, which a residual may be (c_like/block_memory).
   const int64_t bytes =
-      size * high * input + std::max(size * high * row + 4 * image + kept, 4 * partial);
+      size * high * input + std::max(size * chain.region(rows) * row + 4 * image + kept, 4 * partial);
   if (bytes > d.block_bytes) return infinite;
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
