@@ -194,8 +194,9 @@ TEST(Schedules, Chains) {
   using cuda_target::ChainTile;
   for (const int stride : {1, 2}) {
     for (const ChainTile& c : {ChainTile{.columns = 6, .expand_n = 1}, ChainTile{.columns = 6, .warps_y = 2, .warps_x = 3, .chunk = 48, .expand_y = 2, .expand_n = 1, .expand_rows = 4},
-                               ChainTile{.columns = 6, .warps_x = 3, .warps_k = 2, .chunk = 96, .expand_y = 2, .expand_n = 3}, ChainTile{.columns = 8, .warps_k = 6, .chunk = 96, .expand_y = 1, .expand_n = 3}}) {
-      const StageGroup g = target_test::chain(21, 19, stride, 24, 96);
+                               ChainTile{.columns = 6, .warps_x = 3, .warps_k = 2, .chunk = 96, .expand_y = 2, .expand_n = 3}, ChainTile{.columns = 8, .warps_k = 6, .chunk = 96, .expand_y = 1, .expand_n = 3},
+                               ChainTile{.columns = 6, .warps_k = 3, .chunk = 144, .expand_n = 3, .rows = 2}}) {
+      const StageGroup g = target_test::chain(21, 19, stride, 24, c.chunk == 144 ? 144 : 96);
       Schedule s(g);
       inline_cheap(s);
       ASSERT_TRUE(cuda_target::by_chain(s, c, {}));

@@ -31,6 +31,10 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
   constexpr int64_t most_sums = 256;  // of a row of a thread with two, times 4
   std::vector<ChainTile> tiles;
   if (d.sm < 80) return tiles;
+  // All channels at once, too, where they are few: threads meet less often.
+  std::vector<int64_t> chunks = {16, 32, 48, 64, 96, 128, 192};
+  if (chain.expand && chain.expanded < chunks.back() && std::ranges::find(chunks, chain.expanded) == chunks.end())
+    chunks.push_back(chain.expanded);
   for (const auto& [rows, columns] : {std::pair(1, 6), {1, 8}, {1, 14}, {1, 16}, {1, 30}, {2, 6}, {2, 7}, {2, 14}}) {
     if (columns > 8 && columns / 2 > chain.width) continue;
     if (rows > 1 && !chain.project) continue;
@@ -45,7 +49,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
           if (warps > 16 || (n * k > 1 && !chain.project) ||
               (chain.project && chain.channels % (8 * n)))
             continue;
-          for (const int64_t chunk : {16, 32, 48, 64, 96, 128, 192}) {
+          for (const int64_t chunk : chunks) {
             if (chain.expanded % chunk || chunk % (2 * kMatrixDepth * k)) continue;
             if (chunk == 16 && (chain.expanded % 32 == 0 || chain.expanded % 48 == 0)) continue;
             ChainTile t{.columns = columns,
