@@ -35,7 +35,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
   std::vector<int64_t> chunks = {16, 32, 48, 64, 96, 128, 192};
   if (chain.expand && chain.expanded < chunks.back() && std::ranges::find(chunks, chain.expanded) == chunks.end())
     chunks.push_back(chain.expanded);
-  for (const auto& [rows, columns] : {std::pair(1, 6), {1, 8}, {1, 14}, {1, 16}, {1, 30}, {2, 6}, {2, 7}, {2, 14}}) {
+  for (const auto& [rows, columns] : {std::pair(1, 6), {1, 8}, {1, 14}, {1, 16}, {1, 30}, {2, 3}, {2, 6}, {2, 7}, {2, 14}}) {
     if (columns > 8 && columns / 2 > chain.width) continue;
     if (rows > 1 && !chain.project) continue;
     for (const int64_t y : {1, 2}) {
