@@ -125,7 +125,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
               : std::max(c.threads(),
                          32 * ceil_div(ceil_div(rows, own_rows) * column_threads, int64_t{32}));
   const double warps = real(c.threads()) / 32, depthwise_warps = real(threads) / 32;
-  const Registers registers{.needed = 67 + 6 * project_tiles +
+  // Of two rows, both parts of the numbers of exact products take more (196 registers instead of 150, 202 instead of 153).
+  const double parts_of_rows = c.rows > 1 && d.products > 1 ? 48 : 0;
+  const Registers registers{.needed = 67 + parts_of_rows + 6 * project_tiles +
                                       std::max(2.1 * real(points), 4 * expand_tiles),
                             .limit = std::min(255.0, 8 * std::floor(64 / std::ceil(real(threads) / 128)))};
   if (registers.over() > 0.3) return infinite;
