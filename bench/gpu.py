@@ -124,7 +124,10 @@ def errors_of(outputs, reference):
 
 
 def accuracy_of(watches, subjects, reference):
-    """Errors of engines, and whether Burnish's are those of PyTorch's: of eager PyTorch, or what else there is."""
+    """Errors of engines, and whether Burnish's are those of PyTorch's: of eager PyTorch, or what else there is whose results are
+    finite (algorithms that cuDNN finds the fastest may overflow in fp16)."""
+    import math
+
     import torch
 
     accuracy, raw = {}, {}
@@ -134,7 +137,8 @@ def accuracy_of(watches, subjects, reference):
         label = name if isinstance(name, str) else name[0]
         raw[label] = errors_of(watch.engine.outputs, reference)
         accuracy[label] = max(error / max(size, 1e-30) for error, size in raw[label])
-    if "burnish" in raw and (peer := next((raw[name] for name in ("eager", "graph", "compile") if name in raw), None)):
+    peers = (raw[name] for name in ("eager", "graph", "compile") if name in raw and all(math.isfinite(error) for error, _ in raw[name]))
+    if "burnish" in raw and (peer := next(peers, None)):
         winograd = "winograd" in str(watches["burnish"].engine.metadata.get("steps", "")).lower()
         accuracy["holds"] = all(ours <= (4 if winograd else 2) * theirs + 1e-6 * size
                                 for (ours, size), (theirs, _) in zip(raw["burnish"], peer))
