@@ -2,24 +2,12 @@
 #include <algorithm>
 
 #include "loop/interpreter.h"
+#include "loop/loads.h"
 #include "loop/program.h"
 
 namespace burnish {
 
 namespace {
-
-// Every load of `s` itself, not of its children.
-void visit_loads(const Stmt& s, const std::function<void(const Expr&)>& f) {
-  auto loads = [&](const Expr& root) {
-    if (!root) return;
-    burnish::visit(root, [&](const Expr& e) {
-      if (e.kind() == ExprKind::Load) f(e);
-    });
-  };
-  loads(s->value);
-  for (const Expr& a : s->args) loads(a);
-  for (const Atom& a : s->index.atoms) loads(a.value);
-}
 
 // How often a place is stored to must be known without data: plain loops only.
 bool is_countable(StmtKind k) {

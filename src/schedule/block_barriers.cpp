@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "loop/loads.h"
 #include "schedule/lowering.h"
 
 namespace burnish::lowering {
@@ -49,18 +50,10 @@ class BlockBarriers {
   Touched touched(const Stmt& s) const {
     Touched t;
     std::set<BufferId> own;  // a thread's registers, or memory that lives inside
-    auto reads = [&](const Expr& e) {
-      if (e)
-        visit(e, [&](const Expr& x) {
-          if (x.kind() == ExprKind::Load) t.read.insert(x.from());
-        });
-    };
     visit(s, [&](const Stmt& x) {
       if (x.kind() == StmtKind::Alloc) own.insert(x->buffer);
       if (x.kind() == StmtKind::Store) t.written.insert(x->buffer);
-      reads(x->value);
-      for (const Atom& a : x->index.atoms) reads(a.value);
-      for (const Expr& e : x->args) reads(e);
+      visit_loads(x, [&](const Expr& e) { t.read.insert(e.from()); });
     });
     std::erase_if(t.read, [&](BufferId b) { return own.contains(b) || f_.buffers[b].scope == Scope::Register; });
     // What a block only writes nobody waits for: every element of it is written by one phase.
@@ -152,12 +145,6 @@ class BlockBarriers {
       window = common ? Interval{std::min(window.lo, here.lo), std::max(window.hi, here.hi)} : here;
       common = outer;
     };
-    auto loads = [&](const Expr& e) {
-      if (e)
-        visit(e, [&](const Expr& x) {
-          if (x.kind() == ExprKind::Load && x.from() == b) place(x.indices()[0]);
-        });
-    };
     const auto known = [&](const Aff& a) { return std::ranges::all_of(a.terms, [&](const Term& t) { return inner.knows(t.var); }); };
     visit(loop.children()[0], [&](const Stmt& x) {
       if (x.kind() == StmtKind::For) {
@@ -170,9 +157,9 @@ class BlockBarriers {
         inner.set(x->var, range.lo, range.hi);
       }
       if (x.kind() == StmtKind::Store && x->buffer == b) place(x->index);
-      loads(x->value);
-      for (const Atom& a : x->index.atoms) loads(a.value);
-      for (const Expr& e : x->args) loads(e);
+      visit_loads(x, [&](const Expr& e) {
+        if (e.from() == b) place(e.indices()[0]);
+      });
     });
     return fits && common && window.hi - window.lo < std::abs(common->slope(v));
   }

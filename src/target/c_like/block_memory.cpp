@@ -9,6 +9,8 @@
 #include <limits>
 #include <set>
 
+#include "loop/loads.h"
+
 namespace burnish::c_like {
 
 namespace {
@@ -40,21 +42,13 @@ class Lifetimes {
 
   void step(const Stmt& s) {
     std::set<BufferId> accessed;
-    const auto look = [&](const Expr& e) {
-      if (!e) return;
-      visit(e, [&](const Expr& x) {
-        if (x.kind() == ExprKind::Load) accessed.insert(x.from());
-      });
-    };
     bool in_threads = false;
     const std::function<void(const Stmt&)> inside = [&](const Stmt& x) {
       if (x.kind() == StmtKind::Alloc && !in_threads && has_loop(s, LoopKind::Thread) &&
           f_.buffers[x->buffer].scope != Scope::Register)
         all.push_back({.buffer = x->buffer});
       if (x.kind() == StmtKind::Store) accessed.insert(x->buffer);
-      look(x->value);
-      for (const Atom& a : x->index.atoms) look(a.value);
-      for (const Expr& e : x->args) look(e);
+      visit_loads(x, [&](const Expr& e) { accessed.insert(e.from()); });
       const bool thread = x.kind() == StmtKind::For && x->loop.kind == LoopKind::Thread,
                  before = in_threads;
       in_threads |= thread;

@@ -4,6 +4,7 @@
 #include <map>
 
 #include "expr/interval.h"
+#include "loop/loads.h"
 #include "target/c_like/kernel.h"
 
 namespace burnish::c_like {
@@ -33,13 +34,6 @@ Accesses accesses_of(const Function& f, const Stmt& loop, int64_t n) {
   const auto common = [&](BufferId b) {
     return f.buffers[b].scope == Scope::Param || f.buffers[b].scope == Scope::Shared;
   };
-  const auto loads = [&](const Expr& e) {
-    if (!e) return;
-    visit(e, [&](const Expr& x) {
-      if (x.kind() == ExprKind::Load && common(x.from()))
-        widen(out.read, x.from(), ranges.bounds(x.indices()[0]));
-    });
-  };
   visit(loop->children[0],
         [&](const Stmt& s) {  // from outside to inside: variables are known where they are used
           if (s.kind() == StmtKind::For)
@@ -50,9 +44,9 @@ Accesses accesses_of(const Function& f, const Stmt& loop, int64_t n) {
           }
           if (s.kind() == StmtKind::Store && common(s->buffer))
             widen(out.written, s->buffer, ranges.bounds(s->index));
-          loads(s->value);
-          for (const Atom& a : s->index.atoms) loads(a.value);
-          for (const Expr& e : s->args) loads(e);
+          visit_loads(s, [&](const Expr& e) {
+            if (common(e.from())) widen(out.read, e.from(), ranges.bounds(e.indices()[0]));
+          });
         });
   return out;
 }

@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "loop/loads.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -25,14 +26,7 @@ const Expr* source_of(const Stmt& s) {
 
 bool reads(const Stmt& s, BufferId b) {
   bool found = false;
-  visit(s, [&](const Stmt& x) {
-    const auto look = [&](const Expr& e) {
-      if (e) visit(e, [&](const Expr& y) { found |= y.kind() == ExprKind::Load && y.from() == b; });
-    };
-    look(x->value);
-    for (const Atom& a : x->index.atoms) look(a.value);
-    for (const Expr& e : x->args) look(e);
-  });
+  visit(s, [&](const Stmt& x) { visit_loads(x, [&](const Expr& e) { found |= e.from() == b; }); });
   return found;
 }
 

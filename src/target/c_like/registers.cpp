@@ -3,6 +3,7 @@
 #include <map>
 #include <numeric>
 
+#include "loop/loads.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -34,13 +35,10 @@ std::vector<Access> accesses(const Stmt& s, BufferId b) {
     }
     all.push_back(std::move(a));
   };
-  const auto look = [&](const Expr& e) {
-    if (e) visit(e, [&](const Expr& x) { if (x.kind() == ExprKind::Load && x.from() == b) add(x.indices()[0]); });
-  };
   visit(s, [&](const Stmt& x) {
-    look(x->value);
-    for (const Expr& e : x->args) look(e);
-    for (const Atom& a : x->index.atoms) look(a.value);
+    visit_loads(x, [&](const Expr& e) {
+      if (e.from() == b) add(e.indices()[0]);
+    });
     if (x.kind() == StmtKind::Store && x->buffer == b) add(x->index);
   });
   return simple ? all : std::vector<Access>{};
