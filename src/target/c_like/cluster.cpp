@@ -11,7 +11,6 @@ namespace burnish::c_like {
 
 namespace {
 
-constexpr int64_t most_blocks = 8;            // of a cluster that every GPU can start
 constexpr int64_t most_iterations = 1 << 14;  // of a loop that is looked at
 
 using Places = std::map<BufferId, Interval>;  // the hull of what is accessed
@@ -100,7 +99,7 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
     }
     return true;
   };
-  for (int64_t n = 1; n <= std::min(most_blocks, blocks); ++n)
+  for (int64_t n = 1; n <= std::min(kMostOfACluster, blocks); ++n)
     if (blocks % n == 0 && apart(n)) return n;
   return 0;
 }

@@ -71,6 +71,7 @@ struct Kernel {
 
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks reads in the second only what
 // it has itself written in the first. 0: there are no such groups, or none that a cluster could be.
+inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after);
 
 // Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.

@@ -14,6 +14,7 @@
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
+#include "target/c_like/kernel.h"
 #include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {
@@ -243,7 +244,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     const std::vector<TileAxis> tile = {{roles->outer[0], c.high()}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
     Schedule u = t;
     u.pack(sums, parts_by_tiles(part, roles->unit, tile));
-    if (d.sm >= clusters_from && c.splits <= most_of_a_cluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {
+    if (d.sm >= clusters_from && c.splits <= c_like::kMostOfACluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {
       s = u;
       return true;
     }

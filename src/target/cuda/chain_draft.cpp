@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "loop/matrix_sum.h"
+#include "target/c_like/kernel.h"
 #include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {
@@ -20,7 +21,7 @@ void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const D
   }
   t.weights = 0;
   const bool clusters = d.sm >= clusters_from;
-  const int64_t most = clusters ? most_of_a_cluster : 16, most_blocks = d.multiprocessors * (clusters ? 2 : 1);
+  const int64_t most = clusters ? c_like::kMostOfACluster : 16, most_blocks = d.multiprocessors * (clusters ? 2 : 1);
   const int64_t chunks = chain.expanded / t.chunk;
   for (t.splits = 2; t.splits <= std::min(most, chunks); ++t.splits)
     if (chunks % t.splits == 0 && blocks_of(chain, t) <= most_blocks && (!clusters || chain.channels % (2 * t.splits) == 0)) tiles.push_back(t);

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
+#include "target/c_like/kernel.h"
 #include "target/cuda/matrix.h"
 
 namespace burnish::cuda_target {
@@ -81,7 +82,7 @@ bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) 
   const std::string out = t.group()[r.out].name, part = in_parts(t, r, x.parts);
   const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
   if (!roles) return false;
-  if (d.sm >= clusters_from && x.parts <= most_of_a_cluster) {
+  if (d.sm >= clusters_from && x.parts <= c_like::kMostOfACluster) {
     Schedule u = t;
     auto [tile, outside] = tile_of(u, *roles, x.tile);
     const auto axis = static_cast<uint32_t>(u.group()[roles->out].axes.size() - 1);

@@ -19,8 +19,8 @@ struct Device {
   int64_t depth() const { return storage == DType::F16 ? 32 : 16; }  // of the reduction that a step of a warp takes at most
 };
 
-// Clusters of blocks: of GPUs from this capability on; so many blocks at most.
-constexpr int clusters_from = 90, most_of_a_cluster = 8;
+// Clusters of blocks: of GPUs from this capability on.
+constexpr int clusters_from = 90;
 
 // Whether a group made of two that feed one another would run faster as one kernel.
 bool prefers_one_kernel(const StageGroup& g, const Device& d);
