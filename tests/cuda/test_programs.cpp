@@ -98,13 +98,16 @@ TEST_P(Programs, StepsThatAreOneLaunch) {
 }
 
 // The expansion of a chain takes tiles of its input from the block's memory: at depths of 16, 8 and 32.
-// Weights come rounded, and what a product rounds of a chain is rounded with its maximum.
+// Weights come rounded, and products do not round them again.
 TEST(Factors, AreRoundedOnce) {
   Graph g;
   const ValueId x = g.add_input("x", {DType::F32, {1, 16, 20, 20}, {}});
   auto weights = std::make_shared<Tensor>(DType::F32, Shape{32, 16, 1, 1});
   for (int64_t i = 0; i < weights->size(); ++i) weights->set(i, {DType::F32, 0.1 + 1e-3 * static_cast<double>(i), 0});
-  g.outputs = {g.add(op_named("conv"), {x, g.add_constant("w", weights)}, {}, "y")};
+  auto more = std::make_shared<Tensor>(DType::F32, Shape{32, 32, 1, 1});
+  for (int64_t i = 0; i < more->size(); ++i) more->set(i, {DType::F32, 0.2 - 1e-3 * static_cast<double>(i), 0});
+  const ValueId between = g.add(op_named("conv"), {x, g.add_constant("w", weights)}, {}, "between");
+  g.outputs = {g.add(op_named("conv"), {between, g.add_constant("v", more)}, {}, "y")};
   for (const Precision precision : {Precision::Strict, Precision::Tf32}) {
     const Program p = program_of(g, precision);
     int constants = 0;
@@ -119,7 +122,7 @@ TEST(Factors, AreRoundedOnce) {
         ASSERT_EQ(bits & 0x1fffu, 0u) << i;
       }
     }
-    EXPECT_EQ(constants, 1);
+    EXPECT_EQ(constants, 2);
     const Launches l = cuda_target::launches_of(p, precision);
     EXPECT_EQ(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("bits(") != std::string::npos; }), precision == Precision::Tf32);
   }

@@ -290,9 +290,10 @@ Val Codegen::gen_cast(const Expr& e, const Guard& g) {
   DType s = from.dtype(), t = e.dtype();
   llvm::Type* to = value_type(t, x.lanes);
   llvm::Value* v = x.v;
+  const bool narrow = is_float(t) && (size_of(t) == 2 || t == DType::TF32);  // computed as f32
   if (is_float(s)) {
     if (is_float(t)) {
-      if (size_of(t) == 2) {
+      if (narrow) {
         if (s == DType::F64) v = b().CreateFPTrunc(v, value_type(DType::F32, x.lanes));
         v = from_memory(t, to_memory(t, v));
       } else if (v->getType() != to) {
@@ -305,9 +306,9 @@ Val Codegen::gen_cast(const Expr& e, const Guard& g) {
       v = b().CreateIntrinsic(id, {to, v->getType()}, {v});
     }
   } else if (is_float(t)) {
-    llvm::Type* wide = size_of(t) == 2 ? value_type(DType::F32, x.lanes) : to;
+    llvm::Type* wide = narrow ? value_type(DType::F32, x.lanes) : to;
     v = is_signed(s) ? b().CreateSIToFP(v, wide) : b().CreateUIToFP(v, wide);
-    if (size_of(t) == 2 || t == DType::TF32) v = from_memory(t, to_memory(t, v));
+    if (narrow) v = from_memory(t, to_memory(t, v));
   } else if (t == DType::Bool) {
     v = b().CreateICmpNE(v, llvm::Constant::getNullValue(v->getType()));
   } else {
