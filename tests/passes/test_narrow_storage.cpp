@@ -91,12 +91,14 @@ TEST(NarrowStorage, RoundedWeights) {
     a.set("groups", groups);
     return g.add(op_named("conv"), {x, g.add_constant(name, std::make_shared<Tensor>(DType::F32, std::move(weights)))}, a, std::string(name) + ".y");
   };
-  g.outputs = {convolved("dense", {4, 8, 1, 1}, 1), convolved("depthwise", {8, 1, 3, 3}, 8)};
+  const auto matrix = [&](const char* name, int64_t m, int64_t n) { return g.add_constant(name, std::make_shared<Tensor>(DType::F32, Shape{m, n})); };
+  const ValueId sum = g.add(op_named("gemm"), {g.add_input("a", {DType::F32, {4, 8}, {}}), matrix("factor", 8, 6), matrix("addend", 4, 6)}, {}, "sum");
+  g.outputs = {convolved("dense", {4, 8, 1, 1}, 1), convolved("depthwise", {8, 1, 3, 3}, 8), sum};
   const Graph after = narrow_storage(fuse(g, context), context);
   std::map<std::string, DType> types;
   for (ValueId v = 0; v < after.values.size(); ++v)
     if (after.values[v].is_constant()) types[after.values[v].name] = after.type(v).dtype;
-  EXPECT_EQ(types, (std::map<std::string, DType>{{"dense", DType::TF32}, {"depthwise", DType::F32}}));
+  EXPECT_EQ(types, (std::map<std::string, DType>{{"dense", DType::TF32}, {"depthwise", DType::F32}, {"factor", DType::TF32}, {"addend", DType::F32}}));
 }
 
 TEST(NarrowStorage, NothingWhereTheTargetStoresFloats) {

@@ -13,6 +13,7 @@
 #include <cmath>
 #include <map>
 #include <numeric>
+#include <ranges>
 
 #include "base/error.h"
 #include "graph/op.h"
@@ -130,7 +131,10 @@ class Narrowed {
       for (const Node& reader : body.nodes) {
         const bool product = reader.op->fusion == Fusion::Anchor;
         if (weights_ == DType::F16 ? !product && reader.op->name != "gather" : !product || reader.attrs.i("groups", 1) != 1) continue;
-        if (std::ranges::find(reader.inputs, body.inputs[i]) == reader.inputs.end()) continue;
+        // Factors, and not what is added to products: biases, masks.
+        const size_t factors = !product ? reader.inputs.size() : reader.op->name == "attention" ? 3 : 2;
+        const auto read = reader.inputs | std::views::take(factors);
+        if (std::ranges::find(read, body.inputs[i]) == read.end()) continue;
         const auto [known, is_new] = fits_.emplace(v, true);
         if (is_new) known->second = weights_ != DType::F16 || fits_half(*g_.values[v].constant);
         return known->second;

@@ -37,7 +37,21 @@ class Lifetimes {
     if (kind != StmtKind::Alloc && kind != StmtKind::Let && kind != StmtKind::Seq) return step(s);
     if (kind == StmtKind::Alloc && f_.buffers[s->buffer].scope != Scope::Register)
       all.push_back({.buffer = s->buffer});
+    if (kind == StmtKind::Let) {
+      std::set<BufferId> loaded;
+      visit_loads(s, [&](const Expr& e) { loaded.insert(e.from()); });
+      access(loaded, s);
+    }
     for (const Stmt& c : s.children()) walk(c);
+  }
+
+  void access(const std::set<BufferId>& buffers, const Stmt& s) {
+    for (Lifetime& l : all) {
+      if (!buffers.contains(l.buffer)) continue;
+      if (l.last < 0) l.first = time_, l.begin = s;
+      l.last = time_;
+    }
+    ++time_;
   }
 
   void step(const Stmt& s) {
@@ -56,12 +70,7 @@ class Lifetimes {
       in_threads = before;
     };
     inside(s);
-    for (Lifetime& l : all) {
-      if (!accessed.contains(l.buffer)) continue;
-      if (l.last < 0) l.first = time_, l.begin = s;
-      l.last = time_;
-    }
-    ++time_;
+    access(accessed, s);
   }
 
   const Function& f_;

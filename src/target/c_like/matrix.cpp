@@ -35,10 +35,11 @@ size_t moving(const Expr& e, const std::vector<ForStmt>& loops) {
   return n;
 }
 
+// A tf32 from memory, or 0 where a guard says so.
 bool is_tf32(const Expr& factor) {
-  bool is = false;
-  visit(factor, [&](const Expr& e) { is |= e.dtype() == DType::TF32; });
-  return is;
+  if (factor.kind() == ExprKind::Cast) return is_tf32(factor.children()[0]);
+  if (factor.kind() == ExprKind::Select) return is_tf32(factor.children()[1]) && is_zero(factor.children()[2]);
+  return factor.kind() == ExprKind::Load && factor.dtype() == DType::TF32;
 }
 
 bool is_relu(const Expr& e) {

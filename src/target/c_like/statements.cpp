@@ -263,9 +263,10 @@ bool Printer::in_registers(const Stmt& s) const {
 
 // Stores alone, of what lies inside of buffers wherever the loops' variables are.
 bool Printer::computable(const Stmt& body) {
-  bool all = !may_copy(body);
+  bool all = true;
   visit(body, [&](const Stmt& x) {
     if (x.kind() == StmtKind::For) enter(x->loop);
+    all &= !may_copy(x);  // a copy has no value to be held back
     all &= x.kind() == StmtKind::Store || x.kind() == StmtKind::Seq ||
            (x.kind() == StmtKind::For && x->loop.kind == LoopKind::Vectorize);
     if (x.kind() != StmtKind::Store) return;

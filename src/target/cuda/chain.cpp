@@ -201,7 +201,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const auto found = chain_of(s);
   if (!found || d.sm < 80) return false;
   const Chain& chain = *found;
-  if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project)) return false;
+  if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project) || c.rows > kMatrixPairs) return false;
   if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
   if (c.chunk % (2 * kMatrixDepth * c.warps_k) || (c.weights > 0 && !chain.project)) return false;
   Schedule t = s;
