@@ -19,6 +19,7 @@ Libraries are taken from --libraries (MODEL-PRECISION-bBATCH.so), or compiled in
 
 import argparse
 import copy
+import math
 import os
 import subprocess
 import sys
@@ -126,8 +127,6 @@ def errors_of(outputs, reference):
 def accuracy_of(watches, subjects, reference):
     """Errors of engines, and whether Burnish's are those of PyTorch's: of eager PyTorch, or what else there is whose results are
     finite (algorithms that cuDNN finds the fastest may overflow in fp16)."""
-    import math
-
     import torch
 
     accuracy, raw = {}, {}

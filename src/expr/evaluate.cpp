@@ -5,8 +5,8 @@
 #include <limits>
 
 #include "base/error.h"
-#include "expr/half.h"
 #include "expr/expr.h"
+#include "expr/half.h"
 
 namespace burnish {
 

@@ -11,8 +11,6 @@ namespace burnish::c_like {
 
 namespace {
 
-bool is_copied(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
-
 // What is copied: a load, or zeros where a condition does not hold.
 const Expr* source_of(const Stmt& s) {
   const Expr& e = s->value;
@@ -21,7 +19,7 @@ const Expr* source_of(const Stmt& s) {
     if (!is_zero(e.children()[2])) return nullptr;
     load = &e.children()[1];
   }
-  return load->kind() == ExprKind::Load && is_copied(load->dtype()) ? load : nullptr;
+  return load->kind() == ExprKind::Load && in_vectors(load->dtype()) ? load : nullptr;
 }
 
 bool reads(const Stmt& s, BufferId b) {
@@ -33,7 +31,7 @@ bool reads(const Stmt& s, BufferId b) {
 }  // namespace
 
 bool is_zero(const Expr& e) {
-  return e.kind() == ExprKind::Const && is_copied(e.dtype()) && e.number() == 0 &&
+  return e.kind() == ExprKind::Const && in_vectors(e.dtype()) && e.number() == 0 &&
          !std::signbit(e.number());
 }
 

@@ -32,11 +32,12 @@ struct Dialect {
   // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
   // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
   std::string_view matrix_sum;
-  // Of floats that it rounds: formats of what it does not round again, of a tf32, and of the rounded maximum of a float and 0, u32.
-  std::string_view rounded = {}, rounded_relu = {};
   // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, as f16; of 16 x 8 by 8 x 8 with half as
   // many registers.
   bool half_pairs = false;
+  // Where it rounds floats: formats of what it does not round again, as u32, of a tf32, and of the maximum of a float and 0. Empty: there
+  // are none.
+  std::string_view rounded = {}, rounded_relu = {};
   // Of tiles of eight rows of 16 bytes in the block's memory: thread 8 * i + r of a warp has the place of row r of the i-th, and gets
   // of each tile 4 of the bytes of row g, from 4 * t on, as thread 4 * g + t. Format of the number of tiles, 2 or 4, to the name of a
   // function of a place, whose value is a vector. Empty: there is none.
@@ -56,6 +57,8 @@ struct Dialect {
 };
 
 std::string type_name(DType t);
+// Types that are loaded, stored and copied in vectors.
+inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
 
 struct Kernel {
   std::string name;
@@ -69,9 +72,9 @@ struct Kernel {
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
 };
 
+inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks reads in the second only what
 // it has itself written in the first. 0: there are no such groups, or none that a cluster could be.
-inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after);
 
 // Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.

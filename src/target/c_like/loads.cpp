@@ -47,7 +47,7 @@ std::string Printer::place(BufferId b, const Index& i) { return places(b, i)[0];
 int Printer::vector_width(BufferId b, const Index& i) const {
   const Buffer& buffer = f_.buffers[b];
   constexpr int widest = 16;  // bytes
-  if (buffer.scope == Scope::Register || (buffer.dtype != DType::F32 && buffer.dtype != DType::TF32 && buffer.dtype != DType::F16))
+  if (buffer.scope == Scope::Register || !in_vectors(buffer.dtype))
     return 0;
   if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
   const int width = std::min(lanes_, widest / size_of(buffer.dtype));
@@ -69,9 +69,9 @@ bool Printer::constant_memory(BufferId b) const {
          !buffer.written;
 }
 
-// A place in the block's memory whatever its variables are, so that it may be read where the value is not wanted.
-bool Printer::always_in_block(BufferId b, const Index& i) const {
-  if (block_offset_[b] < 0 || std::ranges::any_of(i.atoms, [](const Atom& x) { return bool(x.value); })) return false;
+// An element of the buffer whatever the variables of its place are, so that it may be read where the value is not wanted.
+bool Printer::always_inside(BufferId b, const Index& i) const {
+  if (std::ranges::any_of(i.atoms, [](const Atom& x) { return bool(x.value); })) return false;
   const Interval range = ranges_.bounds(i);
   return range.lo >= 0 && range.hi < f_.buffers[b].size;
 }
@@ -86,7 +86,7 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
     if (constant_memory(b))
       return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements), c,
                          place);
-    if (always_in_block(b, e.indices()[0]))
+    if (block_offset_[b] >= 0 && always_inside(b, e.indices()[0]))
       return elements == 1 ? place : fmt::format("load{}(&{})", elements, place);
     const std::string safe = fmt::format("({} ? &{} : {})", c, place, buffers_[b]);
     return elements == 1 ? "*" + safe : fmt::format("load{}({})", elements, safe);
@@ -136,16 +136,14 @@ Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
 bool Printer::loads_where(const Expr& select) const {
   const Expr &a = select.children()[1], &b = select.children()[2];
   return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const &&
-         (a.dtype() == DType::F32 || a.dtype() == DType::TF32 || a.dtype() == DType::F16) &&
-         f_.buffers[a.from()].scope != Scope::Register;
+         in_vectors(a.dtype()) && f_.buffers[a.from()].scope != Scope::Register;
 }
 
 // Loads of an arm of a select that are allowed wherever the condition does not hold, too: before it, no thread waits for them there.
 void Printer::load_before(const Expr& arm) {
   visit(arm, [&](const Expr& e) {
     if (e.kind() != ExprKind::Load || !constant_memory(e.from()) || done_.back().contains(e.get())) return;
-    const Interval range = ranges_.bounds(e.indices()[0]);
-    if (range.lo < 0 || range.hi >= f_.buffers[e.from()].size || std::ranges::any_of(e.indices()[0].atoms, [](const Atom& x) { return bool(x.value); })) return;
+    if (!always_inside(e.from(), e.indices()[0])) return;
     Lanes x = loaded_at(e, {});
     for (std::string& s : x) s = temporary(e.dtype(), s);
     done_.back()[e.get()] = x;

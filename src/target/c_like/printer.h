@@ -109,7 +109,7 @@ class Printer {
   int vector_width(BufferId b, const Index& i) const;
   Index own_part(BufferId b, const Index& i);  // of registers: without what selects the thread
   bool constant_memory(BufferId b) const;
-  bool always_in_block(BufferId b, const Index& i) const;
+  bool always_inside(BufferId b, const Index& i) const;
   bool loads_where(const Expr& select) const;
   Lanes loaded_where(Lanes inside, const Expr& load, const Expr& other);
   Lanes loaded_at(const Expr& e, const Lanes& inside);

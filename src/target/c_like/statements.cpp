@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "loop/loads.h"
 #include "loop/thread_sum.h"
 #include "target/c_like/printer.h"
 
@@ -254,9 +255,8 @@ bool Printer::in_registers(const Stmt& s) const {
   bool found = false;
   const auto is_register = [&](BufferId b) { return f_.buffers[b].scope == Scope::Register; };
   visit(s, [&](const Stmt& x) {
-    if (x.kind() != StmtKind::Store) return;
-    found |= is_register(x->buffer);
-    visit(x->value, [&](const Expr& e) { found |= e.kind() == ExprKind::Load && is_register(e.from()); });
+    found |= x.kind() == StmtKind::Store && is_register(x->buffer);
+    visit_loads(x, [&](const Expr& e) { found |= is_register(e.from()); });
   });
   return found;
 }
@@ -269,12 +269,7 @@ bool Printer::computable(const Stmt& body) {
     all &= !may_copy(x);  // a copy has no value to be held back
     all &= x.kind() == StmtKind::Store || x.kind() == StmtKind::Seq ||
            (x.kind() == StmtKind::For && x->loop.kind == LoopKind::Vectorize);
-    if (x.kind() != StmtKind::Store) return;
-    visit(x->value, [&](const Expr& e) {
-      if (e.kind() != ExprKind::Load) return;
-      const Interval at = ranges_.bounds(e.indices()[0]);
-      all &= at.lo >= 0 && at.hi < f_.buffers[e.from()].size;
-    });
+    visit_loads(x, [&](const Expr& e) { all &= always_inside(e.from(), e.indices()[0]); });
   });
   return all;
 }

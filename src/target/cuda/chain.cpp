@@ -14,7 +14,6 @@
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
-#include "target/c_like/kernel.h"
 #include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {

@@ -4,7 +4,6 @@
 #include <limits>
 
 #include "loop/matrix_sum.h"
-#include "target/c_like/kernel.h"
 #include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {

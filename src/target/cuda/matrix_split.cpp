@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
-#include "target/c_like/kernel.h"
 #include "target/cuda/matrix.h"
 
 namespace burnish::cuda_target {

@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "target/c_like/kernel.h"
 #include "target/cuda/space.h"
 #include "target/roles.h"
 
@@ -69,8 +70,8 @@ struct WarpLoops {
   std::string phase = {};            // a loop of more of them
   std::string tiles = {};            // a loop of more rows of instructions
 };
-// Types that are loaded and stored in vectors. Elements of a vector of 16 bytes, and of all banks of the block's memory.
-inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
+using c_like::in_vectors;
+// Elements of a vector of 16 bytes, and of all banks of the block's memory.
 inline int64_t vector_of(DType t) { return 16 / size_of(t); }
 inline int64_t banks_of(DType t) { return 128 / size_of(t); }
 // Elements that a thread with two channels of each of so many columns of instructions stores at once.
