@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "expr/half.h"
 #include "loop/text.h"
+#include "loop/thread_sum.h"
 
 namespace burnish::loop {
 
@@ -131,9 +132,25 @@ uint32_t Machine::epoch(const View& v) const {
   switch (v.of) {
   case View::Of::Run: return world_.epoch;
   case View::Of::Block: return world_.block_epoch;
-  case View::Of::Thread: return v.mark;
+  case View::Of::Thread:
+  case View::Of::Warp: return v.mark;
   }
   return 0;
+}
+
+// Each element is one thread's; others of its warp read it in phases in which it is not written. `epoch`: of the last write, or of
+// the last read by another one.
+void Machine::touch_warp(BufferId b, int64_t at, Touch& t, bool writes) {
+  const uint32_t agent = thread_ + 1;
+  const bool own = t.writer == 0 || t.writer == agent;
+  const char* what = writes ? "stores to" : "reads";
+  const auto warp = [](uint32_t x) { return (x - 1) / kWarp; };
+  if (writes ? !own || (t.reader && t.epoch == world_.phase) : !own && (warp(t.writer) != warp(agent) || (!t.reader && t.epoch == world_.phase)))
+    race(b, at, what);
+  if (writes)
+    t = {world_.phase, agent, 0};
+  else if (!own)
+    t = {world_.phase, t.writer, agent};
 }
 
 Cell Machine::read(BufferId b, int64_t at) {
@@ -150,6 +167,10 @@ Cell Machine::read(BufferId b, int64_t at) {
   if (v.touches) {
     for (int64_t u = 0; u < v.unit; ++u) {
       Touch& t = v.touches[at + u];
+      if (v.of == View::Of::Warp) {
+        touch_warp(b, at / v.unit, t, false);
+        continue;
+      }
       if (t.epoch != epoch(v)) t = {epoch(v), 0, 0};
       if (t.writer && t.writer != agent(v)) race(b, at / v.unit, "reads");
       t.reader = t.reader == 0 || t.reader == agent(v) ? agent(v) : several;
@@ -167,6 +188,10 @@ void Machine::write(BufferId b, int64_t at, Cell value) {
     if (v.marks) v.marks[at + u] = v.mark;
     if (!v.touches) continue;
     Touch& t = v.touches[at + u];
+    if (v.of == View::Of::Warp) {
+      touch_warp(b, at / v.unit, t, true);
+      continue;
+    }
     if (t.epoch != epoch(v)) t = {epoch(v), 0, 0};
     if ((t.writer && t.writer != agent(v)) || (t.reader && t.reader != agent(v))) {
       race(b, at / v.unit, "stores to");
@@ -351,6 +376,7 @@ void Machine::exec_thread(const Node& n, int64_t lo, int64_t hi) {
   const VarId v = n.source->loop.var;
   const uint32_t outer = thread_;
   const bool inside = in_thread_;
+  if (!inside) ++world_.phase;
   bound_[v] = in_thread_ = true;
   for (int64_t i = lo; i < hi; ++i) {
     vars_[v] = i;
@@ -371,7 +397,9 @@ void Machine::exec_alloc(const Node& n) {
   memory_[b].resize(buffer.size, shared);
   views_[b] = memory_[b].view(world_.next_mark++);
   if (shared) views_[b].touches = memory_[b].touches.data();
-  if (of_block) views_[b].of = buffer.scope == Scope::Register ? View::Of::Thread : View::Of::Block;
+  if (of_block)
+    views_[b].of = buffer.scope == Scope::Register ? View::Of::Thread : buffer.scope == Scope::Warp ? View::Of::Warp : View::Of::Block;
+  if (shared && views_[b].of == View::Of::Warp) std::ranges::fill(memory_[b].touches, Touch());
   exec(n.children[0]);
   views_[b] = {};
 }

@@ -28,7 +28,8 @@ struct View {
   uint32_t* marks = nullptr;  // null: all is written
   uint32_t mark = 0;          // an element is written when its marks are this
   Touch* touches = nullptr;   // null: private
-  enum class Of : uint8_t { Run, Block, Thread } of = Of::Run;  // between whom touches count: registers, of threads, for ever
+  // Between whom touches count: registers, of threads or warps, for ever.
+  enum class Of : uint8_t { Run, Block, Thread, Warp } of = Of::Run;
   int64_t size = 0;
   int64_t unit = 1;
   bool writable = true;
@@ -40,6 +41,7 @@ struct World {
   uint32_t next_mark = 1;
   uint32_t epoch = 1;                           // counts barriers
   uint32_t block_epoch = 1;                     // those inside blocks, and blocks
+  uint32_t phase = 1;                           // counts outermost thread loops
   uint32_t agents = 1;                          // handed out so far; 1: top-level statements
   std::map<int64_t, uint32_t> shared_out = {};  // by extent: before the agent of iteration 0
   int64_t steps = 0;
@@ -86,6 +88,7 @@ class Machine {
   [[noreturn]] void fail(const std::string& text) const;
   [[noreturn]] void bad_access(BufferId b, int64_t at, const char* what) const;
   [[noreturn]] void race(BufferId b, int64_t at, const char* what) const;
+  void touch_warp(BufferId b, int64_t at, Touch& t, bool writes);
 
   const Code& code_;
   const Function& f_;

@@ -37,7 +37,8 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
   m.depth = s->loop;
   const std::string& name = f.vars[m.depth.var];
   const size_t n = threads.size();
-  if (n < 2 || !whole(threads[n - 2], kMatrixGroups) || !whole(threads[n - 1], kMatrixLanes))
+  // Groups without iterations sum what nobody reads.
+  if (n < 2 || threads[n - 2].extent != kMatrixGroups || !threads[n - 2].lower.empty() || !whole(threads[n - 1], kMatrixLanes))
     return refuse("tensor loop {} is not inside thread loops of {} and {} iterations", name, kMatrixGroups, kMatrixLanes);
   m.group = threads[n - 2].var;
   m.lane = threads[n - 1].var;

@@ -76,7 +76,7 @@ class FunctionReader {
     std::string scope = in_.word("a scope");
     b.written = scope == "out";
     bool known = b.written;
-    for (int s = 0; s <= static_cast<int>(Scope::Register); ++s) {
+    for (int s = 0; s <= static_cast<int>(Scope::Warp); ++s) {
       if (scope != name_of(static_cast<Scope>(s))) continue;
       b.scope = static_cast<Scope>(s);
       known = true;

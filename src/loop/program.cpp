@@ -14,6 +14,7 @@ std::string_view name_of(Scope s) {
   case Scope::Thread: return "thread";
   case Scope::Stack: return "stack";
   case Scope::Register: return "register";
+  case Scope::Warp: return "warp";
   }
   return "?";
 }

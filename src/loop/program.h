@@ -15,9 +15,11 @@ namespace burnish {
 // param: an argument. thread: memory of the running thread (rings, strips), also used for
 // single-threaded parts; on a GPU, of the block. shared: memory seen by all threads of a run, allocated
 // outside parallel loops. register: fully unrolled, becomes SSA values; in thread loops each thread has
-// the elements that its numbers select. stack: small fixed memory of the running thread.
-enum class Scope : uint8_t { Param, Shared, Thread, Stack, Register };
+// the elements that its numbers select. stack: small fixed memory of the running thread. warp: registers whose elements
+// the other threads of the warp may read, in statements after the thread loop that wrote them.
+enum class Scope : uint8_t { Param, Shared, Thread, Stack, Register, Warp };
 std::string_view name_of(Scope s);
+inline bool in_registers(Scope s) { return s == Scope::Register || s == Scope::Warp; }
 
 struct Buffer {
   std::string name;

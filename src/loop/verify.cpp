@@ -191,7 +191,7 @@ class Verifier {
     for (const Bound& b : loop.lower) prover_.assume(Aff::of(loop.var, b.div) - b.a);
     for (const Bound& b : loop.upper) prover_.assume(less_than(loop.var, b.a, b.div));
     fixed_[loop.var] =
-        loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Thread || (constant && loop.kind == LoopKind::Vectorize);
+        loop.kind == LoopKind::Unroll || loop.kind == LoopKind::Thread || loop.kind == LoopKind::Tensor || (constant && loop.kind == LoopKind::Vectorize);
     in_vector_ = loop.kind == LoopKind::Vectorize;
     statement(s.children()[0]);
     in_vector_ = false;
@@ -332,7 +332,7 @@ class Verifier {
   void access(BufferId b, const Index& i, bool write) {
     const Buffer& buffer = f_.buffers[b];
     require_that(live_[b], "{} is used outside its alloc", buffer.name);
-    require_that(buffer.scope != Scope::Register || is_fixed(i),
+    require_that(!in_registers(buffer.scope) || is_fixed(i),
                  "{} is in registers but is indexed by {}; unroll that loop",
                  buffer.name, moving_var(i));
     bool outside = parallel_ && parallel_->live[b];

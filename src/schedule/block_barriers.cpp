@@ -55,11 +55,11 @@ class BlockBarriers {
       if (x.kind() == StmtKind::Store) t.written.insert(x->buffer);
       visit_loads(x, [&](const Expr& e) { t.read.insert(e.from()); });
     });
-    std::erase_if(t.read, [&](BufferId b) { return own.contains(b) || f_.buffers[b].scope == Scope::Register; });
+    std::erase_if(t.read, [&](BufferId b) { return own.contains(b) || in_registers(f_.buffers[b].scope); });
     // What a block only writes nobody waits for: every element of it is written by one phase.
     std::erase_if(t.written, [&](BufferId b) {
       const Scope scope = f_.buffers[b].scope;
-      return own.contains(b) || scope == Scope::Register || (scope == Scope::Param && !reads_.contains(b));
+      return own.contains(b) || in_registers(scope) || (scope == Scope::Param && !reads_.contains(b));
     });
     return t;
   }

@@ -113,7 +113,7 @@ Lowering::Regions Lowering::infer(const Point& p, const Box* owner_box) {
             begin_at_vector(schedule_.nest(s), l, *spans[a]);
             spans[a]->ext = ceil_div(spans[a]->ext, l.factor) * l.factor;
           }
-        } else if (schedule_.nest(s).scope == Scope::Register) {
+        } else if (schedule_.nest(s).in_registers()) {
           compute_whole(*spans[a], t.axes[a].extent);
         }
         to.push_back(std::move(*spans[a]));

@@ -123,6 +123,7 @@ class Lowering {
     LoopKind kind = LoopKind::Serial;
     bool let = false;   // not a loop
     bool zero = false;  // a loop without lower bounds
+    int64_t threads = 1;  // of a loop: iterations, and threads without one
   };
   struct Regions {
     std::vector<Box> full, need, fresh;  // by stage; see infer()

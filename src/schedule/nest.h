@@ -23,6 +23,7 @@ struct Loop {
   Tail tail = Tail::Guard;
   LoopId first = kNoLoop, second = kNoLoop;  // of a fused loop: the two that it stands for
   std::vector<int64_t> cuts = {};            // partition: where new segments begin
+  int64_t threads = 0;                       // bind: at least so many, of which the first have iterations
 
   bool is_split() const { return outer != kNoLoop; }
   bool is_fused() const { return first != kNoLoop; }
@@ -49,6 +50,7 @@ struct Nest {
   bool guard_init = false;
   bool guard_halo = false;
 
+  bool in_registers() const { return scope && burnish::in_registers(*scope); }
   std::optional<LoopId> leaf(std::string_view name) const;
   size_t position(LoopId leaf) const;    // in order; order.size() when it is none
   bool untouched(const Stage& s) const;  // no loop was split, fused or moved

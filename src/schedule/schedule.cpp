@@ -130,8 +130,8 @@ void Schedule::vectorize(std::string_view stage, std::string_view loop) {
 void Schedule::parallel(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Parallel{str(stage), str(loop)});
 }
-void Schedule::bind(std::string_view stage, std::string_view loop) {
-  record(*this, failure_, step::Bind{str(stage), str(loop)});
+void Schedule::bind(std::string_view stage, std::string_view loop, int64_t threads) {
+  record(*this, failure_, step::Bind{str(stage), str(loop), threads});
 }
 void Schedule::tensorize(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Tensorize{str(stage), str(loop)});
@@ -155,8 +155,8 @@ void Schedule::narrow(std::string_view stage, int64_t most) { record(*this, fail
 void Schedule::inline_stage(std::string_view stage) {
   record(*this, failure_, step::Inline{str(stage)});
 }
-std::string Schedule::cache_read(std::string_view stage, std::string_view reader) {
-  record(*this, failure_, step::CacheRead{str(stage), str(reader)});
+std::string Schedule::cache_read(std::string_view stage, std::string_view reader, std::optional<DType> dtype) {
+  record(*this, failure_, step::CacheRead{str(stage), str(reader), dtype});
   return str(stage) + ".cached";
 }
 std::string Schedule::cache_write(std::string_view stage) {

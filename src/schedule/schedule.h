@@ -9,6 +9,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <string>
 #include <variant>
 #include <vector>
@@ -47,8 +48,9 @@ struct Vectorize {
 struct Parallel {
   std::string stage, loop;
 };
-struct Bind {  // the loop's iterations are the threads of a block
+struct Bind {  // the loop's iterations are the threads of a block, or the first of so many
   std::string stage, loop;
+  int64_t threads = 0;
 };
 struct Tensorize {  // the reduction loop and those inside are matrix instructions (loop/matrix_sum.h)
   std::string stage, loop;
@@ -80,6 +82,7 @@ struct Narrow {  // sums of up to `most` products of f16 are f16 themselves
 struct CacheRead {
   std::string stage;
   std::string reader = {};  // the only stage that reads the copy; none: all do
+  std::optional<DType> dtype = {};  // of the copy, if it is another: values are rounded once, not by each reader
 };
 struct CacheWrite {
   std::string stage;
@@ -168,7 +171,7 @@ class Schedule {
   void unroll(std::string_view stage, std::string_view loop);
   void vectorize(std::string_view stage, std::string_view loop);
   void parallel(std::string_view stage, std::string_view loop);
-  void bind(std::string_view stage, std::string_view loop);
+  void bind(std::string_view stage, std::string_view loop, int64_t threads = 0);
   void tensorize(std::string_view stage, std::string_view loop);
   void compute_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
@@ -177,7 +180,7 @@ class Schedule {
   void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1);
   void expand(std::string_view stage);
   void narrow(std::string_view stage, int64_t most);
-  std::string cache_read(std::string_view stage, std::string_view reader = {});
+  std::string cache_read(std::string_view stage, std::string_view reader = {}, std::optional<DType> dtype = {});
   std::string cache_write(std::string_view stage);
   void merge_epilogue(std::string_view stage);
   void absorb_addend(std::string_view stage);

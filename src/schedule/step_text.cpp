@@ -41,7 +41,9 @@ std::string text(const step::Vectorize& x) {
 std::string text(const step::Parallel& x) {
   return fmt::format("parallel({}, {})", x.stage, x.loop);
 }
-std::string text(const step::Bind& x) { return fmt::format("bind({}, {})", x.stage, x.loop); }
+std::string text(const step::Bind& x) {
+  return fmt::format("bind({}, {}{})", x.stage, x.loop, x.threads ? fmt::format(", {}", x.threads) : "");
+}
 std::string text(const step::Tensorize& x) { return fmt::format("tensorize({}, {})", x.stage, x.loop); }
 std::string text(const step::ComputeAt& x) {
   return fmt::format("compute_at({}, {}, {})", x.stage, x.at_stage, x.at_loop);
@@ -57,7 +59,7 @@ std::string text(const step::Expand& x) { return fmt::format("expand({})", x.sta
 std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x.stage, x.most); }
 std::string text(const step::Inline& x) { return fmt::format("inline({})", x.stage); }
 std::string text(const step::CacheRead& x) {
-  return fmt::format("cache_read({}{}{})", x.stage, x.reader.empty() ? "" : ", ", x.reader);
+  return fmt::format("cache_read({}{}{}{})", x.stage, x.reader.empty() ? "" : ", ", x.reader, x.dtype ? fmt::format(", {}", name_of(*x.dtype)) : "");
 }
 std::string text(const step::CacheWrite& x) { return fmt::format("cache_write({})", x.stage); }
 std::string text(const step::AbsorbAddend& x) {
@@ -156,7 +158,7 @@ Tail tail_named(std::string_view line, std::string_view name) {
 }
 
 Scope scope_named(std::string_view line, std::string_view name) {
-  for (Scope s : {Scope::Param, Scope::Shared, Scope::Thread, Scope::Stack, Scope::Register})
+  for (Scope s : {Scope::Param, Scope::Shared, Scope::Thread, Scope::Stack, Scope::Register, Scope::Warp})
     if (name == name_of(s)) return s;
   fail_user("step '{}': there is no scope {}", line, name);
 }
@@ -205,7 +207,11 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "unroll") return loop_step(step::Unroll{});
     if (name == "vectorize") return loop_step(step::Vectorize{});
     if (name == "parallel") return loop_step(step::Parallel{});
-    if (name == "bind") return loop_step(step::Bind{});
+    if (name == "bind") {
+      step::Bind x{stage, a.name()};
+      if (a.left()) x.threads = a.number();
+      return x;
+    }
     if (name == "tensorize") return loop_step(step::Tensorize{});
     if (name == "compute_at" || name == "store_at") {
       std::string at = a.name(), loop = a.name();
@@ -222,7 +228,14 @@ ScheduleStep parse_step(std::string_view raw) {
     if (name == "expand") return stage_step(step::Expand{});
     if (name == "narrow") return step::Narrow{stage, a.number()};
     if (name == "inline") return stage_step(step::Inline{});
-    if (name == "cache_read") return step::CacheRead{stage, a.left() ? a.name() : ""};
+    if (name == "cache_read") {
+      step::CacheRead x{stage, a.left() ? a.name() : ""};
+      if (!a.left()) return x;
+      const std::string type = a.name();
+      x.dtype = dtype_named(type);
+      require(x.dtype.has_value(), "step '{}': there is no dtype {}", line, type);
+      return x;
+    }
     if (name == "cache_write") return stage_step(step::CacheWrite{});
     if (name == "merge_epilogue") return stage_step(step::MergeEpilogue{});
     if (name == "absorb_addend") return stage_step(step::AbsorbAddend{});

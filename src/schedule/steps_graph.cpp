@@ -171,7 +171,15 @@ Result<> apply(Stages s, const step::CacheRead& x) {
     reader = *found;
   }
   std::map<VarId, Aff> becomes;
-  copy.dtype = s.group[*id].dtype;
+  const DType own = s.group[*id].dtype;
+  copy.dtype = x.dtype.value_or(own);
+  if (copy.dtype != own) {
+    if (!reader) return refuse("a copy of {} as {} wants to know who reads it", x.stage, name_of(copy.dtype));
+    if (!is_float(own) || !is_float(copy.dtype)) return refuse("{} is {}: only floats are copied as another type, {}", x.stage, name_of(own), name_of(copy.dtype));
+    bool filled = false;
+    visit(s.group[*reader].body, [&](const Expr& e) { filled |= e.kind() == ExprKind::Load && e.from() == *id && e.fill(); });
+    if (filled) return refuse("{} reads {} with a fill of {}", x.reader, x.stage, name_of(own));
+  }
   copy.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
   StageId at = *id + 1;
   // The readers, under the number that the copy will have.
@@ -180,10 +188,13 @@ Result<> apply(Stages s, const step::CacheRead& x) {
     replace_loads(s.group.stages[*reader], *id, of_copy);
   else
     replace_loads(s, *id, of_copy);
-  copy.body = load(copy.dtype, *id, at_axes(copy.axes));
+  const DType type = copy.dtype;
+  copy.body = load(own, *id, at_axes(copy.axes));
+  if (type != own) copy.body = cast(type, copy.body);
   insert_stage(s, at, std::move(copy));
   replace_loads(s, kPending, [&](const Expr& e) {
-    return load(e.dtype(), at, {e.indices().begin(), e.indices().end()}, e.fill());
+    const Expr copied = load(type, at, {e.indices().begin(), e.indices().end()}, e.fill());
+    return type == own ? copied : cast(own, copied);
   });
   return Done{};
 }

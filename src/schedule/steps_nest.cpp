@@ -182,7 +182,11 @@ Result<> apply(Stages s, const step::Parallel& x) {
   return set_kind(s, x.stage, x.loop, LoopKind::Parallel);
 }
 Result<> apply(Stages s, const step::Bind& x) {
-  return set_kind(s, x.stage, x.loop, LoopKind::Thread);
+  constexpr int64_t most = 1024;
+  if (x.threads < 0 || x.threads > most) return refuse("{}.{} bound to {} threads, a block has {} at most", x.stage, x.loop, x.threads, most);
+  if (auto ok = set_kind(s, x.stage, x.loop, LoopKind::Thread); !ok) return ok;
+  find_leaf(s, x.stage, x.loop)->loop().threads = x.threads;
+  return Done{};
 }
 Result<> apply(Stages s, const step::Tensorize& x) {
   auto at = find_leaf(s, x.stage, x.loop);

@@ -255,11 +255,12 @@ void Lowering::check_access(StageId s, const Index& flat) {
       if (open_[k].kind == LoopKind::Parallel)
         refuse_schedule("{} is stored outside parallel loop {} but not shared", stage(s).name,
                         fn_.vars[open_[k].var]);
-  if (schedule_.nest(s).scope != Scope::Register || info_[s].output || !stage(s).is_compute())
+  const bool warp = schedule_.nest(s).scope == Scope::Warp;
+  if (!schedule_.nest(s).in_registers() || info_[s].output || !stage(s).is_compute())
     return;
   for (const Term& t : flat.a.terms) {
     LoopKind kind = vars_[t.var].kind;
-    const bool expanded = kind == LoopKind::Unroll || kind == LoopKind::Vectorize || kind == LoopKind::Thread;
+    const bool expanded = kind == LoopKind::Unroll || kind == LoopKind::Vectorize || kind == LoopKind::Thread || (warp && kind == LoopKind::Tensor);
     if (vars_[t.var].let || !expanded)
       refuse_schedule("{} is in registers but is indexed by {}: unroll those loops", stage(s).name,
                       fn_.vars[t.var]);
@@ -268,7 +269,7 @@ void Lowering::check_access(StageId s, const Index& flat) {
     refuse_schedule(
         "{} is in registers but is indexed by a quotient or remainder: unroll those loops",
         stage(s).name);
-  if (!has_threads_) return;
+  if (!has_threads_ || warp) return;
   auto digits = thread_digits(flat.a);
   auto& owner = storage_[s].digits;
   if (!owner) owner = digits;
@@ -284,7 +285,7 @@ std::vector<std::pair<int64_t, int64_t>> Lowering::thread_digits(const Aff& a) c
   std::vector<std::pair<int64_t, int64_t>> out;
   for (const Open& o : open_) {
     if (o.kind != LoopKind::Thread) continue;
-    const int64_t extent = ranges_.of(o.var).hi + 1, stride = a.slope(o.var);
+    const int64_t extent = vars_[o.var].threads, stride = a.slope(o.var);
     if (out.empty() && stride == 0) continue;
     if (!out.empty() && out.back().second == stride * extent)
       out.back() = {out.back().first * extent, stride};

@@ -64,7 +64,7 @@ void Lowering::emit_stage(StageId s, const Box& box, Stmts& out) {
       for (Bound& x : d.upper) x.a.c -= first;
       d = Domain{std::max<int64_t>(0, d.extent - first), {}, std::move(d.upper)};
     }
-    if (schedule_.nest(s).scope == Scope::Register && d.varies())
+    if (schedule_.nest(s).in_registers() && d.varies())
       refuse_schedule("{} is in registers but its extent along {} varies", t.name, t.axes[a].name);
     set_domain(w, a, std::move(d));
   }
@@ -89,7 +89,7 @@ bool overlaps(const Nest& n, LoopId l) {
 
 bool Lowering::reads_registers(StageId s) const {
   for (StageId p = 0; p < group_.stages.size(); ++p) {
-    if (!info_[p].live || schedule_.nest(p).scope != Scope::Register) continue;
+    if (!info_[p].live || !schedule_.nest(p).in_registers()) continue;
     for (const Reader& r : info_[p].readers)
       if (r.consumer == s) return true;
   }
@@ -165,7 +165,8 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   const std::string name = w.stage.name + "." + loop.name;
   bool constant = e.lower->empty() && e.upper->empty();
   const bool block = loop.kind == LoopKind::Parallel && has_threads_;
-  if (constant && e.count == 1 && !block) {
+  const bool threads = loop.kind == LoopKind::Thread && loop.threads > 1;
+  if (constant && e.count == 1 && !block && !threads) {
     e.bind(Aff(0));
     at_loop(w, i, part, out);
     return;
@@ -187,7 +188,7 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
       refuse_schedule("{} has {} lanes, split it to {} at most", name, e.count, kMaxLanes);
     break;
   case LoopKind::Unroll:
-    if (!constant && w.nest.scope == Scope::Register)
+    if (!constant && w.nest.in_registers())
       refuse_schedule("{} cannot be unrolled, its extent varies", name);
     // Registers have no addresses: what reads them is expanded, each iteration under its condition. Kernels of threads choose for
     // themselves.
@@ -206,6 +207,7 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   }
   VarId v = fresh(loop.name, e.count, kind);
   vars_[v].zero = e.lower->empty();
+  vars_[v].threads = std::max(e.count, kind == LoopKind::Thread ? loop.threads : 0);
   open_.push_back({v, kind});
   size_t facts = ranges_.fact_count();
   know(v, *e.lower, *e.upper);
@@ -229,7 +231,9 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   ranges_.forget_to(facts);
   if (kind == LoopKind::Vectorize) lane_.reset();
   warm_up(w, i, part, e, v, out);
-  out.push_back(make_for({v, kind, e.count, *e.lower, *e.upper}, std::move(inner)));
+  ForStmt made{v, kind, vars_[v].threads, *e.lower, *e.upper};
+  if (made.extent > e.count) made.upper.push_back({Aff(e.count), 1});
+  out.push_back(make_for(std::move(made), std::move(inner)));
   if (kind == LoopKind::Thread && loop.reduce && !sums_threads(fn_, out.back()))
     refuse_schedule("{} is a reduction loop bound to threads: nothing but the sum may stand in it, which is in registers", name);
 }

@@ -253,6 +253,19 @@ inline void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned
   of_warp[warp].wait(32);
 }
 
+// Threads of a warp's end get what they had.
+template <class T> T __shfl_down_sync(unsigned mask, T x, int distance) {
+  using namespace emulation;
+  static_assert(sizeof(T) == 4 || sizeof(T) == 8, "values of 4 or 8 bytes");
+  if (mask != 0xffffffffu) abort();
+  memcpy(exchanged_values[running], &x, sizeof x);
+  of_warp[running / 32].wait(32);
+  T other = x;
+  if (running % 32 + (unsigned)distance < 32) memcpy(&other, exchanged_values[running + (unsigned)distance], sizeof other);
+  of_warp[running / 32].wait(32);
+  return other;
+}
+
 // All threads of the mask meet; a thread outside the mask, or one that does not exist, would never come.
 template <class T> T __shfl_xor_sync(unsigned mask, T x, int distance) {
   using namespace emulation;

@@ -302,6 +302,20 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
+// What is expanded stays in registers: threads get what they read of their neighbours' before instructions sum.
+TEST_P(Kernels, ChainsInRegisters) {
+  using cuda_target::ChainTile;
+  for (const int stride : {1, 2}) {
+    for (const ChainTile& t : {ChainTile{.columns = 4, .chunk = 8, .rows = 3 - stride, .groups = 7}, ChainTile{.columns = 6, .warps_k = 3, .chunk = 24, .weights = 2, .rows = 3 - stride, .groups = 7}}) {
+      const StageGroup g = target_test::chain(33, 19, stride, 24, 96);
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
+      for (const Precision p : {Precision::Strict, Precision::Tf32}) expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
+    }
+  }
+}
+
 // What a block's warps have summed lies over the data and weights that they have read, once all of them have.
 TEST_P(Kernels, SumsOverWhatWasSummed) {
   for (const cuda_target::ChainTile& t : {cuda_target::ChainTile{.columns = 6, .warps_k = 6, .chunk = 96, .expand_n = 6, .weights = 1},

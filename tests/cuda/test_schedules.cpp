@@ -205,6 +205,24 @@ TEST(Schedules, Chains) {
   }
 }
 
+// What is expanded stays in registers, whose neighbours in other threads are read.
+const cuda_target::ChainTile in_registers[][2] = {
+    {{.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, {.columns = 6, .chunk = 8, .rows = 1, .groups = 7}},
+    {{.columns = 5, .warps_k = 3, .chunk = 24, .rows = 2, .groups = 7}, {.columns = 2, .warps_k = 2, .chunk = 16, .groups = 7}}};
+
+TEST(Schedules, ChainsInRegisters) {
+  for (const int stride : {1, 2}) {
+    for (const auto& tiles : in_registers) {
+      const cuda_target::ChainTile& c = tiles[stride - 1];
+      const StageGroup g = target_test::chain(33, 19, stride, 24, 96);
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, c, {})) << s.to_text();
+      expect_same(Case(g, s), fmt::format("stride {}, {} columns", stride, c.columns));
+    }
+  }
+}
+
 // Of random chains, that end with a projection.
 const cuda_target::ChainTile tiles_of_chains[] = {{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4},
                                                   {.columns = 8, .warps_y = 2, .warps_n = 2, .expand_y = 2},

@@ -116,7 +116,7 @@ struct Analysis {
 
   void find_buffers(const Function& f) {
     for (BufferId b = 0; b < f.buffers.size(); ++b) {
-      if (f.buffers[b].scope != Scope::Register && reuse.loop_bytes(0, b) > 0) buffers.push_back(b);
+      if (!in_registers(f.buffers[b].scope) && reuse.loop_bytes(0, b) > 0) buffers.push_back(b);
     }
     std::vector<double> moved(f.buffers.size(), 0);
     for (size_t a = 0; a < tree.accesses.size(); ++a)
@@ -170,7 +170,7 @@ Totals totals_of(const Analysis& a) {
   for (size_t i = 0; i < a.tree.accesses.size(); ++i) {
     const Access& x = a.tree.accesses[i];
     const AccessUse& u = a.reuse.accesses()[i];
-    if (f.buffers[x.buffer].scope == Scope::Register) continue;
+    if (in_registers(f.buffers[x.buffer].scope)) continue;
     if (x.store) {
       t.stores += u.instructions;
     } else {
@@ -187,7 +187,7 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
   Cycles c;
   double iterations = 0, loops = 0, bounded = 0, parallel = 0, parallel_loops = 0, quantised = 1,
          rounds = 0;
-  double scope_bytes[5] = {}, read = 0, written = 0, accumulators = 0, registers = 16,
+  double scope_bytes[6] = {}, read = 0, written = 0, accumulators = 0, registers = 16,
          lane_bytes = 16;
   double vector_loads = 0;
   double threads = 1, instructions = 0;  // of a GPU: a block's, and loops that are matrix instructions
@@ -220,7 +220,7 @@ void put_function(Sink& out, const Analysis* a, double draft_us) {
       const double bytes = static_cast<double>(x.size) * size_of(x.dtype);
       scope_bytes[static_cast<size_t>(x.scope)] += bytes;
       if (x.scope == Scope::Param) (x.written ? written : read) += a->reuse.loop_bytes(0, b);
-      if (x.scope == Scope::Register) accumulators = std::max(accumulators, bytes / lane_bytes);
+      if (in_registers(x.scope)) accumulators = std::max(accumulators, bytes / lane_bytes);
     }
     c.arithmetic = t.vector_ops / 2;
     c.loads = (vector_loads + t.loads[static_cast<size_t>(Lanes::Strided)]) / 2 + t.unaligned / 4;
@@ -346,7 +346,7 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
       stored = u.tile_elements * use.instructions;
       continue;
     }
-    if (a->tree.function->buffers[x.buffer].scope == Scope::Register) continue;
+    if (in_registers(a->tree.function->buffers[x.buffer].scope)) continue;
     switch (u.lanes) {
     case Lanes::Contiguous: contiguous += u.per_tile; break;
     case Lanes::Broadcast: broadcast += u.per_tile; break;
@@ -355,7 +355,7 @@ void put_statement(Sink& out, const Analysis* a, const Statement* s, size_t posi
     }
     if (!u.aligned) unaligned += u.per_tile;
   }
-  const bool registers = s && a->tree.function->buffers[site.buffer].scope == Scope::Register;
+  const bool registers = s && in_registers(a->tree.function->buffers[site.buffer].scope);
   const double tile_ops = s ? use.unrolled * use.lanes * use.instructions * ops_of(site) : 0;
 
   out.log("work", s ? s->work : 0);

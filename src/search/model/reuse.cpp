@@ -165,7 +165,7 @@ void Reuse::use_access(size_t index) {
   const Buffer& buffer = tree_.function->buffers[a.buffer];
   const double bytes = size_of(buffer.dtype);
   const double most = std::max<double>(1, static_cast<double>(buffer.size));
-  const bool in_memory = buffer.scope != Scope::Register;
+  const bool in_memory = !in_registers(buffer.scope);
 
   // One loop after the other joins the box, innermost first.
   std::vector<double> active(tree_.loops.size(), 1);
@@ -269,7 +269,7 @@ template <class Bytes> double Reuse::fetched(double cache_bytes, Bytes&& bytes) 
   for (size_t a = 0; a < tree_.accesses.size(); ++a) {
     const Access& x = tree_.accesses[a];
     if (inside[static_cast<size_t>(x.loop)] ||
-        tree_.function->buffers[x.buffer].scope == Scope::Register)
+        in_registers(tree_.function->buffers[x.buffer].scope))
       continue;
     total += access_use_[a].instructions * bytes(x);
   }

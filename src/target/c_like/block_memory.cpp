@@ -35,7 +35,7 @@ class Lifetimes {
     const StmtKind kind = s.kind();
     if (kind == StmtKind::Barrier) return barriers.push_back(time_++);
     if (kind != StmtKind::Alloc && kind != StmtKind::Let && kind != StmtKind::Seq) return step(s);
-    if (kind == StmtKind::Alloc && f_.buffers[s->buffer].scope != Scope::Register)
+    if (kind == StmtKind::Alloc && !in_registers(f_.buffers[s->buffer].scope))
       all.push_back({.buffer = s->buffer});
     if (kind == StmtKind::Let) {
       std::set<BufferId> loaded;
@@ -59,7 +59,7 @@ class Lifetimes {
     bool in_threads = false;
     const std::function<void(const Stmt&)> inside = [&](const Stmt& x) {
       if (x.kind() == StmtKind::Alloc && !in_threads && has_loop(s, LoopKind::Thread) &&
-          f_.buffers[x->buffer].scope != Scope::Register)
+          !in_registers(f_.buffers[x->buffer].scope))
         all.push_back({.buffer = x->buffer});
       if (x.kind() == StmtKind::Store) accessed.insert(x->buffer);
       visit_loads(x, [&](const Expr& e) { accessed.insert(e.from()); });

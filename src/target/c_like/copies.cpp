@@ -39,7 +39,7 @@ bool Printer::may_copy(const Stmt& s) const {
   if (d_.copy.empty() || s.kind() != StmtKind::Store) return false;
   const Scope to = f_.buffers[s->buffer].scope;
   const Expr* load = source_of(s);
-  return load != nullptr && to != Scope::Param && to != Scope::Shared && to != Scope::Register &&
+  return load != nullptr && to != Scope::Param && to != Scope::Shared && !in_registers(to) &&
          f_.buffers[load->from()].scope == Scope::Param;
 }
 

@@ -54,6 +54,7 @@ struct Dialect {
   // Name of a function of a value, a distance and a number of threads, all powers of two: what the thread has whose number
   // differs by that bit, among so many neighbours, all of which call it.
   std::string_view exchanged;
+  std::string_view of_later_thread;  // f(x, distance): x of the thread so much behind, of the same warp
 };
 
 std::string type_name(DType t);

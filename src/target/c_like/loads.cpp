@@ -9,7 +9,7 @@ namespace burnish::c_like {
 // Registers belong to a thread: what selects the thread is no part of their place. Notes how many
 // there are.
 Index Printer::own_part(BufferId b, const Index& i) {
-  if (f_.buffers[b].scope != Scope::Register) return i;
+  if (!in_registers(f_.buffers[b].scope)) return i;
   Index own(Aff(i.a.c));
   own.atoms = i.atoms;
   for (const Term& t : i.a.terms)
@@ -47,7 +47,7 @@ std::string Printer::place(BufferId b, const Index& i) { return places(b, i)[0];
 int Printer::vector_width(BufferId b, const Index& i) const {
   const Buffer& buffer = f_.buffers[b];
   constexpr int widest = 16;  // bytes
-  if (buffer.scope == Scope::Register || !in_vectors(buffer.dtype))
+  if (in_registers(buffer.scope) || !in_vectors(buffer.dtype))
     return 0;
   if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
   const int width = std::min(lanes_, widest / size_of(buffer.dtype));
@@ -82,6 +82,7 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
   const BufferId b = e.from();
   const Buffer& buffer = f_.buffers[b];
   if (buffer.scope == Scope::Param || buffer.scope == Scope::Shared) touched_.insert(b);
+  if (buffer.scope == Scope::Warp) return exchanged(b, e.indices()[0]);
   const auto load_where = [&](int elements, const std::string& c, const std::string& place) {
     if (constant_memory(b))
       return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements), c,
@@ -136,7 +137,7 @@ Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
 bool Printer::loads_where(const Expr& select) const {
   const Expr &a = select.children()[1], &b = select.children()[2];
   return a.kind() == ExprKind::Load && b.kind() == ExprKind::Const &&
-         in_vectors(a.dtype()) && f_.buffers[a.from()].scope != Scope::Register;
+         in_vectors(a.dtype()) && !in_registers(f_.buffers[a.from()].scope);
 }
 
 // Loads of an arm of a select that are allowed wherever the condition does not hold, too: before it, no thread waits for them there.
@@ -154,7 +155,7 @@ void Printer::load_before(const Expr& arm) {
 bool Printer::loads_nothing(const Expr& arm) const {
   bool nothing = true;
   visit(arm, [&](const Expr& e) {
-    if (e.kind() != ExprKind::Load || f_.buffers[e.from()].scope == Scope::Register) return;
+    if (e.kind() != ExprKind::Load || in_registers(f_.buffers[e.from()].scope)) return;
     nothing &= std::ranges::any_of(done_, [&](const auto& level) { return level.contains(e.get()); });
   });
   return nothing;

@@ -75,19 +75,25 @@ size_t Printer::registers_of(const TensorLoop& t) const {
   return d_.half_pairs ? n / 2 : n;
 }
 
+// What a thread has of one step, of B or of a row of A, by lane_of(m).
+Expr operand_of_thread(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
+  const MatrixSum& m = t.sum;
+  const Aff depth = m.elements ? Aff::of(m.lane) : Aff::of(m.lane, m.values()) + Aff::of(m.depth.var),
+            of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
+  const Aff fixed(row.value_or(0));
+  return substitute(e, [&](VarId v) -> const Aff* {
+    if (v == m.depth.var) return &depth;
+    if (row) return v == m.row ? &fixed : nullptr;
+    return v == m.lane ? &of_half : v == m.column ? &of_odd : nullptr;
+  });
+}
+
 // A thread's values of one step: of B, or of a row of A.
 Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
   if (t.eights) return operand_in_eights(t, e, row);
   const int n = static_cast<int>(m.values());
-  const Aff depth = m.elements ? Aff::of(m.lane) : Aff::of(m.lane, n) + Aff::of(m.depth.var),
-            of_half = Aff::of(t.half), of_odd = Aff::of(t.odd);
-  const Aff fixed(row.value_or(0));
-  const Expr at = substitute(e, [&](VarId v) -> const Aff* {
-    if (v == m.depth.var) return &depth;
-    if (row) return v == m.row ? &fixed : nullptr;
-    return v == m.lane ? &of_half : v == m.column ? &of_odd : nullptr;
-  });
+  const Expr at = operand_of_thread(t, e, row);
   lane_ = m.elements ? m.elements->var : m.depth.var;
   lanes_ = n;
   in_operand_ = true;
@@ -148,6 +154,9 @@ void Printer::tensor_sums(const TensorLoop& t) {
       }
       upper = t.ahead_a ? held(*t.ahead_a, 0) : loaded_here(m.a, 0);
       lower = t.ahead_a ? held(*t.ahead_a, 1) : loaded_here(m.a, 1);
+      if (!t.ahead_a && !d_.rounded.empty() && is_tf32(m.a))
+        for (Lanes* row : {&upper, &lower})
+          for (std::string& v : *row) v = fmt::format(fmt::runtime(d_.rounded), v);
     }
     if (i < m.tiles.size()) open_tiles({&m.tiles[i], 1});
   }
@@ -203,6 +212,7 @@ void Printer::tensor_loop(const Stmt& s) {
   find_tiles(t);
   open("{");
   enter_tensor(t);
+  exchange(t);
   // Guarded loads in a loop that they do not move with would be as many: compilers do not see that they are the same.
   const auto repeated = [&](const Expr& e) {
     bool guarded = false;
@@ -263,6 +273,7 @@ bool Printer::tensor_pipeline(const Stmt& s) {
 
   open("{");
   enter_tensor(t);
+  exchange(t);
   const auto each = [&](const std::function<void(const Ahead&, size_t row_values)>& f) {
     for (const auto* x : {&t.ahead_a, &t.ahead_b})
       if (*x) f(**x, (*x)->rows ? 2 * n : n);

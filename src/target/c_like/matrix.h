@@ -31,4 +31,6 @@ struct TensorLoop {
   VarId tile_row = 0, tile_lower = 0, tile_deep = 0;  // of A: the piece of a row whose place the thread has (Dialect::load_tiles)
 };
 
+Expr operand_of_thread(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
+
 }  // namespace burnish::c_like

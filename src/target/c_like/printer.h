@@ -68,8 +68,9 @@ class Printer {
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
   std::string bound(const Bound& b) const;
   std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
-  bool in_registers(const Stmt& s) const;  // does it access any?
+  bool accesses_registers(const Stmt& s) const;
   bool computable(const Stmt& body);  // whatever bounds its loop has
+  bool harmless(const Stmt& loop);
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);
 
@@ -84,6 +85,15 @@ class Printer {
   void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
   void open_tiles(std::span<const ForStmt> loops);
   void close_tiles(size_t loops);
+
+  // exchange.cpp
+  struct Held {
+    int64_t after = 0;  // whose it is: of the thread so many behind the running one
+    Index own;          // in registers of that
+  };
+  Held held(BufferId b, const Index& i) const;
+  void exchange(const TensorLoop& t);
+  Lanes exchanged(BufferId b, const Index& i);
 
   // matrix_tiles.cpp
   void find_tiles(TensorLoop& t);
@@ -125,6 +135,7 @@ class Printer {
   std::set<BufferId> touched_;
   std::vector<std::vector<Gap>> register_gaps_;
   std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
+  std::map<std::pair<BufferId, int64_t>, std::string> exchanged_;  // Held::after: an array of what that thread has
   std::vector<int64_t> block_offset_;       // in the block's memory; -1: not there
   std::string out_;
   std::string where_;                       // stores happen; empty: everywhere

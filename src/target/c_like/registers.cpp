@@ -4,6 +4,7 @@
 #include <numeric>
 
 #include "loop/loads.h"
+#include "loop/matrix_sum.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -21,7 +22,8 @@ std::vector<Access> accesses(const Stmt& s, BufferId b) {
   visit(s, [&](const Stmt& x) {
     if (x.kind() != StmtKind::For) return;
     int64_t& e = extents[x->loop.var];
-    e = x->loop.kind == LoopKind::Thread ? 0 : std::max(e, x->loop.extent);
+    const LoopKind kind = x->loop.kind;
+    e = kind == LoopKind::Thread ? 0 : std::max(e, kind == LoopKind::Tensor ? x->loop.extent / kMatrixLanes : x->loop.extent);
   });
   std::vector<Access> all;
   bool simple = true;

@@ -205,8 +205,11 @@ void Printer::thread_loop(const Stmt& s) {
   line(fmt::format("const int {} = {};", v,
                    inside > 1 ? fmt::format("({}) / {}", outer, inside) : outer));
   number_ = inside > 1 ? fmt::format("({}) % {}", outer, inside) : "0";
-  const std::string condition = within_bounds(
-      l, first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "");
+  const std::string there = first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "";
+  // Matrix instructions are whole warps': groups that have no iterations sum what nobody reads.
+  const bool by_all = has_loop(s, LoopKind::Tensor) && (!l.lower.empty() || !l.upper.empty());
+  if (by_all && !harmless(s)) unsupported("matrix instructions of some threads alone are not written");
+  const std::string condition = by_all ? there : within_bounds(l, there);
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
   in_threads_ = true;
   thread_loops_.push_back(l);
@@ -251,9 +254,9 @@ void Printer::sum_of_threads(const Stmt& s) {
   }
 }
 
-bool Printer::in_registers(const Stmt& s) const {
+bool Printer::accesses_registers(const Stmt& s) const {
   bool found = false;
-  const auto is_register = [&](BufferId b) { return f_.buffers[b].scope == Scope::Register; };
+  const auto is_register = [&](BufferId b) { return in_registers(f_.buffers[b].scope); };
   visit(s, [&](const Stmt& x) {
     found |= x.kind() == StmtKind::Store && is_register(x->buffer);
     visit_loads(x, [&](const Expr& e) { found |= is_register(e.from()); });
@@ -274,6 +277,19 @@ bool Printer::computable(const Stmt& body) {
   return all;
 }
 
+// May threads that have no iteration of the loop run it? It touches their registers alone, and reads what there is for all.
+bool Printer::harmless(const Stmt& loop) {
+  bool all = true;
+  visit(loop, [&](const Stmt& x) {
+    if (x.kind() == StmtKind::For) enter(x->loop);
+    all &= x.kind() != StmtKind::Store || in_registers(f_.buffers[x->buffer].scope);
+    visit_loads(x, [&](const Expr& e) {
+      all &= in_registers(f_.buffers[e.from()].scope) || !depends_on(e, loop->loop.var) || always_inside(e.from(), e.indices()[0]);
+    });
+  });
+  return all;
+}
+
 void Printer::plain_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
   const std::string& v = vars_[l.var];
@@ -288,7 +304,7 @@ void Printer::plain_loop(const Stmt& s) {
       where_ = around;
       return close();
     }
-    if (in_registers(s)) {
+    if (accesses_registers(s)) {
       open_unrolled(l);
       open(fmt::format("if ({}) {{", condition));
       statement(s.children()[0]);
@@ -316,8 +332,9 @@ void Printer::alloc(const Stmt& s) {
   const Buffer& buffer = f_.buffers[b];
   if (buffer.scope == Scope::Shared)
     unsupported("memory of all blocks that is allocated inside a loop is not written");
-  const bool in_registers = buffer.scope == Scope::Register || in_threads_ || !has_threads_;
-  if (!in_registers) {
+  const bool of_threads = in_registers(buffer.scope);
+  const bool local = of_threads || in_threads_ || !has_threads_;
+  if (!local) {
     block_offset_[b] = memory_.offset.at(b);
     open("{");
     line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b],
@@ -327,7 +344,7 @@ void Printer::alloc(const Stmt& s) {
   }
   std::string before;
   std::swap(before, out_);
-  if (buffer.scope == Scope::Register) register_gaps_[b] = gaps_of(s.children()[0], b);
+  if (of_threads) register_gaps_[b] = gaps_of(s.children()[0], b);
   register_size_[b] = 1;
   const int64_t beside = std::exchange(registers_, 0);
   ++indent_;

@@ -48,7 +48,7 @@ std::optional<Needs> needs_of(const Function& f) {
       if (x.kind() != StmtKind::Alloc) return;
       const Buffer& b = f.buffers[x->buffer];
       one_kernel &= b.scope != Scope::Shared;
-      if (b.scope == Scope::Register)
+      if (in_registers(b.scope))
         registers += b.size;
       else if (shares)
         bytes += (b.size * size_of(b.dtype) + 15) / 16 * 16;

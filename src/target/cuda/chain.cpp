@@ -37,33 +37,6 @@ Layout image_of(const Roles& r) {
   return l;
 }
 
-// The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
-// neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there.
-void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
-            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
-            Depths depths = Depths::Neighbours) {
-  const Stage& x = t.group()[*t.group().named(input)];
-  const DType type = x.dtype;
-  Layout layout = x.layout;
-  const std::string copy = t.cache_read(input, only);
-  if (t.failure()) return;
-  t.compute_at(copy, reader, at);
-  t.guard_halo(copy);
-  if (!layout.empty()) {
-    layout.back().pad = apart ? 0 : depths == Depths::Pairs ? piece_padding(size, type) : bank_padding(size, depth, type);
-    t.pack(copy, layout);
-  }
-  if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
-  const Stage self = t.group()[*t.group().named(copy)];
-  const std::vector<uint32_t> order = physical_order(self);
-  const size_t rank = order.size();
-  std::vector<int64_t> region(rank, 1);
-  region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
-  region[order[rank - 2]] = across;
-  region[order[rank - 3]] = down;
-  copy_by_threads(t, copy, order, region, threads);
-}
-
 // Separates the sum of `out` from what finishes it; their names.
 std::string sum_of(Schedule& t, const std::string& out) {
   if (t.group()[*t.group().named(out)].is_reduction()) return t.cache_write(out);
@@ -99,9 +72,10 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   if (d.products <= 1) (void)t.apply(step::AbsorbAddend{e_acc});
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
-  const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / c.expand_n;
+  const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
   const Depths depths = g[*g.named(x)].dtype == DType::F16 ? Depths::Pairs : Depths::Neighbours;
   if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
+  if (c.in_registers()) return expand_in_registers(t, chain, {e_out, e_acc, x, r, ke.name, depth}, {block, reader, at}, out, c, d);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
   Layout image = image_of(r), padded;
   padded = image;
@@ -196,13 +170,39 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
 
 }  // namespace
 
+void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
+            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
+            Depths depths, std::optional<DType> as) {
+  const Stage& x = t.group()[*t.group().named(input)];
+  const DType type = x.dtype;
+  Layout layout = x.layout;
+  const std::string copy = t.cache_read(input, only, as);
+  if (t.failure()) return;
+  t.compute_at(copy, reader, at);
+  t.guard_halo(copy);
+  if (!layout.empty()) {
+    layout.back().pad = apart ? 0 : depths == Depths::Pairs ? piece_padding(size, type) : bank_padding(size, depth, type);
+    t.pack(copy, layout);
+  }
+  if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
+  const Stage self = t.group()[*t.group().named(copy)];
+  const std::vector<uint32_t> order = physical_order(self);
+  const size_t rank = order.size();
+  std::vector<int64_t> region(rank, 1);
+  region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
+  region[order[rank - 2]] = across;
+  region[order[rank - 3]] = down;
+  copy_by_threads(t, copy, order, region, threads);
+}
+
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const auto found = chain_of(s);
   if (!found || d.sm < 80) return false;
   const Chain& chain = *found;
   if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project) || c.rows > kMatrixPairs) return false;
   if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
-  if (c.chunk % (2 * kMatrixDepth * c.warps_k) || (c.weights > 0 && !chain.project)) return false;
+  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % (2 * kMatrixDepth * c.warps_k) != 0) return false;
+  if (c.weights > 0 && !chain.project) return false;
   Schedule t = s;
   const StageGroup& g = t.group();
   const std::string out = g[g.outputs[0]].name, d_out = g[chain.depthwise.roles.out].name;

@@ -49,6 +49,13 @@ Banks banks_for(const Chain& chain, const ChainTile& c, DType type, int64_t proj
 double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d);
 int64_t blocks_of(const Chain& chain, const ChainTile& c);
 
+// chain.cpp
+// The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
+// neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there.
+void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
+            int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
+            Depths depths = Depths::Neighbours, std::optional<DType> as = {});
+
 // chain_project.cpp
 // Weights of a 1x1 product as instructions of warps with `columns` times 8 channels ask for them (matrix.cpp).
 void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis, int64_t columns, int64_t depth,
@@ -74,6 +81,19 @@ void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId c
 // What `only`, the sum, reads of the image for the loop `at` of `reader`, in the block's memory.
 void window_in_block(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at,
                      const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c);
+
+// chain_registers.cpp. Of tiles with fewer groups than a warp has.
+bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d);
+struct Expansion {  // what is stored, its sum, and what that reads; the sum's longest loop, in steps of `depth`
+  std::string out, acc, input;
+  Roles roles;
+  std::string k;
+  int64_t depth;
+};
+// Where `at` reads it, for the blocks of `out`.
+bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, const Projection& at, const std::string& out, const ChainTile& c, const Device& d);
+std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d);
+double register_cycles(const Chain& chain, const ChainTile& c, const Device& d);
 
 // chain_weights.cpp. Constants that `sum` reads, but for `left_out`, in the memory of the blocks that are the loop `at` of `reader`.
 bool weights_in_block(Schedule& t, const std::string& sum, const std::string& reader, const std::string& at, const std::string& left_out,

@@ -67,6 +67,7 @@ int64_t blocks_of(const Chain& chain, const ChainTile& c) {
 }
 
 double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
+  if (c.in_registers()) return register_cycles(chain, c, d);
   constexpr double infinite = std::numeric_limits<double>::infinity();
   const bool expand = chain.expand.has_value(), project = chain.project.has_value();
   const int64_t rows = c.high(), step = c.expand_rows * c.expand_y;

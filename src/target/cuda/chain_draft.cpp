@@ -1,6 +1,7 @@
 // Tiles of chains, and when they pay.
 #include <algorithm>
 #include <cmath>
+#include <iterator>
 #include <limits>
 
 #include "loop/matrix_sum.h"
@@ -81,6 +82,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
       }
     }
   }
+  if (chain.expand && chain.project) std::ranges::copy(register_tiles(chain, d), std::back_inserter(tiles));
   return tiles;
 }
 

@@ -24,14 +24,14 @@ WarpLoops loops_of(Schedule& t, const std::string& stage, const Stage& self, con
                    std::optional<uint32_t> part) {
   const auto axis = [&](uint32_t i) { return self.axes[i].name; };
   auto [yo, y] = t.split(stage, axis(p.outer[0]), c.high(), Tail::Whole);
-  auto [y_warp, group] = t.split(stage, y, kMatrixGroups * c.rows, Tail::Whole);
+  auto [y_warp, group] = t.split(stage, y, c.groups * c.rows, Tail::Whole);
   auto [xo, xi] = t.split(stage, axis(*p.tile), c.columns, Tail::Whole);
   auto [x_warp, points] = t.split(stage, xi, c.columns / c.warps_x, Tail::Whole);
   auto [c_warp, within] = t.split(stage, axis(p.vector), 8 * columns, Tail::Whole);
   auto [lane, own] = t.split(stage, within, kMatrixPairs * columns, Tail::Whole);
   std::string rows;  // a pair of an instruction's rows, instead of two columns
   if (c.rows > 1) std::tie(group, rows) = t.split(stage, group, c.rows, Tail::Whole);
-  WarpLoops w{.outside = outside_of(self, p, yo, xo, part), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own};
+  WarpLoops w{.outside = outside_of(self, p, yo, xo, part), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = points, .channels = own, .groups = c.groups};
   if (c.rows > 1) w.tiles = std::exchange(w.points, rows);
   return w;
 }

@@ -69,6 +69,7 @@ HELPER float2 load2(const float* p) { return *(const float2*)p; }
 HELPER float4 load4(const float* p) { return *(const float4*)p; }
 HELPER void store2(float* p, float a, float b) { *(float2*)p = make_float2(a, b); }
 HELPER void store4(float* p, float a, float b, float c, float d) { *(float4*)p = make_float4(a, b, c, d); }
+template <class T> HELPER T of_later_thread(T x, int distance) { return __shfl_down_sync(0xffffffffu, x, distance); }
 template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
@@ -256,6 +257,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .load_where = "load{}_where",
       .begin = "wait_for_kernels_before",
       .exchanged = "exchanged",
+      .of_later_thread = "of_later_thread",
   }; };
   static constexpr std::array<c_like::Dialect, 6> all = {with(false, "sum_3xtf32"), with(true, "sum_3xtf32"), with(false, "sum_tf32"),
                                                          with(true, "sum_tf32"), with(false, "sum_f16", true), with(true, "sum_f16", true)};

@@ -69,6 +69,7 @@ struct WarpLoops {
   int64_t point_phases = 1;          // neighbours of `points` that are phases of one row of instructions
   std::string phase = {};            // a loop of more of them
   std::string tiles = {};            // a loop of more rows of instructions
+  int64_t groups = 8;                // of the 8, that have points
 };
 using c_like::in_vectors;
 // Elements of a vector of 16 bytes, and of all banks of the block's memory.
@@ -172,7 +173,9 @@ struct ChainTile {
   int64_t weights = 0;                            // in the block's memory: 1: of the depthwise convolution, 2: of the projection, too
   int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own
   int64_t rows = 1;                               // neighbours of the output, a thread of the projection: 1, or the 2 of an instruction
-  int64_t high() const { return 8 * rows * warps_y; }  // of the output, a block
+  int64_t groups = 8;                             // of a warp's threads, that have rows; fewer: what is expanded stays in registers
+  bool in_registers() const { return groups < 8; }
+  int64_t high() const { return groups * rows * warps_y; }  // of the output, a block
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.

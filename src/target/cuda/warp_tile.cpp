@@ -13,7 +13,7 @@ void lay_out(Schedule& t, const std::string& stage, const WarpLoops& w, std::vec
   order.insert(order.end(), registers.begin(), registers.end());
   if (!vector.empty()) order.push_back(vector);
   t.reorder(stage, order);
-  for (const std::string& l : w.bound) t.bind(stage, l);
+  for (const std::string& l : w.bound) t.bind(stage, l, w.groups < kMatrixGroups && &l == &w.bound.end()[-2] ? kMatrixGroups : 0);
   for (const std::string& l : registers) t.unroll(stage, l);
   if (!vector.empty()) t.vectorize(stage, vector);
 }
