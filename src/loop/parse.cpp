@@ -280,6 +280,10 @@ class FunctionReader {
     in_.expect("..");
     l.extent = limit("min", l.upper, l.var);
     if (l.extent < 0) in_.fail("a loop's extent is {}", l.extent);
+    if (in_.accept("in_flight")) {
+      l.in_flight = in_.integer("a number of groups of copies");
+      if (l.in_flight < 0) in_.fail("{} groups of copies in flight", l.in_flight);
+    }
     return make_for(std::move(l), braced());
   }
 

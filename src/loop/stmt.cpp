@@ -60,7 +60,7 @@ bool same_exprs(const std::vector<Expr>& a, const std::vector<Expr>& b) {
 
 bool same_loop(const ForStmt& a, const ForStmt& b) {
   return a.var == b.var && a.kind == b.kind && a.extent == b.extent && a.lower == b.lower &&
-         a.upper == b.upper;
+         a.upper == b.upper && a.in_flight == b.in_flight;
 }
 
 }  // namespace

@@ -42,6 +42,9 @@ struct ForStmt {  // for v in max(0, lower...) .. min(extent, upper...)
   LoopKind kind = LoopKind::Serial;
   int64_t extent;
   std::vector<Bound> lower, upper;
+  // Of a block's copies to its memory. Not -1: those of an iteration are a group, and a barrier among the loop's own statements
+  // waits for all groups but the last so many, whose places nobody reads before another barrier. -1: barriers wait for all.
+  int64_t in_flight = -1;
 };
 
 struct StmtNode;

@@ -161,8 +161,10 @@ class FunctionWriter {
     case StmtKind::For: {
       std::string kind(s.loop.kind == LoopKind::Serial ? "" : name_of(s.loop.kind));
       if (!kind.empty()) kind += ' ';
-      return fmt::format("{}for {} in {}..{}", kind, var(s.loop.var), limit("max", 0, s.loop.lower),
-                         limit("min", s.loop.extent, s.loop.upper));
+      return fmt::format("{}for {} in {}..{}{}", kind, var(s.loop.var),
+                         limit("max", 0, s.loop.lower), limit("min", s.loop.extent, s.loop.upper),
+                         s.loop.in_flight < 0 ? ""
+                                              : fmt::format(" in_flight {}", s.loop.in_flight));
     }
     case StmtKind::Let: return fmt::format("let {} = {}", var(s.var), exprs_.text(s.index));
     case StmtKind::Alloc: {

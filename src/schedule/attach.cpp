@@ -38,10 +38,10 @@ Function Lowering::run() {
   fn_.body = wrap_allocs(allocated, std::move(out));
   if (has_threads_) {
     fn_.body = with_block_barriers(fn_);
-    std::set<BufferId> marked;
+    std::map<BufferId, int64_t> slots;
     for (StageId s = 0; s < group_.stages.size(); ++s)
-      if (schedule_.nest(s).double_buffer && buffers_[s]) marked.insert(*buffers_[s]);
-    if (!marked.empty()) double_buffers(fn_, marked);
+      if (schedule_.nest(s).slots > 1 && buffers_[s]) slots[*buffers_[s]] = schedule_.nest(s).slots;
+    if (!slots.empty()) multi_buffers(fn_, slots);
     for (const auto& check : {check_matrix_sums, check_thread_sums})
       if (const auto fits = check(fn_); !fits) refuse_schedule("{}", fits.reason());
   }

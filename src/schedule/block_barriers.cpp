@@ -4,6 +4,7 @@
 // iteration of a loop has for itself (rows of an image that it fills) needs none there.
 #include <algorithm>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "loop/loads.h"
@@ -125,18 +126,22 @@ class BlockBarriers {
   }
 
   // Do different iterations of the loop touch different elements of the buffer? So it is where all places that one touches
-  // lie within the step from one to the next.
+  // lie within the step from one to the next, or in such windows that are farther apart than all iterations go.
   bool separates(const Stmt& loop, BufferId b) const {
     const VarId v = loop->loop.var;
     Ranges inner;
     std::optional<Aff> common;  // less what moves inside the loop
     Interval window{0, 0};
+    int64_t windows_apart = 0;
     bool fits = true;
     auto place = [&](const Index& i) {
       Aff outer(0), within(i.a.c);
+      const int64_t all = std::abs(i.a.slope(v)) * loop->loop.extent;
       for (const Term& t : i.a.terms) {
         if (t.var == v || !inner.knows(t.var))
           outer.add(t.var, t.k);
+        else if (std::abs(t.k) >= all && all > 0)
+          windows_apart = std::gcd(windows_apart, t.k);
         else
           within.add(t.var, t.k);
       }
@@ -161,7 +166,9 @@ class BlockBarriers {
         if (e.from() == b) place(e.indices()[0]);
       });
     });
-    return fits && common && window.hi - window.lo < std::abs(common->slope(v));
+    if (!fits || !common) return false;
+    const int64_t step = std::abs(common->slope(v)), size = window.hi - window.lo;
+    return size < step && (windows_apart == 0 || step * (loop->loop.extent - 1) + size < windows_apart);
   }
 
   Stmt place(const Stmt& s) const {

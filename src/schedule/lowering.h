@@ -14,11 +14,11 @@
 //   statement.cpp  the innermost stores and their expressions
 //   storage.cpp    buffers and addresses
 //   block_barriers.cpp  barriers among the threads of a block
-//   double_buffer.cpp  copies one iteration ahead
+//   multi_buffer.cpp  copies some iterations ahead
 #pragma once
 
 #include <functional>
-#include <set>
+#include <map>
 #include <unordered_map>
 
 #include "schedule/nest.h"
@@ -82,8 +82,8 @@ struct Walk {
 // The body of a function with thread loops, with barriers inside blocks where a phase (a thread loop, or what
 // the first thread does alone) touches what another has touched since the last one.
 Stmt with_block_barriers(const Function& f);
-// In a body with such barriers: the buffers are filled one iteration ahead of what reads them.
-void double_buffers(Function& f, const std::set<BufferId>& marked);
+// In a body with such barriers: the buffers have so many slots each, which are filled ahead of what reads them.
+void multi_buffers(Function& f, const std::map<BufferId, int64_t>& slots);
 
 enum class Part : uint8_t { Main, Init, Update, Finish };
 

@@ -187,8 +187,8 @@ void Schedule::fold_storage(std::string_view stage, std::string_view axis, int64
 void Schedule::storage_align(std::string_view stage, int64_t pad) {
   record(*this, failure_, step::StorageAlign{str(stage), pad});
 }
-void Schedule::double_buffer(std::string_view stage) {
-  record(*this, failure_, step::DoubleBuffer{str(stage)});
+void Schedule::multi_buffer(std::string_view stage, int64_t slots) {
+  record(*this, failure_, step::MultiBuffer{str(stage), slots});
 }
 void Schedule::prefetch(std::string_view stage, int64_t bytes) {
   record(*this, failure_, step::Prefetch{str(stage), bytes});

@@ -116,8 +116,9 @@ struct StorageAlign {
   std::string stage;
   int64_t pad;
 };
-struct DoubleBuffer {  // computed one iteration ahead, into the other half of twice the memory
+struct MultiBuffer {  // computed slots - 1 iterations ahead, into the next of so many slots of memory
   std::string stage;
+  int64_t slots = 2;
 };
 struct Prefetch {
   std::string stage;
@@ -140,7 +141,7 @@ using ScheduleStep =
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
                  step::Inline, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::AbsorbAddend,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
-                 step::DoubleBuffer, step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
+                 step::MultiBuffer, step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
 std::string to_text(const ScheduleStep& s);      // split(O, y.i, 2, guard)
 ScheduleStep parse_step(std::string_view line);  // UserError
@@ -190,7 +191,7 @@ class Schedule {
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);
   void storage_align(std::string_view stage, int64_t pad);
-  void double_buffer(std::string_view stage);
+  void multi_buffer(std::string_view stage, int64_t slots = 2);
   void prefetch(std::string_view stage, int64_t bytes);
   void partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts);
   void guard_init(std::string_view stage);

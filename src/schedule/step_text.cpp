@@ -86,7 +86,9 @@ std::string text(const step::FoldStorage& x) {
 std::string text(const step::StorageAlign& x) {
   return fmt::format("storage_align({}, {})", x.stage, x.pad);
 }
-std::string text(const step::DoubleBuffer& x) { return fmt::format("double_buffer({})", x.stage); }
+std::string text(const step::MultiBuffer& x) {
+  return fmt::format("multi_buffer({}, {})", x.stage, x.slots);
+}
 std::string text(const step::Prefetch& x) {
   return fmt::format("prefetch({}, {})", x.stage, x.bytes);
 }
@@ -263,7 +265,8 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "storage_align") return step::StorageAlign{stage, a.number()};
-    if (name == "double_buffer") return stage_step(step::DoubleBuffer{});
+    if (name == "multi_buffer") return step::MultiBuffer{stage, a.number()};
+    if (name == "double_buffer") return stage_step(step::MultiBuffer{});  // of records that were made before there were more
     if (name == "prefetch") return step::Prefetch{stage, a.number()};
     if (name == "partition") {
       step::Partition x{stage, a.name(), {}};

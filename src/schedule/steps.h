@@ -30,7 +30,7 @@ Result<> apply(Stages s, const step::SetScope& x);
 Result<> apply(Stages s, const step::Pack& x);
 Result<> apply(Stages s, const step::FoldStorage& x);
 Result<> apply(Stages s, const step::StorageAlign& x);
-Result<> apply(Stages s, const step::DoubleBuffer& x);
+Result<> apply(Stages s, const step::MultiBuffer& x);
 Result<> apply(Stages s, const step::Prefetch& x);
 Result<> apply(Stages s, const step::GuardInit& x);
 Result<> apply(Stages s, const step::GuardHalo& x);

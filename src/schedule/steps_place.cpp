@@ -123,12 +123,13 @@ Result<> apply(Stages s, const step::StorageAlign& x) {
   return Done{};
 }
 
-Result<> apply(Stages s, const step::DoubleBuffer& x) {
+Result<> apply(Stages s, const step::MultiBuffer& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
   if (is_output(s.group, *id)) return refuse("{} is an output: its memory is the caller's", x.stage);
   if (s.group[*id].scan) return refuse("{} reads its own previous values: it cannot be computed ahead", x.stage);
-  s.nests[*id].double_buffer = true;
+  if (x.slots < 2 || x.slots > 16) return refuse("{} in {} slots of memory", x.stage, x.slots);
+  s.nests[*id].slots = x.slots;
   return Done{};
 }
 

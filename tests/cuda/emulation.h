@@ -117,13 +117,24 @@ struct Barrier {
 };
 inline Barrier of_block, of_warp[32], of_group[1024];  // groups of a warp's threads: by their first one
 
-// Copies that a thread has started are made when it waits for them, not before.
+// Copies that a thread has started are made at once, or not before it waits for them: both may be.
 struct Copy {
   float* to;
   float values[4];
   int n;
 };
-inline std::vector<Copy> copies[1024];
+struct Copies {
+  std::vector<std::vector<Copy>> groups;  // on their way, the oldest first
+  std::vector<Copy> started;              // since
+  void arrive(size_t left) {
+    size_t n = 0;
+    for (; groups.size() - n > left; ++n)
+      for (const Copy& c : groups[n]) memcpy(c.to, c.values, 4 * c.n);
+    groups.erase(groups.begin(), groups.begin() + (long)n);
+  }
+};
+inline Copies copies[1024];
+inline bool copies_at_once;
 
 // A block that waits for the others of its cluster.
 struct Parked {
@@ -152,14 +163,15 @@ inline void run_block(unsigned threads, bool reversed) {
 
 inline void reset_barriers() {
   of_block = {};
-  for (auto& c : copies) c.clear();
+  for (Copies& c : copies) c = {};
   for (Barrier& w : of_warp) w = {};
   at_cluster_barrier = 0;
 }
 
-// `reversed`: threads take their turns from the last to the first, so that what is missing a barrier differs.
+// `reversed`: threads take their turns from the last to the first, so that what is missing a barrier differs, and copies arrive at once.
 inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::function<void()>& kernel) {
   body = &kernel;
+  copies_at_once = reversed;
   constexpr size_t stack_bytes = 256 << 10;
   for (Barrier& g : of_group) g = {};
   for (unsigned b = 0; b < blocks; ++b) {
@@ -214,13 +226,21 @@ inline const void* tile_rows[32][32];
 
 template <int bytes> void copy_async(float* to, const float* from, bool inside) {
   emulation::Copy c{to, {}, bytes / 4};
-  for (int i = 0; i < c.n; ++i) c.values[i] = inside ? from[i] : 0.0f;
-  emulation::copies[emulation::running].push_back(c);
+  if (inside) memcpy(c.values, from, bytes);
+  if (emulation::copies_at_once)
+    memcpy(to, c.values, bytes);
+  else
+    emulation::copies[emulation::running].started.push_back(c);
 }
+inline void group_copies() {
+  emulation::Copies& all = emulation::copies[emulation::running];
+  all.groups.push_back(std::move(all.started));
+  all.started.clear();
+}
+template <int left> void wait_for_copies() { emulation::copies[emulation::running].arrive(left); }
 inline void wait_for_copies() {
-  for (const emulation::Copy& c : emulation::copies[emulation::running])
-    for (int i = 0; i < c.n; ++i) c.to[i] = c.values[i];
-  emulation::copies[emulation::running].clear();
+  group_copies();
+  wait_for_copies<0>();
 }
 
 inline int wait_for_kernels_before() { return 0; }
@@ -320,16 +340,23 @@ inline void load_tiles(unsigned* v, unsigned tiles, const void* row) {
 
 }  // namespace emulation
 
-struct half;
-inline uint2 load_tiles2(const half* p) {
+inline uint2 load_tiles2(const void* p) {
   unsigned v[2];
   emulation::load_tiles(v, 2, p);
   return {v[0], v[1]};
 }
-inline uint4 load_tiles4(const half* p) {
+inline uint4 load_tiles4(const void* p) {
   unsigned v[4];
   emulation::load_tiles(v, 4, p);
   return {v[0], v[1], v[2], v[3]};
+}
+inline float2 load_tiles2(const float* p) {
+  const uint2 v = load_tiles2((const void*)p);
+  return {__uint_as_float(v.x), __uint_as_float(v.y)};
+}
+inline float4 load_tiles4(const float* p) {
+  const uint4 v = load_tiles4((const void*)p);
+  return {__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
 }
 
 inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {

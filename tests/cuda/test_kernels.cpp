@@ -94,10 +94,36 @@ TEST_P(Kernels, MatrixProducts) {
 }
 
 // Copies that a thread has started arrive when it waits for them: one barrier an iteration is enough, and none too early.
-TEST_P(Kernels, DoubleBuffers) {
-  expect_right(schedule_test::block_matmul(64, 64, 32, {.ahead = true}), "whole tiles");
-  expect_right(schedule_test::block_matmul(37, 52, 20, {.ahead = true}), "tails");
-  expect_right(schedule_test::block_matmul(37, 51, 19, {.ahead = true}), "odd tails");
+TEST_P(Kernels, MultiBuffers) {
+  for (const int64_t slots : {2, 3, 4, 5}) {
+    expect_right(schedule_test::block_matmul(64, 64, 32, {.slots = slots}), fmt::format("whole tiles, {} slots", slots));
+    expect_right(schedule_test::block_matmul(37, 52, 20, {.slots = slots}), fmt::format("tails, {} slots", slots));
+    expect_right(schedule_test::block_matmul(37, 51, 67, {.slots = slots}), fmt::format("odd tails, {} slots", slots));
+  }
+}
+
+// A count of groups that waits for one less reads what is not there yet.
+TEST_P(Kernels, CopiesInFlight) {
+  const auto source = [](int64_t slots) {
+    return c_like::kernels_of(*lower(schedule_test::block_matmul(64, 64, 64, {.slots = slots}).schedule), cuda_target::dialect())[0].source;
+  };
+  EXPECT_EQ(source(2).find("group_copies"), std::string::npos);
+  EXPECT_NE(source(3).find("wait_for_copies<1>();"), std::string::npos);
+  EXPECT_NE(source(4).find("wait_for_copies<2>();"), std::string::npos);
+  if (GetParam() != On::Emulation) return;
+  Function f = *lower(schedule_test::block_matmul(64, 64, 64, {.slots = 4}).schedule);
+  f.body = rewrite(f.body, [](const Stmt& s) {
+    if (s.kind() != StmtKind::For || s->loop.in_flight < 0) return Stmt();
+    ForStmt l = s->loop;
+    ++l.in_flight;
+    return make_for(l, s.children()[0]);
+  });
+  std::vector<std::vector<float>> memory;
+  std::vector<void*> args;
+  for (BufferId b : f.params) memory.emplace_back(static_cast<size_t>(f.buffers[b].size), 1.0f);
+  for (auto& m : memory) args.push_back(m.data());
+  ASSERT_TRUE(run_function(GetParam(), f, Precision::Strict, args, false));
+  EXPECT_TRUE(std::ranges::any_of(memory.back(), [](float x) { return x != 65; }));
 }
 
 TEST_P(Kernels, MatrixInstructions) {
@@ -255,7 +281,7 @@ TEST_P(Kernels, StagedTiles) {
       const Precision p = t.staged == 48 ? Precision::Fp16 : Precision::Strict;
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
-      ASSERT_NE(x.to_text().find("double_buffer"), std::string::npos);
+      ASSERT_NE(x.to_text().find("multi_buffer"), std::string::npos);
       expect_right(Case(g, x), fmt::format("{} x {} tiles, {} channels staged", t.rows, t.columns, t.staged), p);
     }
   }

@@ -63,7 +63,7 @@ Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
   for (const std::string& x : {as, bs}) {
     s.compute_at(x, "C.acc", ko);
     s.guard_halo(x);
-    if (t.ahead) s.double_buffer(x);
+    if (t.slots > 1) s.multi_buffer(x, t.slots);
   }
   const bool by_four = K % 4 == 0 && N % 4 == 0;
   fill_together(s, as, "m", "k", threads, t.depth, by_four ? t.vector : 1);

@@ -9,7 +9,7 @@ struct BlockTile {
   int64_t rows = 32, columns = 32, depth = 8;  // of a block
   int64_t thread_rows = 4, thread_columns = 4;
   int64_t vector = 4;  // elements of one access of memory
-  bool ahead = false;  // operands are copied one step ahead
+  int64_t slots = 1;   // of operands, which are copied ahead where there are several
 };
 
 Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t = {});

@@ -11,23 +11,26 @@ TEST(Blocks, MatrixProducts) {
   expect_same(block_matmul(3, 8, 5), "less than a tile");
 }
 
-// Operands are copied one step ahead, into the other half of twice the memory.
-TEST(Blocks, DoubleBuffers) {
-  const BlockTile ahead{.ahead = true};
-  expect_same(block_matmul(64, 64, 32, ahead), "whole tiles");
-  expect_same(block_matmul(37, 52, 20, ahead), "tails");
-  expect_same(block_matmul(37, 51, 19, ahead), "odd tails");
-  expect_same(block_matmul(3, 8, 5, ahead), "one step");
+// Operands are copied ahead, into the next of so many slots of memory.
+TEST(Blocks, MultiBuffers) {
   std::mt19937_64 random(seed());
   const auto any = [&](int64_t most) { return std::uniform_int_distribution<int64_t>(1, most)(random); };
-  for (int i = 0; i < 6; ++i) {
-    const int64_t m = 32 + any(40), n = 32 + any(40), k = any(40);
-    expect_same(block_matmul(m, n, k, ahead), fmt::format("{} x {} x {}", m, n, k));
+  for (const int64_t slots : {2, 3, 4, 5}) {
+    const BlockTile ahead{.slots = slots};
+    expect_same(block_matmul(64, 64, 32, ahead), fmt::format("whole tiles, {} slots", slots));
+    expect_same(block_matmul(37, 52, 20, ahead), fmt::format("tails, {} slots", slots));
+    expect_same(block_matmul(37, 51, 19, ahead), fmt::format("odd tails, {} slots", slots));
+    expect_same(block_matmul(3, 8, 5, ahead), fmt::format("one step, {} slots", slots));
+    for (int i = 0; i < 3; ++i) {
+      const int64_t m = 32 + any(40), n = 32 + any(40), k = any(70);
+      expect_same(block_matmul(m, n, k, ahead), fmt::format("{} x {} x {}, {} slots", m, n, k, slots));
+    }
   }
 }
 
-// Twice the memory, in lines of 64 elements, and one barrier less in an iteration.
-TEST(Blocks, DoubleBuffersHaveTwoHalves) {
+// Slots are lines of 64 elements, as many as there are iterations at most; one barrier less in an iteration. With three and more,
+// barriers leave copies on their way.
+TEST(Blocks, MultiBuffersHaveSlots) {
   const auto count = [](const Function& f, const std::string& buffer) {
     int64_t size = 0, barriers = 0;
     for (const Buffer& b : f.buffers)
@@ -35,19 +38,63 @@ TEST(Blocks, DoubleBuffersHaveTwoHalves) {
     visit(f.body, [&](const Stmt& s) { barriers += s.kind() == StmtKind::Barrier; });
     return std::pair{size, barriers};
   };
-  const Function once = *lower(block_matmul(64, 64, 32).schedule), twice = *lower(block_matmul(64, 64, 32, {.ahead = true}).schedule);
+  const auto in_flight = [](const Function& f) {
+    std::vector<int64_t> all;
+    visit(f.body, [&](const Stmt& s) {
+      if (s.kind() == StmtKind::For && s->loop.in_flight >= 0) all.push_back(s->loop.in_flight);
+    });
+    return all;
+  };
+  const auto slots = [](int64_t n) { return *lower(block_matmul(64, 64, 32, {.slots = n}).schedule); };
+  const Function once = *lower(block_matmul(64, 64, 32).schedule);
   EXPECT_EQ(count(once, "A.cached"), (std::pair<int64_t, int64_t>{32 * 8, 2}));
-  EXPECT_EQ(count(twice, "A.cached"), (std::pair<int64_t, int64_t>{2 * 32 * 8, 1}));
+  for (const int64_t n : {2, 3, 4, 5}) {
+    const int64_t made = std::min<int64_t>(n, 4);
+    EXPECT_EQ(count(slots(n), "A.cached"), (std::pair<int64_t, int64_t>{made * 32 * 8, 1})) << n;
+    EXPECT_EQ(in_flight(slots(n)), n == 2 ? std::vector<int64_t>() : std::vector<int64_t>(2, made - 2)) << n;
+  }
+  // Text says it, too.
+  const std::string text = to_text(slots(3));
+  EXPECT_NE(text.find("in_flight 1"), std::string::npos) << text;
+  EXPECT_EQ(to_text(parse_function(text)), text);
 }
 
-// What is computed in the block needs what comes before it; outputs have no second half.
-TEST(Blocks, DoubleBuffersThatAreRefused) {
+// Where what is computed in the loop writes to the block's memory as well, barriers wait for all.
+TEST(Blocks, MultiBuffersBesideOtherMemory) {
+  Case c = block_matmul(64, 64, 32);
+  Schedule& s = c.schedule;
+  s.multi_buffer("A.cached", 3);
+  expect_same(c, "another buffer is filled in the loop");
+  visit(lower(s)->body, [&](const Stmt& x) {
+    if (x.kind() != StmtKind::For) return;
+    EXPECT_EQ(x->loop.in_flight, -1);
+  });
+}
+
+// Records know it by its first name.
+TEST(Blocks, MultiBuffersOfRecords) {
+  EXPECT_EQ(to_text(parse_step("double_buffer(A)")), "multi_buffer(A, 2)");
+  EXPECT_EQ(to_text(parse_step("multi_buffer(A, 4)")), "multi_buffer(A, 4)");
+}
+
+// What is computed in the block needs what comes before it; outputs have one place; loops have one number of slots.
+TEST(Blocks, MultiBuffersThatAreRefused) {
   Case c = block_chain(8, 16, 8, 16, 1);
-  EXPECT_FALSE(c.schedule.apply(step::DoubleBuffer{"O"}));
-  c.schedule.double_buffer("D");
-  const auto f = lower(c.schedule);
+  EXPECT_FALSE(c.schedule.apply(step::MultiBuffer{"O"}));
+  EXPECT_FALSE(c.schedule.apply(step::MultiBuffer{"D", 1}));
+  EXPECT_FALSE(c.schedule.apply(step::MultiBuffer{"D", 17}));
+  for (const int64_t slots : {2, 3}) {
+    Schedule s = c.schedule;
+    s.multi_buffer("D", slots);
+    const auto f = lower(s);
+    ASSERT_FALSE(f);
+    EXPECT_NE(f.reason().find("multi_buffer"), std::string::npos) << f.reason();
+  }
+  Case m = block_matmul(64, 64, 32, {.slots = 3});
+  m.schedule.multi_buffer("A.cached", 2);
+  const auto f = lower(m.schedule);
   ASSERT_FALSE(f);
-  EXPECT_NE(f.reason().find("double_buffer"), std::string::npos) << f.reason();
+  EXPECT_NE(f.reason().find("slots"), std::string::npos) << f.reason();
 }
 
 TEST(Blocks, MatrixInstructions) {

@@ -40,11 +40,12 @@ struct Dialect {
   std::string_view rounded = {}, rounded_relu = {};
   // Of tiles of eight rows of 16 bytes in the block's memory: thread 8 * i + r of a warp has the place of row r of the i-th, and gets
   // of each tile 4 of the bytes of row g, from 4 * t on, as thread 4 * g + t. Format of the number of tiles, 2 or 4, to the name of a
-  // function of a place, whose value is a vector. Empty: there is none.
+  // function of a place, floats or halves, whose value is a vector. Empty: there is none.
   std::string_view load_tiles;
   // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
-  // 4, 8 or 16, of (to, from, whether to copy or to write zeros). Empty: there is none.
-  std::string_view copy, wait;
+  // 4, 8 or 16, of (to, from, whether to copy or to write zeros). What was started since the last call of `group` is a group from
+  // then on; as a template of a number, `wait` leaves the last so many groups on their way. Empty: there is none.
+  std::string_view copy, wait, group = {};
   // Loads 1, 2 or 4 floats or 1, 2, 4 or 8 halves from memory that no kernel at work writes, or zeros: format of the number to the
   // name of a function of (whether to load, the place). Empty: there is none.
   std::string_view load_where;

@@ -145,6 +145,7 @@ class Printer {
   BlockMemory memory_;                      // of the parallel loop at hand
   int64_t registers_ = 0;  // of a thread, for arrays at once
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
+  int64_t in_flight_ = -1;                  // of the loop of the block's statements at hand
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around

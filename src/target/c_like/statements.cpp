@@ -151,7 +151,7 @@ void Printer::statement(const Stmt& s) {
 }
 
 void Printer::barrier() {
-  if (copies_) line(fmt::format("{}();", d_.wait));
+  if (copies_) line(in_flight_ < 0 ? fmt::format("{}();", d_.wait) : fmt::format("{}<{}>();", d_.wait, in_flight_));
   line(d_.barrier);
 }
 
@@ -314,7 +314,10 @@ void Printer::plain_loop(const Stmt& s) {
   }
   open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v,
                    limit("larger", 0, l.lower), limit("smaller", l.extent, l.upper)));
+  const int64_t around = std::exchange(in_flight_, l.in_flight);
   statement(s.children()[0]);
+  if (copies_ && l.in_flight >= 0) line(fmt::format("{}();", d_.group));
+  in_flight_ = around;
   close();
 }
 

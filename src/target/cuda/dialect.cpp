@@ -103,6 +103,35 @@ HELPER void wait_for_copies() {
   asm volatile("cp.async.wait_all;" ::: "memory");
 #endif
 }
+template <int left> HELPER void wait_for_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.wait_group %0;" ::"n"(left) : "memory");
+#endif
+}
+HELPER void group_copies() {
+#if __CUDA_ARCH__ >= 800
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+HELPER uint2 load_tiles2(const void* p) {
+  uint2 v;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
+  return v;
+}
+HELPER uint4 load_tiles4(const void* p) {
+  uint4 v;
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
+               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
+  return v;
+}
+HELPER float2 load_tiles2(const float* p) {
+  const uint2 v = load_tiles2((const void*)p);
+  return make_float2(__uint_as_float(v.x), __uint_as_float(v.y));
+}
+HELPER float4 load_tiles4(const float* p) {
+  const uint4 v = load_tiles4((const void*)p);
+  return make_float4(__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w));
+}
 HELPER int wait_for_kernels_before() {
   int zero = 0;
 #if __CUDA_ARCH__ >= 900
@@ -167,19 +196,6 @@ struct half {
 HELPER half of_bits(unsigned short bits) { half h; h.bits = bits; return h; }
 HELPER half low(unsigned x) { return of_bits((unsigned short)x); }
 HELPER half high(unsigned x) { return of_bits((unsigned short)(x >> 16)); }
-#ifndef EMULATED
-HELPER uint2 load_tiles2(const half* p) {
-  uint2 v;
-  asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0, %1}, [%2];" : "=r"(v.x), "=r"(v.y) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
-  return v;
-}
-HELPER uint4 load_tiles4(const half* p) {
-  uint4 v;
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];"
-               : "=r"(v.x), "=r"(v.y), "=r"(v.z), "=r"(v.w) : "r"((unsigned)__cvta_generic_to_shared(p)) : "memory");
-  return v;
-}
-#endif
 HELPER unsigned pair_of(half a, half b) { return (unsigned)a.bits | (unsigned)b.bits << 16; }
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 HELPER unsigned pair_of(float a, float b) { unsigned x; asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
@@ -254,6 +270,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .load_tiles = "load_tiles{}",
       .copy = "copy_async",
       .wait = "wait_for_copies",
+      .group = "group_copies",
       .load_where = "load{}_where",
       .begin = "wait_for_kernels_before",
       .exchanged = "exchanged",

@@ -93,7 +93,7 @@ void stage_data(Schedule& t, const Staged& x, const std::string& reader, const s
   layout.back().pad = x.pad;
   t.pack(copy, layout);
   copy_by_threads(t, copy, x.order, x.region, threads);
-  t.double_buffer(copy);
+  t.multi_buffer(copy);
 }
 
 }  // namespace burnish::cuda_target

@@ -1,17 +1,20 @@
-// What a block copies to its memory in a loop, copied one iteration ahead to the other half of
-// twice as much memory, so that its way there and the computing of what came before take the same
-// time:
+// What a block copies to its memory in a loop, copied n - 1 iterations ahead into the next of n
+// slots of memory, so that its way there and the computing of what came before take the same time.
+// Of three slots:
 //
-//   for v in 0..n                  F(0) -> slot 0
-//     alloc b                      for v in 0..n
-//       F(v) -> b                    barrier              F(v) is there, and all have read the
-//       other slot barrier              =>      let s = v % 2 R(v) from b                    if v +
-//       1 < n: F(v + 1) -> slot 1 - s
-//                                      R(v) from slot s
+//   for v in 0..N                  for i in 0..2
+//     alloc b                        F(i) -> slot i
+//       F(v) -> b                  for v in 0..N
+//       barrier             =>       barrier              F(v) is there, and all have read R(v - 1)
+//       R(v) from b                  let s = v % 3, t = (s + 2) % 3
+//       barrier                      if v + 2 < N: F(v + 2) -> slot t
+//                                    R(v) from slot s
 //
-// One barrier an iteration remains of two; it comes before the next copies start, so that waiting
-// for all of them there is waiting for those of the iteration before.
+// One barrier an iteration remains of two. It leaves n - 2 groups of copies on their way
+// (ForStmt::in_flight): each is what one iteration has started, at the end nothing, and what R(v)
+// reads was started before them.
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "base/error.h"
@@ -20,16 +23,16 @@
 namespace burnish::lowering {
 namespace {
 
-// Elements from one half to the other: whole lines.
+// Elements from one slot to the next: whole lines.
 int64_t slot_of(const Buffer& b) { return ceil_div(b.size, int64_t{64}) * 64; }
 
-class DoubleBuffers {
+class MultiBuffers {
  public:
-  DoubleBuffers(Function& f, const std::set<BufferId>& marked) : f_(f), marked_(marked) {}
+  MultiBuffers(Function& f, const std::map<BufferId, int64_t>& slots) : f_(f), slots_(slots) {}
 
   void run() {
     f_.body = go(f_.body, false);
-    for (const BufferId b : doubled_) f_.buffers[b].size = 2 * slot_of(f_.buffers[b]);
+    for (const auto& [b, n] : made_) f_.buffers[b].size = n * slot_of(f_.buffers[b]);
   }
 
  private:
@@ -37,7 +40,7 @@ class DoubleBuffers {
   Stmt go(const Stmt& s, bool repeated) {
     const bool serial = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Serial;
     if (serial)
-      if (Stmt d = doubled(s, repeated)) return d;
+      if (Stmt ahead = filled_ahead(s, repeated)) return ahead;
     std::vector<Stmt> children;
     for (const Stmt& c : s.children()) children.push_back(go(c, repeated || serial));
     return children.empty() ? s : s.with_children(children);
@@ -66,7 +69,7 @@ class DoubleBuffers {
         if (x.kind() != ExprKind::Load) return;
         const Buffer& from = f_.buffers[x.from()];
         if (from.scope != Scope::Param || from.written)
-          refuse_schedule("double_buffer: {} is made from {}, which is computed here", own_name(s),
+          refuse_schedule("multi_buffer: {} is made from {}, which is computed here", own_name(s),
                           from.name);
       });
     };
@@ -84,29 +87,46 @@ class DoubleBuffers {
     return name;
   }
 
-  // Null where it is no loop that fills a marked buffer.
-  Stmt doubled(const Stmt& s, bool repeated) {
+  // Does it wait for nothing, and leave the block's memory as it is?
+  bool leaves_memory(const Stmt& s) const {
+    bool leaves = true;
+    visit(s, [&](const Stmt& x) {
+      leaves &= x.kind() != StmtKind::Barrier && x.kind() != StmtKind::Call;
+      if (x.kind() != StmtKind::Store) return;
+      const Scope to = f_.buffers[x->buffer].scope;
+      leaves &= to == Scope::Register || to == Scope::Param;
+    });
+    return leaves;
+  }
+
+  // Null where it is no loop that fills such a buffer.
+  Stmt filled_ahead(const Stmt& s, bool repeated) {
     const ForStmt& l = s->loop;
     std::set<BufferId> own;
     std::vector<BufferId> others;
     Stmt body = s.children()[0];
     for (; body.kind() == StmtKind::Alloc; body = body.children()[0]) {
-      if (marked_.contains(body->buffer))
+      if (slots_.contains(body->buffer))
         own.insert(body->buffer);
       else
         others.push_back(body->buffer);
     }
     if (own.empty()) return {};
     const std::string& name = f_.buffers[*own.begin()].name;
+    const int64_t wanted = slots_.at(*own.begin());
+    for (const BufferId b : own)
+      if (slots_.at(b) != wanted)
+        refuse_schedule("multi_buffer: {} has {} slots, {} in the same loop {}", name, wanted,
+                        f_.buffers[b].name, slots_.at(b));
     if (!l.lower.empty() || !l.upper.empty())
-      refuse_schedule("double_buffer: the loop in which {} is computed has no constant bounds",
+      refuse_schedule("multi_buffer: the loop in which {} is computed has no constant bounds",
                       name);
     std::vector<Stmt> all, fill, rest;
     flatten(body, all);
     for (const Stmt& x : all) {
       if (fills(x, own)) {
         if (std::ranges::any_of(rest, [](const Stmt& r) { return r.kind() != StmtKind::Barrier; }))
-          refuse_schedule("double_buffer: {} is not the first thing computed in its loop", name);
+          refuse_schedule("multi_buffer: {} is not the first thing computed in its loop", name);
         check_reads(x);
         fill.push_back(x);
         rest.clear();  // barriers
@@ -115,43 +135,61 @@ class DoubleBuffers {
       }
     }
     if (fill.empty())
-      refuse_schedule("double_buffer: {} is not computed in the loop that holds it", name);
+      refuse_schedule("multi_buffer: {} is not computed in the loop that holds it", name);
     rest.erase(rest.begin(), std::ranges::find_if(rest, [](const Stmt& r) {
                  return r.kind() != StmtKind::Barrier;
                }));
-    doubled_.insert(own.begin(), own.end());
+    const int64_t n = std::min(wanted, l.extent), ahead = n - 1;
+    if (ahead < 1) return {};
+    for (const BufferId b : own) made_[b] = n;
 
-    const VarId slot = f_.fresh(f_.vars[l.var] + ".slot");
     const Stmt filling = make_seq(fill);
-    const auto placed = [&](const Stmt& x, const Aff& v, const Aff& half) {
-      return moved(x, own, l.var, v, half);
+    const auto placed = [&](const Stmt& x, const Aff& v, const Aff& slot) {
+      return moved(x, own, l.var, v, slot);
+    };
+    const auto remainder = [&](const Aff& a) {
+      Index i;
+      i.atoms.push_back({.a = a, .value = {}, .div = 1, .mod = n});
+      return i;
     };
     Stmt computing = go(make_seq(rest), true);
     for (auto b = others.rbegin(); b != others.rend(); ++b)
       computing = make_alloc(*b, std::move(computing));
-    const Index more(Aff(l.extent - 2) - Aff::of(l.var));
-    Stmt step = make_seq({make_if(all_nonnegative({&more, 1}),
-                                  placed(filling, Aff::of(l.var) + Aff(1), Aff(1) - Aff::of(slot))),
-                          placed(computing, Aff::of(l.var), Aff::of(slot))});
-    Index parity;
-    parity.atoms.push_back({.a = Aff::of(l.var), .value = {}, .div = 1, .mod = 2});
-    step = make_seq({make_barrier(), make_let(slot, parity, std::move(step))});
+    const int64_t in_flight = n > 2 && leaves_memory(computing) ? n - 2 : -1;
+
+    const VarId first = f_.fresh(f_.vars[l.var] + ".first"),
+                slot = f_.fresh(f_.vars[l.var] + ".slot"),
+                next = f_.fresh(f_.vars[l.var] + ".next");
+    const Index more(Aff(l.extent - n) - Aff::of(l.var));
+    Stmt step =
+        make_seq({make_let(next, remainder(Aff::of(slot) + Aff(ahead)),
+                           make_if(all_nonnegative({&more, 1}),
+                                   placed(filling, Aff::of(l.var) + Aff(ahead), Aff::of(next)))),
+                  placed(computing, Aff::of(l.var), Aff::of(slot))});
+    step = make_seq({make_barrier(), make_let(slot, remainder(Aff::of(l.var)), std::move(step))});
     std::vector<Stmt> out;
     if (repeated) out.push_back(make_barrier());
-    out.push_back(placed(filling, Aff(0), Aff(0)));
-    out.push_back(make_for(l, std::move(step)));
+    if (ahead == 1)
+      out.push_back(placed(filling, Aff(0), Aff(0)));
+    else
+      out.push_back(make_for(
+          {.var = first, .extent = ahead, .lower = {}, .upper = {}, .in_flight = in_flight},
+          placed(filling, Aff::of(first), Aff::of(first))));
+    ForStmt loop = l;
+    loop.in_flight = in_flight;
+    out.push_back(make_for(std::move(loop), std::move(step)));
     Stmt result = make_seq(std::move(out));
     for (const BufferId b : own) result = make_alloc(b, std::move(result));
     return result;
   }
 
-  // The statement with `v` in the place of the variable, and its accesses of `own` in the half of
+  // The statement with `v` in the place of the variable, and its accesses of `own` in the slot of
   // that number.
   Stmt moved(const Stmt& s, const std::set<BufferId>& own, VarId var, const Aff& v,
-             const Aff& half) const {
+             const Aff& slot) const {
     const auto becomes = [&](VarId x) { return x == var ? &v : nullptr; };
     const auto placed = [&](Index i, BufferId b) {
-      if (own.contains(b)) i.a += half * slot_of(f_.buffers[b]);
+      if (own.contains(b)) i.a += slot * slot_of(f_.buffers[b]);
       return i;
     };
     const auto expr = [&](const Expr& e) {
@@ -167,7 +205,7 @@ class DoubleBuffers {
       return r;
     };
     StmtNode n = *s;
-    for (Stmt& c : n.children) c = moved(c, own, var, v, half);
+    for (Stmt& c : n.children) c = moved(c, own, var, v, slot);
     for (auto* bounds : {&n.loop.lower, &n.loop.upper})
       for (Bound& b : *bounds) b.a = substitute(b.a, becomes);
     if (s.kind() == StmtKind::Let) n.index = index(n.index);
@@ -178,14 +216,14 @@ class DoubleBuffers {
   }
 
   Function& f_;
-  const std::set<BufferId>& marked_;
-  std::set<BufferId> doubled_;
+  const std::map<BufferId, int64_t>& slots_;
+  std::map<BufferId, int64_t> made_;  // and how many there are
 };
 
 }  // namespace
 
-void double_buffers(Function& f, const std::set<BufferId>& marked) {
-  DoubleBuffers(f, marked).run();
+void multi_buffers(Function& f, const std::map<BufferId, int64_t>& slots) {
+  MultiBuffers(f, slots).run();
 }
 
 }  // namespace burnish::lowering
