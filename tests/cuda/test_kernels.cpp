@@ -49,6 +49,31 @@ bool run(On machine, const Function& f, Precision precision, const std::vector<v
   return results.size() == outputs.size();
 }
 
+// Numbers of memory that is random bits: halves and floats between -1 and 1.
+void fill(std::vector<char>& m, DType t, std::mt19937_64& random) {
+  const auto put = [&](size_t at, auto bits) { std::memcpy(&m[at], &bits, sizeof bits); };
+  for (size_t at = 0; at < m.size(); at += static_cast<size_t>(size_of(t))) {
+    if (t == DType::F16)
+      put(at, static_cast<uint16_t>((random() & 0x83ff) | (10 + random() % 5) << 10));
+    else
+      put(at, std::uniform_real_distribution<float>(-1, 1)(random));
+  }
+}
+
+double number(const std::vector<char>& m, DType t, size_t k) {
+  if (t == DType::F16) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, &m[2 * k], 2);
+    const int exponent = bits >> 10 & 31, fraction = bits & 1023;
+    if (exponent == 31) return NAN;
+    const double size = exponent ? std::ldexp(fraction + 1024, exponent - 25) : std::ldexp(fraction, -24);
+    return bits & 0x8000 ? -size : size;
+  }
+  float x = 0;
+  std::memcpy(&x, &m[4 * k], 4);
+  return double{x};
+}
+
 class Kernels : public OnMachine {
  protected:
   void expect_right(const Case& c, const std::string& what, Precision precision = Precision::Strict) const;
@@ -58,26 +83,25 @@ void Kernels::expect_right(const Case& c, const std::string& what, Precision pre
   SCOPED_TRACE(what);
   const Function f = schedule_test::lowered(c.schedule);
   std::mt19937_64 random(schedule_test::seed());
-  std::uniform_real_distribution<float> real(-1, 1);
-  std::vector<std::vector<float>> memory;
+  std::vector<std::vector<char>> memory;
   std::vector<void*> args;
-  for (BufferId b : f.params) {
-    ASSERT_EQ(f.buffers[b].dtype, DType::F32);
-    auto& m = memory.emplace_back(static_cast<size_t>(f.buffers[b].size));
-    if (!f.buffers[b].written)
-      for (float& x : m) x = real(random);
+  const auto type = [&](size_t param) { return f.buffers[f.params[param]].dtype; };
+  for (size_t i = 0; i < f.params.size(); ++i) {
+    ASSERT_TRUE(type(i) == DType::F32 || type(i) == DType::F16);
+    auto& m = memory.emplace_back(static_cast<size_t>(f.buffers[f.params[i]].size * size_of(type(i))));
+    if (!f.buffers[f.params[i]].written) fill(m, type(i), random);
   }
   for (auto& m : memory) args.push_back(m.data());
   interpret(f, args);
   const auto expected = memory;
   for (const bool reversed : {false, true}) {
     for (size_t i = 0; i < memory.size(); ++i)
-      if (f.buffers[f.params[i]].written) std::fill(memory[i].begin(), memory[i].end(), NAN);
+      if (f.buffers[f.params[i]].written) std::ranges::fill(memory[i], char(0xff));  // NaN
     ASSERT_TRUE(run(GetParam(), f, precision, args, reversed));
     for (size_t i = 0; i < memory.size(); ++i) {
       double worst = 0;
-      for (size_t k = 0; k < memory[i].size(); ++k) {
-        const double error = std::abs(double(memory[i][k]) - expected[i][k]) / (1 + std::abs(double(expected[i][k])));
+      for (size_t k = 0; k < memory[i].size() / static_cast<size_t>(size_of(type(i))); ++k) {
+        const double wanted = number(expected[i], type(i), k), error = std::abs(number(memory[i], type(i), k) - wanted) / (1 + std::abs(wanted));
         worst = std::isnan(error) ? INFINITY : std::max(worst, error);
       }
       EXPECT_LT(worst, precision == Precision::Strict ? 1e-5 : 1e-2)
@@ -287,6 +311,91 @@ TEST_P(Kernels, StagedTiles) {
   }
 }
 
+// Of channels-last images, or, of filters of 0, a product of `width` rows.
+StageGroup stored(const target_test::Conv& c, DType storage) {
+  GroupBuilder b("stored");
+  const auto as = [](DType t, const Expr& e) { return e.dtype() == t ? e : cast(t, e); };
+  const auto f32 = [&](const Expr& e) { return as(DType::F32, e); };
+  if (c.kernel == 0) {
+    const StageId x = b.input("X", storage, {{"m", c.width}, {"k", c.in}}), w = b.constant("W", storage, {{"k", c.in}, {"n", c.out}});
+    const StageId acc = b.reduce("O.acc", DType::F32, {{"m", c.width}, {"n", c.out}}, {{"k", c.in}}, Combine::Sum,
+                                 [&](AxisVars a, AxisVars r) { return f32(b.at(x, {a[0], r[0]})) * f32(b.at(w, {r[0], a[1]})); });
+    b.output(b.compute("O", storage, {{"m", c.width}, {"n", c.out}}, [&](AxisVars a) { return as(storage, b.at(acc, {a[0], a[1]})); }));
+    return b.group();
+  }
+  const int pad = c.kernel / 2, height = (c.height - 1) / c.stride + 1, width = (c.width - 1) / c.stride + 1;
+  const StageId x = b.input("X", storage, {{"n", 1}, {"c", c.in}, {"y", c.height}, {"x", c.width}}, target_test::nhwc);
+  const StageId w = b.constant("W", storage, {{"c", c.out}, {"k", c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
+  const std::vector<NamedExtent> axes = {{"n", 1}, {"c", c.out}, {"y", height}, {"x", width}};
+  const StageId acc = b.reduce("O.acc", DType::F32, axes, {{"k", c.in}, {"ky", c.kernel}, {"kx", c.kernel}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+    return f32(b.at(x, {a[0], r[0], a[2] * c.stride + r[1] - Aff(pad), a[3] * c.stride + r[2] - Aff(pad)}, pad ? constant(0, storage) : Expr{})) *
+           f32(b.at(w, {a[1], r[0], r[1], r[2]}));
+  });
+  const StageId o = b.compute("O", storage, axes, [&](AxisVars a) { return as(storage, max(b.at(acc, target_test::at(a)), constant(0))); });
+  b[o].layout = target_test::nhwc;
+  b.output(o);
+  return b.group();
+}
+
+// Both operands in the block's memory, chunks of them on their way there.
+TEST_P(Kernels, PipelinedTiles) {
+  const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 45, .in = 192, .out = 96, .kernel = 0},
+                                                 {.height = 9, .width = 11, .in = 96, .out = 48, .kernel = 3},
+                                                 {.height = 5, .width = 13, .in = 160, .out = 96},
+                                                 {.height = 11, .width = 19, .in = 32, .out = 48, .kernel = 3, .stride = 2}};
+  const cuda_target::MatrixTile tiles[] = {{.rows = 1, .columns = 2, .warps_m = 2, .warps_n = 1, .staged = 32, .stages = 2, .weights = true},
+                                           {.rows = 2, .columns = 3, .warps_m = 1, .warps_n = 2, .staged = 32, .stages = 3, .weights = true},
+                                           {.rows = 4, .columns = 6, .warps_m = 1, .warps_n = 1, .staged = 32, .stages = 4, .weights = true},
+                                           {.rows = 2, .columns = 2, .warps_m = 2, .warps_n = 1, .staged = 16, .stages = 3, .weights = true},
+                                           {.rows = 1, .columns = 3, .warps_m = 1, .warps_n = 2, .staged = 16, .stages = 4}};
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+      const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+      const StageGroup g = stored(shapes[i], d.storage);
+      Schedule s(g);
+      inline_cheap(s);
+      const auto roles = roles_of(s, s.group().outputs.back());
+      ASSERT_TRUE(roles);
+      for (size_t k = 0; k < std::size(tiles); ++k) {
+        if ((k + static_cast<size_t>(p)) % shapes.size() != i) continue;  // each tile once of a precision
+        const cuda_target::MatrixTile& t = tiles[k];
+        Schedule x = s;
+        const std::string what = fmt::format("{} from {} by {}, tiles {} x {}, {} channels in {} stages{}, precision {}", shapes[i].out, shapes[i].in,
+                                             shapes[i].kernel, t.rows, t.columns, t.staged, t.stages, t.weights ? " with weights" : "", int(p));
+        ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, d)) << what;
+        ASSERT_NE(x.to_text().find(fmt::format("multi_buffer(X.cached, {})", t.stages)), std::string::npos);
+        const std::string source = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p))[0].source;
+        const auto count = [&](std::string_view text) {
+          size_t n = 0;
+          for (size_t at = 0; (at = source.find(text, at)) != std::string::npos; ++at) ++n;
+          return n;
+        };
+        // Of both operands a warp loads tiles; all copies are of 16 bytes.
+        EXPECT_GE(count("load_tiles"), t.weights ? 2u : 1u) << what << source;
+        EXPECT_EQ(count("copy_async<"), count("copy_async<16>")) << what << source;
+        const int64_t slots = std::min<int64_t>(t.stages, shapes[i].in / t.staged);
+        EXPECT_EQ(count(fmt::format("wait_for_copies<{}>", slots - 2)), slots > 2 ? 1u : 0u) << what << source;
+        expect_right(Case(g, x), what, p);
+      }
+    }
+  }
+}
+
+// Channels that do not come out even, and weights that are no constants, are not staged.
+TEST_P(Kernels, WeightsThatAreNotStaged) {
+  const cuda_target::MatrixTile t{.rows = 1, .columns = 2, .warps_m = 2, .warps_n = 1, .staged = 32, .stages = 3, .weights = true};
+  for (const StageGroup& g : {stored({.height = 1, .width = 45, .in = 64, .out = 40, .kernel = 0}, DType::F32),
+                              stored({.height = 1, .width = 45, .in = 80, .out = 48, .kernel = 0}, DType::F32)}) {
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    const std::string before = s.to_text();
+    EXPECT_FALSE(cuda_target::by_matrix(s, *roles, t, {}));
+    EXPECT_EQ(s.to_text(), before);
+  }
+}
+
 // Parts of the reduction to blocks, which add them up as clusters; or in a second kernel, where GPUs have none.
 TEST_P(Kernels, SplitProducts) {
   for (const int kernel : {1, 3}) {
@@ -295,7 +404,8 @@ TEST_P(Kernels, SplitProducts) {
     inline_cheap(s);
     const auto roles = roles_of(s, s.group().outputs.back());
     ASSERT_TRUE(roles);
-    for (const cuda_target::SplitTile& t : {cuda_target::SplitTile{2, {1, 2, 1, 2}}, {4, {1, 1, 2, 1, 2}}}) {
+    for (const cuda_target::SplitTile& t : {cuda_target::SplitTile{2, {1, 2, 1, 2}}, {4, {1, 1, 2, 1, 2}},
+                                            {2, {.rows = 1, .columns = 4, .warps_m = 1, .warps_n = 2, .staged = 16, .stages = 2, .weights = true}}}) {
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_split(x, *roles, t, {}));
       const auto kernels = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect());

@@ -67,6 +67,11 @@ void Printer::enter_tensor(TensorLoop& t) {
   t.tile_row = variable("tile_row", unsigned_text("%", thread, kMatrixGroups), kMatrixGroups);
   t.tile_lower = variable("tile_lower", unsigned_text("%", unsigned_text("/", thread, kMatrixGroups), 2), 2);
   t.tile_deep = variable("tile_deep", unsigned_text("/", thread, 2 * kMatrixGroups), 2);
+  if (!t.tiles_b) return;
+  const int64_t pieces = std::min<int64_t>(static_cast<int64_t>(registers_of(t)), 4);
+  t.tile_half = variable("tile_half", unsigned_text("/", unsigned_text("%", thread, kMatrixGroups), kMatrixPairs), kMatrixLanes);
+  t.tile_odd = variable("tile_odd", unsigned_text("%", thread, kMatrixPairs), kMatrixPairs);
+  t.tile_piece = variable("tile_piece", unsigned_text("%", unsigned_text("/", thread, kMatrixGroups), pieces), pieces);
 }
 
 // Of a thread for the operands of one step, of B or of a row of A.
@@ -142,7 +147,7 @@ void Printer::tensor_sums(const TensorLoop& t) {
   open_tiles(t.around);
   for (size_t i = 0; i <= m.tiles.size(); ++i) {
     if (i == left_b) {
-      b = t.ahead_b ? held(*t.ahead_b, 0) : loaded_here(m.b, {});
+      b = t.ahead_b ? held(*t.ahead_b, 0) : t.tiles_b ? loaded_tiles_b(t) : loaded_here(m.b, {});
       if (!d_.rounded.empty() && is_tf32(m.b))
         for (std::string& v : b) v = fmt::format(fmt::runtime(d_.rounded), v);
     }
@@ -184,8 +189,8 @@ void Printer::load_ahead(const TensorLoop& t, const Ahead& x, const std::string&
   open_tiles(x.loops);
   for (size_t row = 0; row < (x.rows ? 2u : 1u); ++row) {
     open("{");
-    const Lanes v = tensor_operand(
-        t, x.value, x.rows ? std::optional(static_cast<int64_t>(row)) : std::nullopt);
+    const Lanes v = t.tiles_b && !x.rows ? loaded_tiles_b(t)
+                                         : tensor_operand(t, x.value, x.rows ? std::optional(static_cast<int64_t>(row)) : std::nullopt);
     for (size_t e = 0; e < n; ++e)
       line(fmt::format("{}[{}][{}] = {};", name, x.place, row * n + e, v[e]));
     close();
@@ -213,9 +218,9 @@ void Printer::tensor_loop(const Stmt& s) {
   open("{");
   enter_tensor(t);
   exchange(t);
-  // Guarded loads in a loop that they do not move with would be as many: compilers do not see that they are the same.
-  const auto repeated = [&](const Expr& e) {
-    bool guarded = false;
+  // Guarded loads, and tiles, in a loop that they do not move with would be as many: compilers do not see that they are the same.
+  const auto repeated = [&](const Expr& e, bool tiles) {
+    bool guarded = tiles;
     size_t loops = 0;
     visit(e, [&](const Expr& x) { guarded |= x.kind() == ExprKind::Select; });
     for (const ForStmt& l : t.sum.tiles) loops += depends_on(e, l.var);
@@ -228,8 +233,8 @@ void Printer::tensor_loop(const Stmt& s) {
     load_ahead(t, x, x.name);
     return x;
   };
-  if (repeated(t.sum.a)) t.ahead_a = hold(t.sum.a, true);
-  if (repeated(t.sum.b)) t.ahead_b = hold(t.sum.b, false);
+  if (repeated(t.sum.a, false)) t.ahead_a = hold(t.sum.a, true);
+  if (repeated(t.sum.b, t.tiles_b)) t.ahead_b = hold(t.sum.b, false);
   tensor_sums(t);
   close();
 }

@@ -24,11 +24,13 @@ struct TensorLoop {
   std::vector<ForStmt> around = {};  // unrolled loops between a pipeline's serial loop and this one
   std::optional<Ahead> ahead_a = {}, ahead_b = {};
   VarId half = 0, odd = 0;  // of the thread's column in B
-  // A is loaded by tiles: the depth is 8 * h + 2 * t + e, with h and e the loops `eights`, if there are several, and sum.elements.
-  bool tiles = false;
+  // A is loaded by tiles, and perhaps B. If not, halves of B are of the depth 8 * h + 2 * t + e, with h and e the loops `eights`, if
+  // there are several, and sum.elements; floats of 4 * e + t.
+  bool tiles = false, tiles_b = false;
   std::optional<ForStmt> eights = {};
   int64_t values() const { return sum.values() * (eights ? eights->extent : 1); }
-  VarId tile_row = 0, tile_lower = 0, tile_deep = 0;  // of A: the piece of a row whose place the thread has (Dialect::load_tiles)
+  // The piece of a row whose place the thread has (Dialect::load_tiles): of A, and of B.
+  VarId tile_row = 0, tile_lower = 0, tile_deep = 0, tile_half = 0, tile_odd = 0, tile_piece = 0;
 };
 
 Expr operand_of_thread(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);

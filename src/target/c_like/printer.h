@@ -1,6 +1,7 @@
 // Private to c_like: one kernel's text. statements.cpp prints loops, values.cpp expressions.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <set>
 #include <unordered_map>
@@ -97,7 +98,11 @@ class Printer {
 
   // matrix_tiles.cpp
   void find_tiles(TensorLoop& t);
+  const Expr* rows_of_pieces(const TensorLoop& t, const Expr& e) const;
+  bool columns_apart(const TensorLoop& t, const Expr& load) const;
+  Lanes tiles_at(const Expr& load, int tiles, const std::function<const Aff*(VarId)>& at);
   std::pair<Lanes, Lanes> loaded_tiles(const TensorLoop& t);
+  Lanes loaded_tiles_b(const TensorLoop& t);
   Lanes operand_in_eights(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
 
   // values.cpp

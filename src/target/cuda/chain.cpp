@@ -73,7 +73,7 @@ bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
-  const Depths depths = g[*g.named(x)].dtype == DType::F16 ? Depths::Pairs : Depths::Neighbours;
+  const Depths depths = g[*g.named(x)].dtype == DType::F16 ? Depths::Pieces : Depths::Neighbours;
   if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
   if (c.in_registers()) return expand_in_registers(t, chain, {e_out, e_acc, x, r, ke.name, depth}, {block, reader, at}, out, c, d);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
@@ -181,7 +181,7 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
   if (!layout.empty()) {
-    layout.back().pad = apart ? 0 : depths == Depths::Pairs ? piece_padding(size, type) : bank_padding(size, depth, type);
+    layout.back().pad = apart ? 0 : depths == Depths::Pieces ? piece_padding(size, type) : bank_padding(size, depth, type);
     t.pack(copy, layout);
   }
   if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));

@@ -205,7 +205,7 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
 }
 
 // The sum along `loop` of axis k: from memory, or from the block's, chunk by chunk.
-void sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis& k, const std::string& loop, int64_t depth, const MatrixTile& tile,
+bool sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis& k, const std::string& loop, int64_t depth, const MatrixTile& tile,
                   const std::optional<Staged>& staged, const std::string& out, const std::string& block) {
   std::string chunk, within = loop;
   if (staged) {
@@ -216,7 +216,7 @@ void sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis
   t.compute_at(stage, out, block);
   t.set_scope(stage, Scope::Register);
   t.guard_halo(stage);
-  if (staged) stage_data(t, *staged, stage, chunk, tile.threads());
+  return !staged || stage_operands(t, *staged, stage, chunk, tile);
 }
 
 // Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
@@ -259,7 +259,7 @@ bool by_parts(Schedule& t, const std::string& out, const std::string& acc, const
     t.set_scope(sums, Scope::Register);
     t.guard_halo(sums);
   } else {
-    sum_operands(t, sums, summed, *inner, inner->name, depth, tile, staged, out, block);
+    if (!sum_operands(t, sums, summed, *inner, inner->name, depth, tile, staged, out, block)) return false;
   }
 
   // A thread's points, of all parts.
@@ -327,7 +327,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (operands->phases() > 1 && (through_block(tile) || tile.ahead > 0)) return false;
   const Axis k = a.raxes[operands->reduce];
   if (operands->lanes ? tile.warps_k > 1 || tile.ahead > 0 : k.extent % (kMatrixDepth * tile.warps_k) != 0) return false;
-  const std::optional<Staged> staged = staged_data(t, a, r, *operands, tile, d);
+  const std::optional<Staged> staged = staged_operands(t, a, r, *operands, tile, d);
   if (tile.staged && !staged) return false;
   const int64_t depth = operands->lanes ? kFlatStep : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
@@ -336,8 +336,12 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     const auto rank = static_cast<uint32_t>(w.axes.size());
     // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
     const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
-    t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth, staged ? staged->depths : Depths::Neighbours)
-                         : axes_in_order(rank, {operands->channels}, {operands->depth}));
+    if (staged && staged->weights)
+      t.pack(w.name, fragments(rank, operands->channels, operands->depth, tile.columns, tile.staged));
+    else
+      t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth,
+                                       staged ? staged->depths : Depths::Neighbours, w.dtype)
+                           : axes_in_order(rank, {operands->channels}, {operands->depth}));
   }
   pack_points(t, a, *operands);
   if (through_block(tile)) {
@@ -353,7 +357,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
     } else {
       const std::string block = fused(t, out, stored.outside);
       t.parallel(out, block);
-      sum_operands(t, acc, summed, k, k.name, depth, tile, staged, out, block);
+      if (!sum_operands(t, acc, summed, k, k.name, depth, tile, staged, out, block)) return false;
     }
   }
   if (!lowers(t)) return false;

@@ -31,17 +31,22 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
 // so many that those of a vector's neighbours do not meet.
 inline bool through_block(const MatrixTile& t) { return t.warps_k > 1 || t.columns > 2; }
 
-// matrix_staged.cpp. Data in the block's memory: a tile's chunk, twice where there are several.
+// matrix_staged.cpp. Operands in the block's memory: a tile's chunks.
 struct Staged {
-  std::string input;
-  std::vector<int64_t> region;   // by axis: what a block reads of it for a chunk
-  std::vector<uint32_t> order;   // its axes in memory
-  Depths depths = Depths::Neighbours;      // as instructions ask for them
-  int64_t pad = 0, bytes = 0, copied = 0;  // copied: bytes a chunk
+  struct Operand {
+    std::string name;
+    std::vector<int64_t> region;  // by axis: what a block reads of it for a chunk
+    Layout layout;                // of that
+    int64_t copied = 0;           // bytes a chunk
+  };
+  Operand data;
+  std::optional<Operand> weights;
+  Depths depths = Depths::Neighbours;  // as instructions ask for them
+  int64_t bytes = 0;                   // of all slots
 };
-// None where the tile has none, or the data does not come from memory in vectors along the reduction.
-std::optional<Staged> staged_data(const Schedule& s, const Stage& acc, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
+// None where the tile has none, or an operand does not come from memory in vectors along the reduction.
+std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
 // `reader` sums by chunks, whose loop it is.
-void stage_data(Schedule& t, const Staged& x, const std::string& reader, const std::string& chunk, int64_t threads);
+bool stage_operands(Schedule& t, const Staged& x, const std::string& reader, const std::string& chunk, const MatrixTile& tile);
 
 }  // namespace burnish::cuda_target

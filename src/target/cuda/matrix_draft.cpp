@@ -74,20 +74,65 @@ double block_bytes(const MatrixTile& t) {
                           : 0;
 }
 
+double real(int64_t n) { return static_cast<double>(n); }
+
+double blocks_for(const Stage& o, const Roles& r, const Operands& operands, const MatrixTile& t) {
+  const int64_t x = o.axes[*r.tile].extent, high = 2 * t.rows * t.warps_m;
+  double blocks = real(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
+  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
+  if (!operands.image) return blocks * real(ceil_div(x, 8 * high * operands.column_phases));
+  const int64_t y = o.axes[r.outer.back()].extent;
+  return blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
+}
+
+// Both operands in the block's memory: the time of a chunk is that of what is busiest, a multiprocessor's instructions, its memory, or its
+// share of the second-level cache, or else what a block's warps wait for. From what the hardware is said to do; not fitted yet.
+constexpr double kMatrix = 6.5;                       // of a quarter: an instruction of 16 x 8 x 16 halves, or 8 deep of floats
+constexpr double kTurn = 160;                         // a barrier, and the way to the first instruction behind it
+constexpr double kChain = 18;                         // from an instruction to one that adds to its sums
+constexpr double kFetch = 700;                        // from a copy's start to its end
+constexpr double kFetched = 52, kBlockMemory = 128;   // bytes per cycle of a multiprocessor
+constexpr double kLoop = 40, kCopying = 3.5;          // instructions around a chunk, and for a copy
+
+double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
+  const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
+  const auto staged = staged_operands(s, acc, r, operands, t, d);
+  if (!staged) return std::numeric_limits<double>::infinity();
+  constexpr double most_registers = 200, around = 48;
+  const bool halves = d.storage == DType::F16;
+  const double tiles = real(t.rows * t.columns), fragments = real((2 * t.rows + t.columns) * depth_for(t.staged, d)) * real(size_of(d.storage)) / 16;
+  const double registers = around + (d.products > 1 ? 16 : 0) + 4 * tiles + fragments, warps = real(t.threads()) / 32;
+  const double memory = std::max(block_bytes(t), real(staged->bytes));
+  if (registers > most_registers || registers * warps * 32 > 65536 || memory > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
+  const double blocks = blocks_for(o, r, operands, t);
+  const double resident = std::max(1.0, std::floor(std::min({16.0, 65536 / (registers * warps * 32), 64 / warps, real(227 << 10) / (memory + 1024)})));
+  const double rounds = blocks / (resident * d.multiprocessors), waves = std::max(1.0, 0.5 * (std::ceil(rounds) + rounds));
+  const double together = std::min(std::ceil(blocks / d.multiprocessors), resident), of_quarter = together * warps / 4;
+
+  const int64_t k = acc.raxes[operands.reduce].extent;
+  const double chunks = real(k / t.staged), steps = real(points(acc.raxes)) / chunks / (halves ? 16 : 8);
+  const double copied = real(staged->data.copied + staged->weights->copied), pieces = copied / 16 / real(t.threads());
+  const double matrix = steps * tiles * kMatrix * d.products;
+  const double splitting = d.products > 1 ? 3 : halves ? 0 : 1;  // of a register of an operand
+  const double work = steps * (tiles * d.products + real(t.rows) * (1 + 4 * splitting) + real(t.columns) / 2 * (1 + (d.products > 1 ? 4 * splitting : 0)) +
+                               (d.products > 1 ? 8 * tiles : 0)) + kCopying * pieces + kLoop;
+  const double reads = warps * steps * 32 * real(16 * t.rows + 8 * t.columns);  // rows of 32 bytes a step
+  const double chunk = std::max({kTurn + std::max({matrix, work, steps * kChain * d.products}), of_quarter * matrix, of_quarter * work, together * (reads + copied) / kBlockMemory,
+                                 together * copied / kFetched, chunks > 1 ? kFetch / real(std::min(t.stages, k / t.staged) - 1) : 0});
+  const double wave = kFetch + chunks * chunk + kWave + kStore * tiles * of_quarter * 4;
+  const double share = real(size_of(d.storage)) / 4;
+  const double bytes = 4 * share * real(points(o.axes)) * ((through_block(t) ? 1 : kParts) + real(k) / real(o.axes[r.vector].extent));
+  return kStart + std::max({waves * wave, bytes / kMemory, blocks * chunks * copied / kSecondLevel});
+}
+
 double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t,
                  const Device& d) {
+  if (t.weights) return pipelined_cycles_of(s, r, operands, t, d);
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
-  const auto real = [](int64_t n) { return static_cast<double>(n); };
   const int64_t x = o.axes[*r.tile].extent, channels = o.axes[r.vector].extent,
                 high = 2 * t.rows * t.warps_m;
-  double blocks = real(ceil_div(channels, 8 * t.columns * t.warps_n)), all = 1;
-  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
-  if (operands.image) {
-    const int64_t y = o.axes[r.outer.back()].extent;
-    blocks = blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
-  } else {
-    blocks *= real(ceil_div(x, 8 * high * operands.column_phases));
-  }
+  const double blocks = blocks_for(o, r, operands, t);
+  double all = 1;
   const int64_t phases = operands.phases();
   for (const Axis& k : acc.raxes) all *= real(k.extent);
   const double inner = real(acc.raxes[operands.reduce].extent),
@@ -95,9 +140,9 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const int64_t depth = depth_for(t.staged ? t.staged : acc.raxes[operands.reduce].extent / t.warps_k, d);
   const bool at_once = t.ahead > 0 && steps == real(t.ahead * depth / kMatrixDepth);
   // How many blocks a multiprocessor holds.
-  const auto staged = staged_data(s, acc, r, operands, t, d);
+  const auto staged = staged_operands(s, acc, r, operands, t, d);
   if (t.staged && !staged) return std::numeric_limits<double>::infinity();
-  const double memory = block_bytes(t) + (staged ? real(staged->bytes) : 0);
+  const double memory = std::max(block_bytes(t), staged ? real(staged->bytes) : 0);
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases),
                registers = registers_of(t, d, depth, phases, at_once);
   if (registers > 215 || registers * warps * 32 > 65536 || memory > real(d.block_bytes))
@@ -125,7 +170,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const double step = std::max({alone, present / 4 * work, loads});
   // Chunks: their copies, which all warps of a quarter take turns to start, and a barrier each; the first is waited for.
   const double chunks = staged ? inner / real(t.staged) : 0;
-  const double copying = staged ? chunks * (present / warps / 4 * kCopy * real(staged->copied) / 16 / 32 + kBarrier) + kLatency : 0;
+  const double copying = staged ? chunks * (present / warps / 4 * kCopy * real(staged->data.copied) / 16 / 32 + kBarrier) + kLatency : 0;
   // Blocks read from the second-level cache, points of filters but once or twice. What is stored in
   // parts of lines takes longer.
   const double read =
@@ -155,15 +200,8 @@ std::vector<MatrixTile> flat_tiles(const Schedule& s, const Roles& r) {
 }
 
 double flat_cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
-  const auto real = [](int64_t n) { return static_cast<double>(n); };
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
-  const int64_t x = o.axes[*r.tile].extent, high = 2 * t.rows * t.warps_m;
-  double blocks = real(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
-  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
-  if (operands.image)
-    blocks = blocks / real(o.axes[r.outer.back()].extent) * real(ceil_div(o.axes[r.outer.back()].extent, high) * ceil_div(x, int64_t{8}));
-  else
-    blocks *= real(ceil_div(x, 8 * high));
+  const double blocks = blocks_for(o, r, operands, t);
   constexpr double sums = 24, operands_held = 24, most = 168, warps_wanted = 8;  // of a multiprocessor, to hide what loads take
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns), registers = sums + operands_held + 4 * tiles;
   if (registers > most || block_bytes(t) > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
@@ -195,14 +233,22 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
   const auto operands =
       d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
   if (!operands || s.group()[r.acc].raxes.empty()) return {};
+  constexpr int64_t least_step = 32;  // bytes that a warp loads tiles of
   const int64_t k = s.group()[r.acc].raxes[operands->reduce].extent;
   std::vector<MatrixTile> tiles;
-  for (const MatrixTile& t : tiles_of(s, r, *operands, d)) {
+  for (MatrixTile t : tiles_of(s, r, *operands, d)) {
     if (t.ahead > 0 || t.warps_k > 1) continue;
     for (const int64_t chunk : {16, 24, 32, 48, 64}) {
-      MatrixTile x = t;
-      x.staged = chunk;
-      if (k % chunk == 0) tiles.push_back(x);
+      t.staged = chunk;
+      if (k % chunk == 0) tiles.push_back(t);
+    }
+    const int64_t step = depth_for(k, d);
+    if (t.warps_m * t.warps_n < 4 || step * size_of(d.storage) < least_step) continue;
+    t.weights = true;
+    for (const int64_t steps : {1, 2, 3, 4, 6, 8}) {
+      t.staged = steps * step;
+      for (t.stages = 2; t.stages <= 6; t.stages += t.stages < 4 ? 1 : 2)
+        if (k % t.staged == 0 && (t.stages == 2 || t.stages <= k / t.staged)) tiles.push_back(t);
     }
   }
   return from_the_best(tiles,

@@ -83,12 +83,13 @@ bool is_product(const Stage& s);
 const Expr& load_of(const Expr& factor);
 // Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
 int64_t depth_for(int64_t channels, const Device& d);
-// What a thread of four has of a step of `depth`: neighbours, or, where the other operand is of halves in the block's memory, the pair
-// of every eight that instructions number so (c_like/matrix_tiles.cpp).
-enum class Depths { Neighbours, Pairs };
+// What a thread of four has of a step of `depth`: neighbours, or, where the other operand is in the block's memory, those 4 bytes of
+// every 16 that instructions number so (c_like/matrix_tiles.cpp).
+enum class Depths { Neighbours, Pieces };
 // Weights as instructions of warps ask for them: of a warp's `columns` times 8 channels, all of the reduction; of that,
 // `depth` at a time; then by instruction, and in one by thread. `channels`, `depth_axis`: of `rank` axes.
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order = Depths::Neighbours);
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order = Depths::Neighbours,
+                 DType type = DType::F16);
 // What brings rows of `size` elements, of which a warp loads pieces of 16 bytes, to different banks; or to few enough that more memory
 // would cost more.
 int64_t piece_padding(int64_t size, DType t);
@@ -101,10 +102,13 @@ void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, con
 // The same along the axes `rest` and, whose neighbours go to the threads of four, `lanes` (Schedule::flatten): a step of instructions
 // has `n` neighbours of `rest`.
 void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& lanes, const Axis& rest, int64_t n);
-// A copy in the block's memory by its threads: vectors of the innermost axis, then neighbours along the others, from the innermost on.
-// `order`: of its axes in memory; `region`: how much of each axis a block has, or at most.
+// copies.cpp. A copy in the block's memory by its threads: vectors of the innermost axis, then neighbours along the others, from the
+// innermost on. `order`: of its axes in memory; `region`: how much of each axis a block has, or at most.
 void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
                      int64_t threads);
+// A copy of what is laid out in blocks (Schedule::pack), whose regions are whole ones: as much at once as there are threads for. False:
+// it does not fit.
+bool copy_in_order(Schedule& t, const std::string& stage, const std::vector<int64_t>& region, int64_t threads);
 // The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
 
@@ -138,7 +142,9 @@ struct MatrixTile {
   int64_t warps_m, warps_n;   // of a block
   int64_t warps_k = 1;        // that have a part of the reduction each; their sums meet in the block's memory
   int64_t ahead = 0;          // steps of instructions whose operands are loaded while as many are computed, or all of them before; 0: none
-  int64_t staged = 0;         // channels of the data that stand in the block's memory at once, and as many on their way there; 0: none
+  int64_t staged = 0;         // channels of the data that stand in the block's memory at once; 0: none
+  int64_t stages = 2;         // memory for so many times as much, of which all but one are on their way
+  bool weights = false;       // in the block's memory, too
   int64_t threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
 // From the best by estimate; none where instructions do not fit.

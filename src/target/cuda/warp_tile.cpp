@@ -50,7 +50,7 @@ int64_t depth_for(int64_t channels, const Device& d) {
   return depth;
 }
 
-Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order) {
+Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order, DType type) {
   const int64_t warp = 8 * columns, pair = kMatrixPairs;
   Layout l = {{channels, warp, 0}};
   for (uint32_t a = 0; a < rank; ++a)
@@ -63,63 +63,11 @@ Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t 
     l.push_back({depth_axis, 1, depth});
     return l;
   }
-  l.push_back({depth_axis, pair, kMatrixLanes});
-  if (depth > kMatrixDepth) l.push_back({depth_axis, kMatrixDepth, depth / kMatrixDepth});
-  l.push_back({depth_axis, 1, pair});
+  const int64_t piece = vector_of(type), own = piece / kMatrixLanes;
+  l.push_back({depth_axis, own, kMatrixLanes});
+  if (depth > piece) l.push_back({depth_axis, piece, depth / piece});
+  if (own > 1) l.push_back({depth_axis, 1, own});
   return l;
-}
-
-int64_t piece_padding(int64_t size, DType t) {
-  const int64_t piece = vector_of(t);
-  // An odd number of pieces. Rows of two meet in pairs.
-  return size % (2 * piece) || size == 2 * piece ? 0 : piece;
-}
-
-void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
-                     int64_t threads) {
-  const Stage self = t.group()[*t.group().named(stage)];
-  const int64_t width = vector_of(self.dtype);
-  constexpr int64_t most_unrolled = 32;  // copies of a thread: their places differ by constants, for which instructions have room
-  int64_t unrolled = 1;
-  std::vector<std::string> serial, bound, constant;
-  std::string vector;
-  // A thread's loop of so many iterations inside those outside: the inner ones, or a part of them, as constants.
-  const auto own_loop = [&](const std::string& loop, int64_t times) {
-    const int64_t parts = ceil_div(times * unrolled, most_unrolled);
-    std::string inner = loop;
-    if (parts > 1) {
-      const int64_t part = ceil_div(times, std::min(parts, times));
-      std::string outer = loop;
-      if (part > 1) std::tie(outer, inner) = t.split(stage, loop, part);
-      serial.insert(serial.begin(), outer);
-      times = part;
-    }
-    if (parts == 1 || times > 1) constant.insert(constant.begin(), inner);
-    unrolled *= times;
-  };
-  for (size_t i = order.size(); i-- > 0;) {
-    const bool innermost = i + 1 == order.size();
-    const std::string loop = self.axes[order[i]].name;
-    const int64_t points = innermost ? ceil_div(region[order[i]], width) : region[order[i]];
-    const int64_t times = ceil_div(points, std::min(threads, points)), own = ceil_div(points, times);
-    threads /= own;
-    if (own == 1 && !innermost) {
-      own_loop(loop, times);
-      continue;
-    }
-    auto [outer, inner] = t.split(stage, loop, innermost ? own * width : own);
-    if (innermost) std::tie(inner, vector) = t.split(stage, inner, width);
-    own_loop(outer, times);
-    bound.insert(bound.begin(), inner);
-  }
-  std::vector<std::string> loops = serial;
-  loops.insert(loops.end(), constant.begin(), constant.end());
-  loops.insert(loops.end(), bound.begin(), bound.end());
-  loops.push_back(vector);
-  t.reorder(stage, loops);
-  for (const std::string& l : bound) t.bind(stage, l);
-  for (const std::string& l : constant) t.unroll(stage, l);
-  t.vectorize(stage, vector);
 }
 
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns) {
