@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 #include <random>
+#include <set>
 
 #include "cuda/machines.h"
 #include "loop/interpreter.h"
@@ -537,6 +538,22 @@ TEST_P(Kernels, FewPoints) {
   for (const auto& [m, n, k] : {std::array<int64_t, 3>{1, 40, 384}, {2, 13, 1023}, {5, 7, 30}, {1, 10, 4}}) {
     const StageGroup g = product(m, n, k);
     expect_right(Case(g, cuda_target::default_schedule(g, {})), fmt::format("{} x {} x {}", m, n, k));
+  }
+}
+
+// Pools and products of their means by clusters: cut at the pool, and at either product.
+TEST_P(Kernels, Squeezed) {
+  for (const auto& [channels, squeezed, size] : {std::array<int, 3>{40, 10, 14}, {42, 7, 9}}) {
+    const StageGroup g = target_test::squeeze(channels, squeezed, size, size, channels == 40);
+    Schedule s(g);
+    inline_cheap(s);
+    std::set<size_t> cuts;
+    for (const auto& x : cuda_target::squeeze_tiles(s, {})) {
+      Schedule t = s;
+      if (!cuts.insert(x.cut).second || !cuda_target::by_squeeze(t, x)) continue;
+      expect_right(Case(g, t), fmt::format("{} channels, {} squeezed, {} blocks, cut at {}", channels, squeezed, x.blocks, x.cut));
+    }
+    EXPECT_GE(cuts.size(), 2u);
   }
 }
 

@@ -420,6 +420,43 @@ TEST(Schedules, Columns) {
     expect_scheduled(target_test::mean(rows, columns, false), fmt::format("{} x {}", rows, columns), "guarded");
 }
 
+// Cut at each of their sums, for as many blocks as come out even.
+TEST(Schedules, Squeezed) {
+  using cuda_target::SqueezeTile;
+  for (const auto& [channels, squeezed, height, width] :
+       {std::array<int, 4>{40, 10, 14, 9}, {32, 8, 56, 56}, {144, 6, 8, 7}, {96, 5, 6, 6}, {21, 3, 7, 5}, {1152, 48, 7, 7}, {9, 7, 9, 3}}) {
+    const StageGroup g = target_test::squeeze(channels, squeezed, height, width, channels % 2 == 0);
+    Schedule s(g);
+    inline_cheap(s);
+    const auto tiles = cuda_target::squeeze_tiles(s, {});
+    EXPECT_GE(tiles.size(), 1u);
+    size_t fit = 0;
+    for (const SqueezeTile& x : tiles) {
+      if (channels > 1000 && x.blocks < 6) continue;  // slow to interpret
+      Schedule t = s;
+      if (!cuda_target::by_squeeze(t, x)) continue;
+      ++fit;
+      expect_same(Case(g, t), fmt::format("{} channels, {} squeezed, {} x {}, {} blocks, cut at {}", channels, squeezed, height, width, x.blocks, x.cut));
+    }
+    EXPECT_GE(fit, 1u) << channels;
+  }
+  const StageGroup g = target_test::squeeze(40, 10, 14, 9);
+  Schedule s(g);
+  inline_cheap(s);
+  EXPECT_TRUE(cuda_target::squeeze_tiles(s, {.sm = 80}).empty());
+  for (const SqueezeTile& x : {SqueezeTile{.cut = 1, .blocks = 3}, {.cut = 3, .blocks = 2}, {.cut = 0, .blocks = 4}}) EXPECT_FALSE(cuda_target::by_squeeze(s, x)) << x.cut;
+  // By default one kernel, of as many blocks as neighbours that meet.
+  const auto kernels = c_like::kernels_of(*lower(cuda_target::default_schedule(g, {})), cuda_target::dialect());
+  ASSERT_EQ(kernels.size(), 1u);
+  EXPECT_EQ(kernels[0].cluster, kernels[0].blocks);
+  // Results of more than one point, and stages that others read too, are something else.
+  for (const StageGroup& other : {one_conv({.height = 2, .width = 1, .in = 24, .out = 8}), target_test::mean(17, 37, false)}) {
+    Schedule o(other);
+    inline_cheap(o);
+    EXPECT_TRUE(cuda_target::squeeze_tiles(o, {}).empty());
+  }
+}
+
 TEST(Schedules, Others) {
   expect_scheduled(target_test::softmax(5, 33), "softmax");
   expect_scheduled(target_test::transposition(2, 17, 40), "transposition");

@@ -67,6 +67,23 @@ StageGroup softmax(int64_t rows, int64_t length) {
   return b.group();
 }
 
+StageGroup squeeze(int channels, int squeezed, int height, int width, bool silu) {
+  GroupBuilder b("squeeze");
+  const StageId x = image(b, channels, height, width);
+  const std::vector<NamedExtent> means = {{"n", 1}, {"c", channels}, {"y", 1}, {"x", 1}};
+  const StageId sum = b.reduce("P.sum", DType::F32, means, {{"ky", height}, {"kx", width}}, Combine::Sum,
+                               [&](AxisVars a, AxisVars r) { return b.at(x, {a[0], a[1], r[0], r[1]}); });
+  const StageId p = b.compute("P", DType::F32, means, [&](AxisVars a) { return b.at(sum, at(a)) * constant(1.0 / (height * width)); });
+  StageId s = conv(b, "S", p, {.height = 1, .width = 1, .in = channels, .out = squeezed, .relu = !silu});
+  if (silu)
+    s = b.compute("A", DType::F32, {{"n", 1}, {"c", squeezed}, {"y", 1}, {"x", 1}},
+                  [&](AxisVars a) { return b.at(s, at(a)) * unary(UnaryOp::Sigmoid, b.at(s, at(a))); });
+  const StageId e = conv(b, "E", s, {.height = 1, .width = 1, .in = squeezed, .out = channels, .relu = false});
+  b.output(b.compute("O", DType::F32, {{"n", 1}, {"c", channels}, {"y", 1}, {"x", 1}},
+                     [&](AxisVars a) { return unary(UnaryOp::Sigmoid, b.at(e, at(a))); }));
+  return b.group();
+}
+
 StageGroup layer_norm(int64_t rows, int64_t length) {
   GroupBuilder b("norm");
   const DType f = DType::F32;

@@ -27,6 +27,8 @@ StageGroup softmax(int64_t rows, int64_t length);
 StageGroup layer_norm(int64_t rows, int64_t length);
 // The mean of every row, or of every column.
 StageGroup mean(int64_t rows, int64_t columns, bool of_rows);
+// The mean of an image's channels, a product to `squeezed`, with relu or SiLU, and one back, with a sigmoid.
+StageGroup squeeze(int channels, int squeezed, int height, int width, bool silu = true);
 StageGroup product(int64_t m, int64_t n, int64_t k);
 // O[j, b, i] = 2 X[b, i, j] + Y[j, i]
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);

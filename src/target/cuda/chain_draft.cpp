@@ -133,6 +133,7 @@ bool chain_pays(const Schedule& s, const Device& d) {
 double network_cycles(const Schedule& s, const Device& d) {
   const StageGroup& g = s.group();
   if (const auto chain = chain_of(s)) return best_cycles(*chain, d);
+  if (const auto squeeze = squeeze_cycles(s, d)) return *squeeze;
   const auto roles = g.outputs.size() == 1 ? roles_of(s, g.outputs[0]) : std::nullopt;
   if (!roles || !g[roles->acc].is_reduction()) return 0;
   const Stage& acc = g[roles->acc];

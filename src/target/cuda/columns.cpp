@@ -21,18 +21,12 @@ constexpr int64_t kShortest = 16;      // terms of a sum that is worth slices
 constexpr int64_t kTogether = 8;       // slices that one thread sums
 constexpr int64_t kMostUnrolled = 16;  // loads under way
 
-struct Columns {
-  std::string out, block;
-  int64_t vector;
-  uint32_t axis;  // that of columns
-};
-
 // A part of the sum by slices in the block's memory, each summed in registers along `serial`, the innermost last.
-void lay_out_part(Schedule& t, const Columns& c, const std::string& part, std::vector<std::string> serial) {
+void lay_out_part(Schedule& t, const ColumnSum& c, const std::string& part, std::vector<std::string> serial) {
   const std::string acc = t.cache_write(part);
   if (t.failure()) return;
   for (const std::string& name : {part, acc}) t.guard_halo(name);
-  t.compute_at(part, c.out, c.block);
+  t.compute_at(part, c.owner, c.block);
   const Stage p = t.group()[*t.group().named(part)];
   const auto slices = static_cast<uint32_t>(p.axes.size() - 1);
   for (const std::string& name : {part, acc}) t.pack(name, axes_in_order(p.axes.size(), {slices}, {c.axis}));
@@ -71,6 +65,36 @@ void lay_out_part(Schedule& t, const Columns& c, const std::string& part, std::v
 
 }  // namespace
 
+void sum_over_slices(Schedule& t, const ColumnSum& c) {
+  const Stage a = t.group()[*t.group().named(c.acc)];
+  const Axis k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
+  const std::string part = t.rfactor(c.acc, k.name, c.slices, true, 1, true);
+  std::string left = k.name + "i";
+  std::vector<std::string> serial = {k.name + "o"};
+  for (const Axis& x : a.raxes)
+    if (x.name != k.name) serial.push_back(x.name);
+  std::string more;
+  if (c.slices > 2 * kTogether) {
+    more = t.rfactor(c.acc, left, kTogether);
+    if (t.failure()) return;
+  }
+  lay_out_part(t, c, part, serial);
+  if (!more.empty()) {
+    lay_out_part(t, c, more, {left + "i"});
+    left += "o";
+  }
+  t.compute_at(c.acc, c.out, c.column);
+  t.set_scope(c.acc, Scope::Register);
+  t.guard_halo(c.acc);
+  std::vector<std::string> sum = {left};
+  for (uint32_t x = 0; x < a.axes.size(); ++x)
+    if (x != c.axis) sum.push_back(a.axes[x].name);
+  for (const std::string& l : sum) t.unroll(c.acc, l);
+  sum.push_back(a.axes[c.axis].name);
+  t.reorder(c.acc, sum);
+  t.vectorize(c.acc, sum.back());
+}
+
 bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
@@ -86,7 +110,6 @@ bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   const int64_t slices = slices_of(share);
   if (slices < 2) return false;
 
-  Columns c{.out = out, .block = "", .vector = vector, .axis = r.vector};
   auto [block, own] = t.split(out, o.axes[r.vector].name, share * vector, Tail::Whole);
   std::vector<std::string> outside = names(o.axes, r.unit);
   for (const std::string& l : names(o.axes, r.outer)) outside.push_back(l);
@@ -96,36 +119,12 @@ bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   std::vector<std::string> order = outside;
   order.insert(order.end(), {column, lanes});
   t.reorder(out, order);
-  c.block = fused(t, out, outside);
-  t.parallel(out, c.block);
+  const std::string blocks = fused(t, out, outside);
+  t.parallel(out, blocks);
   t.bind(out, column);
   t.vectorize(out, lanes);
 
-  const std::string part = t.rfactor(acc, k.name, slices, true, 1, true);
-  std::string left = k.name + "i";
-  std::vector<std::string> serial = {k.name + "o"};
-  for (const Axis& x : a.raxes)
-    if (x.name != k.name) serial.push_back(x.name);
-  std::string more;
-  if (slices > 2 * kTogether) {
-    more = t.rfactor(acc, left, kTogether);
-    if (t.failure()) return false;
-  }
-  lay_out_part(t, c, part, serial);
-  if (!more.empty()) {
-    lay_out_part(t, c, more, {left + "i"});
-    left += "o";
-  }
-  t.compute_at(acc, out, column);
-  t.set_scope(acc, Scope::Register);
-  t.guard_halo(acc);
-  std::vector<std::string> sum = {left};
-  for (uint32_t x = 0; x < a.axes.size(); ++x)
-    if (x != r.vector) sum.push_back(a.axes[x].name);
-  for (const std::string& l : sum) t.unroll(acc, l);
-  sum.push_back(a.axes[r.vector].name);
-  t.reorder(acc, sum);
-  t.vectorize(acc, sum.back());
+  sum_over_slices(t, {.out = out, .acc = acc, .column = column, .owner = out, .block = blocks, .axis = r.vector, .vector = vector, .slices = slices});
   if (!lowers(t)) return false;
   s = t;
   return true;

@@ -60,6 +60,50 @@ void lay_out(Schedule& t, const Roles& r, const Part& p) {
 
 }  // namespace
 
+void sum_over_lanes(Schedule& t, const LaneSum& x, const Roles& r) {
+  const Stage a = t.group()[*t.group().named(x.acc)];
+  const Axis k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
+  // Parts of the sum: first by lane and place in a vector, then by lane.
+  Part all{.name = x.acc, .lanes = k.name + "i"}, by_lane, by_place{.name = t.rfactor(x.acc, k.name, x.lanes * x.vector, true, 1, true)};
+  if (x.vector > 1) {
+    by_lane = {.name = t.rfactor(x.acc, k.name + "i", x.vector), .serial = {k.name + "ii"}, .lanes = k.name + "io"};
+    all.lanes = by_lane.lanes;
+  }
+  if (t.failure()) return;
+  for (const Part* p : {&by_lane, &by_place}) {
+    if (p->name.empty()) continue;
+    t.compute_at(p->name, x.owner, x.block);
+    t.set_scope(p->name, Scope::Register);
+    t.guard_halo(p->name);
+  }
+  const std::string along = k.name + "o";
+  const int64_t whole = k.extent / (x.lanes * x.vector), steps = ceil_div(k.extent, x.lanes * x.vector);
+  if (whole > 0 && whole < steps) t.partition(by_place.name, along, {whole});
+  by_place.serial = {along};
+  if (steps > kMostUnrolled) {
+    auto [outer, inner] = t.split(by_place.name, along, kMostUnrolled / 2, Tail::Tail);
+    by_place.serial = {outer, inner};
+  }
+  for (const Axis& axis : a.raxes)
+    if (axis.name != k.name) by_place.serial.insert(by_place.serial.begin(), axis.name);
+  by_place.lanes = k.name + "i";
+  if (x.vector > 1) std::tie(by_place.lanes, by_place.vector) = t.split(by_place.name, by_place.lanes, x.vector, Tail::Exact);
+  lay_out(t, r, by_place);
+  t.unroll(by_place.name, by_place.serial.back());
+  if (x.vector > 1) {
+    lay_out(t, r, by_lane);
+    t.unroll(by_lane.name, by_lane.serial.back());
+  }
+  // The sum itself, of one output.
+  t.compute_at(x.acc, x.out, x.own);
+  t.set_scope(x.acc, Scope::Register);
+  std::vector<std::string> sum = names(a.axes, physical_order(a));
+  for (const std::string& l : sum) t.unroll(x.acc, l);
+  sum.push_back(all.lanes);
+  t.reorder(x.acc, sum);
+  t.bind(x.acc, all.lanes);
+}
+
 bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   Schedule t = s;
   const std::string out = t.group()[r.out].name;
@@ -91,45 +135,7 @@ bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d) {
   t.bind(out, own);
   for (const std::string& l : more) t.unroll(out, l);
 
-  // Parts of the sum: first by lane and place in a vector, then by lane.
-  Part all{.name = acc, .lanes = k.name + "i"}, by_lane, by_place{.name = t.rfactor(acc, k.name, lanes * vector, true, 1, true)};
-  if (vector > 1) {
-    by_lane = {.name = t.rfactor(acc, k.name + "i", vector), .serial = {k.name + "ii"}, .lanes = k.name + "io"};
-    all.lanes = by_lane.lanes;
-  }
-  if (t.failure()) return false;
-  for (const Part* p : {&by_lane, &by_place}) {
-    if (p->name.empty()) continue;
-    t.compute_at(p->name, out, block);
-    t.set_scope(p->name, Scope::Register);
-    t.guard_halo(p->name);
-  }
-  const std::string along = k.name + "o";
-  const int64_t whole = k.extent / (lanes * vector), steps = ceil_div(k.extent, lanes * vector);
-  if (whole > 0 && whole < steps) t.partition(by_place.name, along, {whole});
-  by_place.serial = {along};
-  if (steps > kMostUnrolled) {
-    auto [outer, inner] = t.split(by_place.name, along, kMostUnrolled / 2, Tail::Tail);
-    by_place.serial = {outer, inner};
-  }
-  for (const Axis& x : a.raxes)
-    if (x.name != k.name) by_place.serial.insert(by_place.serial.begin(), x.name);
-  by_place.lanes = k.name + "i";
-  if (vector > 1) std::tie(by_place.lanes, by_place.vector) = t.split(by_place.name, by_place.lanes, vector, Tail::Exact);
-  lay_out(t, r, by_place);
-  t.unroll(by_place.name, by_place.serial.back());
-  if (vector > 1) {
-    lay_out(t, r, by_lane);
-    t.unroll(by_lane.name, by_lane.serial.back());
-  }
-  // The sum itself, of one output.
-  t.compute_at(acc, out, own);
-  t.set_scope(acc, Scope::Register);
-  std::vector<std::string> sum = names(a.axes, physical_order(a));
-  for (const std::string& l : sum) t.unroll(acc, l);
-  sum.push_back(all.lanes);
-  t.reorder(acc, sum);
-  t.bind(acc, all.lanes);
+  sum_over_lanes(t, {.out = out, .acc = acc, .own = own, .owner = out, .block = block, .lanes = lanes, .vector = vector}, r);
   if (!lowers(t)) return false;
   s = t;
   return true;

@@ -99,7 +99,10 @@ class WaysSpace : public Space {
 
 }  // namespace
 
-bool prefers_one_kernel(const StageGroup& g, const Device& d) { return chain_pays(inlined(g), d); }
+bool prefers_one_kernel(const StageGroup& g, const Device& d) {
+  const Schedule s = inlined(g);
+  return chain_pays(s, d) || !squeeze_tiles(s, d).empty();
+}
 
 double kernel_us(const StageGroup& g, const Device& d) {
   constexpr double cycles_of_us = 1700;

@@ -51,6 +51,13 @@ bool by_tile(Schedule& s, const Roles& r);
 
 // lanes.cpp. Sums of few points that share weights, each by several threads that read `vector` neighbours each.
 bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d);
+// The sum `acc` of `out`, whose thread has a result of the loop `own`, which is bound: so many neighbours have `vector` terms of it at a
+// time. `block`: the loop of `owner` that is the block.
+struct LaneSum {
+  std::string out, acc, own, owner, block;
+  int64_t lanes, vector;
+};
+void sum_over_lanes(Schedule& t, const LaneSum& x, const Roles& r);
 
 // rows.cpp. Reductions of rows, and what is computed from them, in one kernel; accesses of `vector` neighbours.
 bool by_rows(Schedule& s, int64_t vector, const Device& d);
@@ -60,6 +67,25 @@ bool by_row_of_thread(Schedule& s);
 
 // columns.cpp. Sums over other axes than the contiguous one, of few results: slices by threads.
 bool by_columns(Schedule& s, const Roles& r, int64_t vector, const Device& d);
+// The sum `acc` of `out`, whose thread has a vector of the columns `axis` at the loop `column`: slices of it by as many threads. `block`:
+// the loop of `owner` that is the block.
+struct ColumnSum {
+  std::string out, acc, column, owner, block;
+  uint32_t axis;
+  int64_t vector, slices;
+};
+void sum_over_slices(Schedule& t, const ColumnSum& x);
+
+// squeeze.cpp. Sums of one point of which each reads the one before (a pool, products of its means) as a cluster of blocks.
+struct SqueezeTile {
+  size_t cut;      // the sum of which blocks have parts
+  int64_t blocks;
+};
+// From the best by estimate; none where it is something else.
+std::vector<SqueezeTile> squeeze_tiles(const Schedule& s, const Device& d);
+bool by_squeeze(Schedule& s, const SqueezeTile& x);
+// What such sums take within a network as one kernel, by estimate: infinite where they cannot be one. None where it is something else.
+std::optional<double> squeeze_cycles(const Schedule& s, const Device& d);
 
 // warp_tile.cpp. Loops of a stage whose tile is a warp's: a thread has `points` and `channels` of it.
 struct WarpLoops {

@@ -28,6 +28,7 @@ std::string text_of(const MatrixTile& t) {
 std::string text_of(const SplitTile& x) {
   return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
 }
+std::string text_of(const SqueezeTile& x) { return fmt::format("cut:{},blocks:{}", x.cut, x.blocks); }
 std::string text_of(const Share& x) {
   return fmt::format("vector:{},columns:{}", x.vector, x.columns);
 }
@@ -175,6 +176,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
   std::vector<Way> ways;
   ways.push_back(way_of("chain", chain_tiles(s, d),
                         [d](Schedule& t, const ChainTile& x) { return by_chain(t, x, d); }));
+  ways.push_back(way_of("squeeze", squeeze_tiles(s, d), by_squeeze));
   size_t computed = 0;
   for (const Stage& x : s.group().stages) computed += x.is_compute();
   const auto roles = computed <= 2 ? roles_of(s, s.group().outputs.back()) : std::nullopt;
