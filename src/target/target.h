@@ -63,6 +63,8 @@ class Target {
   // pass narrow_storage.
   virtual DType storage() const { return DType::F32; }
   virtual DType weights() const { return storage(); }
+  // Does scaling an operand of a product where it is loaded cost next to nothing? Else the pass gate_weights scales weights.
+  virtual bool scales_operands() const { return false; }
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
   // recognize_attention.
   virtual bool prefers_one_nest(const StageGroup&) const { return false; }

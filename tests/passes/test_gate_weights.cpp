@@ -59,6 +59,15 @@ TEST_P(GateWeights, MeansTheSame) {
   }
 }
 
+TEST(GateWeights, LeavesProductsThatScaleWhatTheyLoad) {
+  class Scaling : public test::PlainTarget {
+   public:
+    bool scales_operands() const override { return true; }
+  } target;
+  const Graph g = gated({"window"});
+  EXPECT_EQ(to_text(gate_weights(g, {.target = &target})), to_text(g));
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Passes, GateWeights,
     ::testing::Values(Variant{"window"}, Variant{.name = "point", .window = 1},

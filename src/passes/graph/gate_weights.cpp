@@ -5,7 +5,7 @@
 //   %y = conv(%m, W)           %y = conv(%x, transpose(%s))
 //
 // W' is W with the output's channels innermost; the transpositions are views. %g has one value a channel (squeeze-excite), so what the convolution reads is neither written nor
-// read once more. Weights that are known when compiling take such a product in fold_batch_norm.
+// read once more. Not where the target's products scale what they read as they load it. Weights that are known when compiling take such a product in fold_batch_norm.
 #include <numeric>
 
 #include "graph/op.h"
@@ -119,6 +119,9 @@ class Gates {
 }  // namespace
 
 // The products that nothing reads any more are left out.
-Graph gate_weights(const Graph& g, const Context& c) { return dead_code(Gates(g).run(), c); }
+Graph gate_weights(const Graph& g, const Context& c) {
+  if (c.target != nullptr && c.target->scales_operands()) return g;
+  return dead_code(Gates(g).run(), c);
+}
 
 }  // namespace burnish

@@ -101,6 +101,7 @@ Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<
   const Expr at = operand_of_thread(t, e, row);
   lane_ = m.elements ? m.elements->var : m.depth.var;
   lanes_ = n;
+  ranges_.set(*lane_, 0, n - 1);
   in_operand_ = true;
   done_.assign(1, {});
   count_uses(at);

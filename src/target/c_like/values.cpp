@@ -389,7 +389,10 @@ Lanes Printer::half_pairs(const Expr& e) {
     for (std::string& t : texts) t = temporary(DType::U32, t + ")");
     return texts;
   };
-  if (is_half_arithmetic(e) && e.kind() == ExprKind::Binary)
+  // A product of two halves is exact in f32: both ways round once.
+  const bool rounds_once = e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul && e.dtype() == DType::F32 &&
+                           std::ranges::all_of(e.children(), [&](const Expr& x) { return converts(x, DType::F32, DType::F16); });
+  if (rounds_once || (is_half_arithmetic(e) && e.kind() == ExprKind::Binary))
     return by_pairs("product_of_pairs", {e.children()[0], e.children()[1]});
   if (is_half_arithmetic(e) && e.callee() == "fma")
     return by_pairs("fma_of_pairs", {e.children()[0], e.children()[1], e.children()[2]});

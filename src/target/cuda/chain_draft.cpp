@@ -130,10 +130,18 @@ bool chain_pays(const Schedule& s, const Device& d) {
   return best_cycles(*chain, d) < near * apart;
 }
 
+bool scales_operand(const Schedule& s, const Device& d) {
+  const StageGroup& g = s.group();
+  const auto roles = g.outputs.size() == 1 ? roles_of(s, g.outputs[0]) : std::nullopt;
+  return roles && is_product(g[roles->acc]) && std::ranges::any_of(g[roles->acc].body.children(), is_scaled) && std::isfinite(matrix_cycles(s, *roles, d));
+}
+
 double network_cycles(const Schedule& s, const Device& d) {
   const StageGroup& g = s.group();
   if (const auto chain = chain_of(s)) return best_cycles(*chain, d);
   if (const auto squeeze = squeeze_cycles(s, d)) return *squeeze;
+  constexpr double kernel = 2400;  // whatever it does
+  if (std::ranges::none_of(g.stages, &Stage::is_reduction)) return kernel;
   const auto roles = g.outputs.size() == 1 ? roles_of(s, g.outputs[0]) : std::nullopt;
   if (!roles || !g[roles->acc].is_reduction()) return 0;
   const Stage& acc = g[roles->acc];

@@ -17,6 +17,7 @@ std::optional<Link> link_of(const Schedule& s, StageId out) {
   Link l{.roles = *roles};
   int constants = 0;
   for (const Expr& factor : g[l.roles.acc].body.children()) {
+    if (is_scaled(factor)) return std::nullopt;
     const Expr& e = load_of(factor);
     const bool constant = g[e.from()].kind == StageKind::Constant;
     constants += constant;

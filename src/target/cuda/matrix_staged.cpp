@@ -11,14 +11,15 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// What a product loads that moves with the channels of its result, or the other factor.
+// What a product loads that moves with the channels of its result, or the other factor; null where that is scaled, of which copies to
+// the block's memory know nothing.
 const Expr* factor_of(const Stage& acc, const Roles& r, bool channels) {
   const VarId lanes = acc.axes[r.vector].var;
   for (const Expr& factor : acc.body.children()) {
     const Expr& e = load_of(factor);
     if (std::ranges::any_of(e.indices(), [&](const Index& i) { return moves(i, lanes); }) ==
         channels)
-      return &e;
+      return is_scaled(factor) ? nullptr : &e;
   }
   return nullptr;
 }

@@ -15,9 +15,16 @@ namespace burnish::cuda_target {
 
 namespace {
 
-Schedule inlined(const StageGroup& g) {
+Schedule inlined(const StageGroup& g, const Device& d) {
   Schedule s(g);
   inline_cheap(s);
+  // Products scale their data anew for every warp that loads it: less than another kernel.
+  for (const Stage& x : s.group().stages) {
+    if (!x.is_compute() || x.is_reduction() || !is_scaled(x.body)) continue;
+    Schedule t = s;
+    t.inline_stage(x.name);
+    if (!t.failure() && scales_operand(t, d)) return t;
+  }
   return s;
 }
 
@@ -49,7 +56,7 @@ std::pair<Choice, Schedule> first_that_fits(const Schedule& s, const std::vector
 class WaysSpace : public Space {
  public:
   WaysSpace(const StageGroup& g, const Device& d)
-      : device_(d), schedule_(inlined(g)), ways_(ways_of(schedule_, d)) {
+      : device_(d), schedule_(inlined(g, d)), ways_(ways_of(schedule_, d)) {
     knobs_.push_back({.name = "way", .values = {}, .labels = {}});
     // The ways take turns: their estimates are not of one kind.
     for (size_t v = 0; v < most_of_a_way; ++v) {
@@ -100,17 +107,17 @@ class WaysSpace : public Space {
 }  // namespace
 
 bool prefers_one_kernel(const StageGroup& g, const Device& d) {
-  const Schedule s = inlined(g);
-  return chain_pays(s, d) || !squeeze_tiles(s, d).empty();
+  const Schedule s = inlined(g, d);
+  return chain_pays(s, d) || !squeeze_tiles(s, d).empty() || scales_operand(s, d);
 }
 
 double kernel_us(const StageGroup& g, const Device& d) {
   constexpr double cycles_of_us = 1700;
-  return network_cycles(inlined(g), d) / cycles_of_us;
+  return network_cycles(inlined(g, d), d) / cycles_of_us;
 }
 
 Schedule default_schedule(const StageGroup& g, const Device& d) {
-  const Schedule s = inlined(g);
+  const Schedule s = inlined(g, d);
   return first_that_fits(s, ways_of(s, d), d).second;
 }
 

@@ -115,6 +115,7 @@ class CudaTarget : public Target {
   DType storage() const override { return device_.storage; }
   // Instructions do not look at more of a factor: constants are rounded once.
   DType weights() const override { return options_.precision == Precision::Tf32 ? DType::TF32 : device_.storage; }
+  bool scales_operands() const override { return device_.sm >= 80; }
   bool prefers_one_nest(const StageGroup& g) const override { return prefers_one_kernel(g, device_); }
   bool prefers_one_launch(std::span<const Function* const> f) const override { return cuda_target::prefers_one_launch(f, device_); }
   std::optional<double> nest_us(const StageGroup& g) const override { return kernel_us(g, device_); }

@@ -105,8 +105,10 @@ inline int64_t banks_of(DType t) { return 128 / size_of(t); }
 inline int64_t stored_at_once(int64_t columns, DType t) { return columns % 2 ? 2 : columns % 4 || t != DType::F16 ? 4 : 8; }
 // Is the stage a sum of products of two loads, in f32? These may be of other types, converted.
 bool is_product(const Stage& s);
-// What such a factor loads, or is 0 under a guard.
+// What such a factor loads, or is 0 under a guard. Of a product of loads of which one moves with fewer axes it is the other one.
 const Expr& load_of(const Expr& factor);
+// Is it such a product: data that is scaled where it is loaded?
+bool is_scaled(const Expr& factor);
 // Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
 int64_t depth_for(int64_t channels, const Device& d);
 // What a thread of four has of a step of `depth`: neighbours, or, where the other operand is in the block's memory, those 4 bytes of
@@ -214,6 +216,8 @@ struct ChainTile {
 std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);
 // Whether one kernel takes less time than its parts, by estimates, or little more.
 bool chain_pays(const Schedule& s, const Device& d);
+// Is it a product of data that is scaled where it is loaded, by matrix instructions?
+bool scales_operand(const Schedule& s, const Device& d);
 // What a chain, a product or a depthwise convolution takes within a network, by estimates; 0 of others.
 double network_cycles(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);

@@ -33,6 +33,23 @@ std::vector<std::string> tiles_of_warp(Schedule& t, const std::string& stage, co
 
 }  // namespace
 
+namespace {
+
+// That a load moves with.
+size_t variables_of(const Expr& load) {
+  if (load.kind() != ExprKind::Load) return 0;
+  size_t n = 0;
+  for (const Index& i : load.indices()) n += i.a.terms.size() + i.atoms.size();
+  return n;
+}
+
+}  // namespace
+
+bool is_scaled(const Expr& factor) {
+  if (factor.kind() == ExprKind::Cast || factor.kind() == ExprKind::Select) return is_scaled(factor.children()[factor.kind() == ExprKind::Select ? 1 : 0]);
+  return factor.kind() == ExprKind::Binary;
+}
+
 bool is_product(const Stage& s) {
   return s.op == Combine::Sum && s.dtype == DType::F32 && !s.init && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
          load_of(s.body.children()[0]).kind() == ExprKind::Load && load_of(s.body.children()[1]).kind() == ExprKind::Load;
@@ -40,6 +57,11 @@ bool is_product(const Stage& s) {
 
 const Expr& load_of(const Expr& factor) {
   if (factor.kind() == ExprKind::Cast) return load_of(factor.children()[0]);
+  if (factor.kind() == ExprKind::Binary && factor.binary() == BinaryOp::Mul) {
+    const Expr &a = load_of(factor.children()[0]), &b = load_of(factor.children()[1]);
+    const size_t with_a = variables_of(a), with_b = variables_of(b);
+    return with_a == with_b ? factor : with_a > with_b ? a : b;
+  }
   const bool guarded = factor.kind() == ExprKind::Select && factor.children()[2].kind() == ExprKind::Const && factor.children()[2].number() == 0;
   return guarded ? load_of(factor.children()[1]) : factor;
 }
