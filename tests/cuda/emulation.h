@@ -144,6 +144,7 @@ struct Parked {
 };
 inline std::vector<Parked> parked;
 inline unsigned cluster, at_cluster_barrier, cluster_barriers_passed;
+inline std::vector<std::vector<char>> of_cluster;  // memory of its blocks when they met
 
 // Runs the block's threads until all have ended, or all that have not wait for the cluster.
 inline void run_block(unsigned threads, bool reversed) {
@@ -195,6 +196,8 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
       std::vector<Parked> met = std::move(parked);
       parked.clear();
       ++cluster_barriers_passed;
+      of_cluster.resize(cluster);
+      for (const Parked& p : met) of_cluster[p.block % cluster] = p.memory;
       for (Parked& p : met) {
         blockIdx.x = p.block;
         alive = p.alive;
@@ -253,6 +256,10 @@ template <unsigned blocks> void meet_cluster() {
   ++at_cluster_barrier;
   while (here == cluster_barriers_passed) swapcontext(&coroutines[running].context, &main_context);
 }
+
+template <unsigned blocks> void leave_cluster() { meet_cluster<blocks>(); }
+// What a block has written to its memory before they met.
+template <class T> T* of_neighbour(T* p, unsigned block) { return (T*)(emulation::of_cluster.at(block).data() + ((char*)p - memory)); }
 
 inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
 

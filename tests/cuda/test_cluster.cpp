@@ -78,5 +78,67 @@ TEST(Clusters, AreOneKernelWhereThereAreClusters) {
   EXPECT_EQ(kernels_of(f, overlapping).size(), 2u);
 }
 
+std::pair<Stmt, Stmt> loops_of(const Function& f) {
+  std::vector<Stmt> loops;
+  visit(f.body, [&](const Stmt& s) {
+    if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel) loops.push_back(s);
+  });
+  return {loops.at(0), loops.at(1)};
+}
+
+TEST(Clusters, HandOnPiecesThatBlocksWriteOneAfterTheOther) {
+  const auto pieces = [](const Function& f) {
+    const auto [before, after] = loops_of(f);
+    const auto all = handed_on(f, before, after);
+    return all.empty() ? 0 : all[0].piece;
+  };
+  EXPECT_EQ(pieces(two_loops(8, 8, "16*n + i", "64*first + 4*own + t")), 16);
+  EXPECT_EQ(pieces(two_loops(8, 8, "32*n + i", "32*m + t")), 32) << "with gaps";
+  EXPECT_EQ(pieces(two_loops(8, 8, "16*n - 128*tile + 64 + i", "-64*first + 4*own + t + 64")), 0) << "in another order";
+  EXPECT_EQ(pieces(two_loops(8, 8, "8*n + i", "8*m + t")), 0) << "pieces overlap";
+  EXPECT_EQ(pieces(two_loops(8, 8, "18*n + i", "18*m + t")), 0) << "vectors would lie across pieces";
+  const auto one = kernels_of(two_loops(8, 8, "16*n + i", "64*first + 4*own + t"), cuda_target::dialect());
+  EXPECT_NE(one[0].source.find("leave_cluster<4>();"), std::string::npos) << one[0].source;
+  EXPECT_EQ(one[0].args.size(), 2u) << one[0].source;
+  EXPECT_EQ(one[0].block_bytes, 64);
+}
+
+TEST(Clusters, CopyConstantsOfTheSecondLoopBeforeTheFirst) {
+  const Function f = parse_function(R"(func f(X: param f32[64], W: param f32[64], O: out f32[64]) {
+  alloc part: shared f32[64] {
+    parallel for n in 0..4 {
+      thread for i in 0..16 {
+        part[16*n + i] = X[16*n + i]
+      }
+    }
+    barrier
+    parallel for m in 0..4 {
+      alloc near: thread f32[16] {
+        alloc own: thread f32[16] {
+          thread for c in 0..16 {
+            near[c] = W[16*m + c]
+          }
+          thread for d in 0..16 {
+            own[d] = part[4*d]
+          }
+          barrier
+          thread for t in 0..16 {
+            O[16*m + t] = near[-1*t + 15] * own[-1*t + 15]
+          }
+        }
+      }
+    }
+  }
+}
+)");
+  const auto [before, after] = loops_of(f);
+  EXPECT_EQ(early_copies(f, before, after).size(), 1u);
+  const std::string source = kernels_of(f, cuda_target::dialect()).at(0).source;
+  const size_t copy = source.find("copy_async"), met = source.find("meet_cluster");
+  EXPECT_LT(copy, met) << source;
+  EXPECT_EQ(source.find("copy_async", copy + 1), std::string::npos) << source;
+  EXPECT_LT(source.find("wait_for_copies"), met) << source;
+}
+
 }  // namespace
 }  // namespace burnish::c_like

@@ -2,6 +2,7 @@
 // the end of a kernel.
 #include <algorithm>
 #include <map>
+#include <set>
 
 #include "expr/interval.h"
 #include "loop/loads.h"
@@ -102,6 +103,66 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
   for (int64_t n = 1; n <= std::min(kMostOfACluster, blocks); ++n)
     if (blocks % n == 0 && apart(n)) return n;
   return 0;
+}
+
+std::vector<Handed> handed_on(const Function& f, const Stmt& before, const Stmt& after) {
+  constexpr int64_t widest = 4;  // elements that are read at once
+  std::vector<Handed> all;
+  std::vector<Accesses> first;
+  for (int64_t n = 0; n < before->loop.extent; ++n) first.push_back(accesses_of(f, before, n));
+  for (const auto& [b, where] : first[0].written) {
+    if (f.buffers[b].scope != Scope::Shared || first[0].read.contains(b)) continue;
+    const Handed h{b, first[1].written.at(b).lo};
+    bool fits = h.piece > 0 && h.piece % widest == 0;
+    for (int64_t n = 0; fits && n < std::ssize(first); ++n) {
+      const Interval w = first[static_cast<size_t>(n)].written.at(b);
+      fits = w.lo == n * h.piece && w.hi < (n + 1) * h.piece;
+    }
+    // By these two loops alone.
+    int64_t uses = 0;
+    const auto count = [&](const Stmt& s, int64_t each) {
+      visit(s, [&](const Stmt& x) {
+        if (x.kind() == StmtKind::Store && x->buffer == b) uses += each;
+        visit_loads(x, [&](const Expr& e) {
+          if (e.from() != b) return;
+          uses += each;
+          fits &= e.indices()[0].is_affine();
+        });
+      });
+    };
+    count(f.body, 1);
+    count(before, -1);
+    count(after, -1);
+    if (fits && uses == 0) all.push_back(h);
+  }
+  return all;
+}
+
+std::vector<Stmt> early_copies(const Function& f, const Stmt& before, const Stmt& after) {
+  std::set<BufferId> used, own;
+  visit(before, [&](const Stmt& s) {
+    if (s.kind() == StmtKind::Store) used.insert(s->buffer);
+  });
+  // A nest of threads that only copies, to memory of the second loop.
+  const auto copies = [&](const Stmt& s) {
+    bool fits = s.kind() == StmtKind::For && has_loop(s, LoopKind::Thread);
+    visit(s, [&](const Stmt& x) {
+      fits &= x.kind() == StmtKind::For || x.kind() == StmtKind::Seq || x.kind() == StmtKind::Store;
+      if (x.kind() == StmtKind::Store) fits &= own.contains(x->buffer) && !used.contains(x->buffer);
+      visit_loads(x, [&](const Expr& e) { fits &= f.buffers[e.from()].scope == Scope::Param && !f.buffers[e.from()].written; });
+    });
+    return fits;
+  };
+  std::vector<Stmt> all;
+  Stmt s = after->children[0];
+  for (; s.kind() == StmtKind::Alloc; s = s.children()[0])
+    if (f.buffers[s->buffer].scope == Scope::Thread) own.insert(s->buffer);
+  if (s.kind() != StmtKind::Seq) return all;
+  for (const Stmt& c : s.children()) {
+    if (c.kind() == StmtKind::Barrier) break;
+    if (copies(c)) all.push_back(c);
+  }
+  return all;
 }
 
 }  // namespace burnish::c_like

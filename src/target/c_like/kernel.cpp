@@ -74,9 +74,13 @@ class Splitter {
     Printer p(f_, d_);
     p.expect(before);
     p.expect(after);
-    p.block_loop(before, std::string(d_.block));
-    p.line(cluster > 1 ? fmt::format(fmt::runtime(d_.cluster_barrier), cluster) : std::string(d_.barrier));
-    p.block_loop(after, std::string(d_.block));
+    if (cluster > 1) {
+      p.clustered(before, after, cluster);
+    } else {
+      p.block_loop(before, std::string(d_.block));
+      p.line(d_.barrier);
+      p.block_loop(after, std::string(d_.block));
+    }
     finish(p, before->loop.extent, cluster);
   }
 

@@ -21,6 +21,9 @@ struct Dialect {
   // The same with a third argument, blocks of a cluster, and a statement by which all their threads meet, a format of that number.
   // Empty: there are no clusters.
   std::string_view cluster_head = {}, cluster_barrier = {};
+  // Besides: a statement by which they meet without handing on what they wrote, likewise; a function of a place in the block's memory
+  // and a number within the cluster, whose value is that place in that block's. Empty: they hand on through memory.
+  std::string_view cluster_end = {}, of_neighbour = {};
   // A format of so many blocks that a multiprocessor should have room for: compilers then take as many registers for a thread as that
   // leaves, to have more loads on their way. And how many they are; 0: as many as fit by what threads need at least.
   std::string_view room = {};
@@ -78,6 +81,14 @@ inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks reads in the second only what
 // it has itself written in the first. 0: there are no such groups, or none that a cluster could be.
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after);
+// What they hand on so that the n-th block writes the `piece` elements from n * piece on, and nobody else.
+struct Handed {
+  BufferId buffer;
+  int64_t piece;
+};
+std::vector<Handed> handed_on(const Function& f, const Stmt& before, const Stmt& after);
+// Copies of constants to the block's memory that begin the second loop: they may be made before the first.
+std::vector<Stmt> early_copies(const Function& f, const Stmt& before, const Stmt& after);
 
 // Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.
 // Unsupported names statements that have no form on a GPU.

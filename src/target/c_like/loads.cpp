@@ -22,6 +22,7 @@ Index Printer::own_part(BufferId b, const Index& i) {
 // The element by lane. In memory its constant part, with what unrolled loops add, stands apart: instructions have room for it,
 // and places that differ by constants alone share the rest.
 Lanes Printer::places(BufferId b, const Index& i) {
+  if (pieces_.contains(b)) return places_of_cluster(b, i);
   const Scope scope = f_.buffers[b].scope;
   const bool in_memory = scope == Scope::Param || scope == Scope::Shared || block_offset_[b] >= 0;
   if (!in_memory) {

@@ -23,7 +23,8 @@ const Expr* loaded(const Expr& e) {
   return e.kind() == ExprKind::Load && in_vectors(e.dtype()) ? &e : nullptr;
 }
 
-// Quotients and remainders that ranges decide.
+}  // namespace
+
 Index simplified(const Index& i, const Ranges& ranges) {
   Index out(i.a);
   for (const Atom& x : i.atoms) {
@@ -45,7 +46,9 @@ Index simplified(const Index& i, const Ranges& ranges) {
   return out;
 }
 
-Expr simplified(const Expr& e, const Ranges& ranges) {
+namespace {
+
+Expr simplified_places(const Expr& e, const Ranges& ranges) {
   return rewrite(e, [&](const Expr& x) {
     if (x.kind() == ExprKind::Affine) return affine(simplified(x.index(), ranges));
     return x.kind() == ExprKind::Load
@@ -135,7 +138,7 @@ void Printer::find_tiles(TensorLoop& t) {
     depth.add(eights->var, piece);
   }
   ranges_.set(m.depth.var, 0, kMatrixLanes - 1);
-  const Expr b = simplified(
+  const Expr b = simplified_places(
       substitute(m.b, [&](VarId v) { return v == m.depth.var ? &depth : nullptr; }), ranges_);
   if (d_.half_pairs ? eights && !one_loop(b, *eights, elements) : !are_neighbours(b, elements)) {
     ranges_.set(m.depth.var, 0, m.depth.extent - 1);

@@ -19,6 +19,8 @@ std::string number(const Expr& constant);
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
 bool is_zero(const Expr& e);  // copies.cpp. The constant +0 of f32 or f16: all bits are 0
 
+Index simplified(const Index& i, const Ranges& ranges);  // matrix_tiles.cpp. Without quotients and remainders that ranges decide
+
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
 using Lanes = std::vector<std::string>;
 
@@ -38,6 +40,8 @@ class Printer {
   void expect(const Stmt& loop);
   // A parallel loop whose iterations are blocks, with `block` as the number of the iteration.
   void block_loop(const Stmt& loop, const std::string& block);
+  // Two such loops one after the other, whose blocks, `cluster` neighbours, meet in between.
+  void clustered(const Stmt& before, const Stmt& after, int cluster);
   // Statements of no parallel loop: one thread's.
   void lone(const Stmt& s);
   int threads() const { return threads_; }
@@ -105,6 +109,12 @@ class Printer {
   Lanes loaded_tiles_b(const TensorLoop& t);
   Lanes operand_in_eights(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);
 
+  // cluster_memory.cpp
+  void keep(BufferId b, int64_t elements);
+  void keep_pieces(const Stmt& before, const Stmt& after);
+  void copy_early(const Stmt& before, const Stmt& after);
+  Lanes places_of_cluster(BufferId b, const Index& i);  // in the piece of the block that writes it, or in a neighbour's
+
   // values.cpp
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
@@ -148,6 +158,15 @@ class Printer {
   int threads_ = 1;
   int64_t block_bytes_ = 0;                 // of the kernel
   BlockMemory memory_;                      // of the parallel loop at hand
+  std::map<BufferId, int64_t> kept_;        // what lies in the block's memory over several of them, from its beginning on; by offset
+  int64_t kept_bytes_ = 0;
+  struct Piece {
+    int64_t elements;
+    int64_t cluster;              // of blocks that read it; 0: it is being written
+    VarId block;                  // the loop that writes it
+  };
+  std::map<BufferId, Piece> pieces_;        // what a cluster's blocks hand on in their memory
+  std::vector<Stmt> early_;                 // printed already
   int64_t registers_ = 0;  // of a thread, for arrays at once
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   int64_t in_flight_ = -1;                  // of the loop of the block's statements at hand

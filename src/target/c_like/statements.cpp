@@ -60,7 +60,7 @@ std::vector<BufferId> Printer::args() const {
   for (BufferId b : f_.params)
     if (touched_.contains(b)) out.push_back(b);
   for (BufferId b : touched_)
-    if (f_.buffers[b].scope == Scope::Shared) out.push_back(b);
+    if (f_.buffers[b].scope == Scope::Shared && !pieces_.contains(b)) out.push_back(b);
   return out;
 }
 
@@ -74,7 +74,7 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   enter(l);
   has_threads_ = has_loop(s, LoopKind::Thread);
   memory_ = has_threads_ ? block_memory(f_, s.children()[0]) : BlockMemory();
-  block_bytes_ = std::max(block_bytes_, memory_.bytes);
+  block_bytes_ = std::max(block_bytes_, kept_bytes_ + memory_.bytes);
   copies_ = false;
   visit(s, [&](const Stmt& x) { copies_ |= may_copy(x); });
   open("{");
@@ -101,6 +101,7 @@ void Printer::alone(const Stmt& s) {
 }
 
 void Printer::statement(const Stmt& s) {
+  if (!in_threads_ && std::ranges::any_of(early_, [&](const Stmt& x) { return x.same_as(s); })) return;
   if (!in_threads_ && std::ranges::any_of(memory_.met, [&](const Stmt& x) { return x.same_as(s); })) barrier();
   // Outside thread loops: what holds none is the first thread's, the rest is common to all.
   if (!in_threads_ && s.kind() != StmtKind::Seq && s.kind() != StmtKind::Barrier &&
@@ -338,7 +339,7 @@ void Printer::alloc(const Stmt& s) {
   const bool of_threads = in_registers(buffer.scope);
   const bool local = of_threads || in_threads_ || !has_threads_;
   if (!local) {
-    block_offset_[b] = memory_.offset.at(b);
+    block_offset_[b] = kept_.contains(b) ? kept_.at(b) : kept_bytes_ + memory_.offset.at(b);
     open("{");
     line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(buffer.dtype), buffers_[b],
                      block_offset_[b]));

@@ -144,6 +144,18 @@ template <int blocks> HELPER void meet_cluster() {
   asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory");
 #endif
 }
+// Of blocks that have nothing to hand on any more.
+template <int blocks> HELPER void leave_cluster() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.relaxed.aligned;\n\tbarrier.cluster.wait.aligned;" ::: "memory");
+#endif
+}
+template <class T> HELPER T* of_neighbour(T* p, unsigned block) {
+#if __CUDA_ARCH__ >= 900
+  asm("mapa.u64 %0, %0, %1;" : "+l"(p) : "r"(block));
+#endif
+  return p;
+}
 HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   asm("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
@@ -255,6 +267,8 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) {0}",
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
       .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
+      .cluster_end = "leave_cluster<{}>();",
+      .of_neighbour = clusters ? "of_neighbour" : "",
       .room = ", {}",
       .blocks_together = matrix_sum == "sum_3xtf32" ? blocks_together<88> : blocks_together<64>,  // numbers are parted
       .block = "(int)blockIdx.x",
