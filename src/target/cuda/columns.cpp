@@ -51,6 +51,12 @@ void lay_out_part(Schedule& t, const ColumnSum& c, const std::string& part, std:
     auto [o, i] = t.split(acc, serial.back(), kMostUnrolled / 2, Tail::Tail);
     serial.back() = o;
     serial.push_back(i);
+  } else if (const int64_t together = kMostUnrolled / extent(serial.back()); serial.size() > 1 && together > 1 && extent(serial[serial.size() - 2]) > 1) {
+    std::string& before = serial[serial.size() - 2];
+    auto [o, i] = t.split(acc, before, std::min(together, extent(before)), Tail::Tail);
+    before = i;
+    serial.insert(serial.end() - 2, o);
+    t.unroll(acc, i);
   }
   std::vector<std::string> inner = serial;
   for (uint32_t x = 0; x < a.axes.size(); ++x)

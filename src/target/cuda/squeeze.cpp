@@ -1,13 +1,18 @@
 // Sums of one point of which each reads the one before, as one kernel of a cluster: a pool and the
 // products of squeeze and excite. The run is cut at one of its sums, of which each block has a
-// part. What comes before it is computed by the block whose part reads it; what comes after by
-// every block, all of it, but for the results, of which each has a slice:
+// part; blocks hand on their parts in their memory (c_like/cluster_memory.cpp). What comes before
+// the cut is computed by the block whose part reads it; what comes after by every block, all of it,
+// but for the results, of which each has a slice. Cut at the first product, or, where maps are
+// large, at the pool:
 //
-//   block of n:  pool of its channels; over these a part of the first product        or, cut at the
-//   pool:  pool of its rows they meet block of n:  first product: parts added up; second product of
-//   its channels                             pool: parts added up; both products
+//   block: pool of its channels               block: pool of its rows
+//          first product over these           ------ they meet
+//   ------ they meet                          block: parts of the pool added up
+//   block: parts of it added up                      first product
+//          second product, its channels              second product, its channels
 #include <algorithm>
 #include <limits>
+#include <map>
 
 #include "loop/thread_sum.h"
 #include "target/cuda/tiles.h"
@@ -16,7 +21,7 @@ namespace burnish::cuda_target {
 
 namespace {
 
-constexpr int64_t kThreads = 512, kMostThreads = 1024;  // of a block
+constexpr int64_t kThreads = 256, kMostThreads = 512;  // of a block: more take longer to meet
 constexpr int64_t kNear = 64 << 10;  // bytes of weights that a block has in its memory, at most
 
 // A sum and what finishes it.
@@ -115,7 +120,10 @@ class Squeezed {
     for (Sum& sum : sums_)
       if (sum.acc == sum.out) sum.acc = t_.cache_write(sum.out);
     if (t_.failure()) return false;
-    for (size_t i = 0; i <= last_; ++i) copies_.push_back(copy_of_weights(i));
+    for (size_t i = 0; i <= last_; ++i) {
+      copies_.push_back(copy_of_weights(i));
+      biases_.push_back(copies_of_biases(i));
+    }
     return parts() && results() && lowers(t_);
   }
 
@@ -150,7 +158,10 @@ class Squeezed {
     if (t_.failure()) return false;
     const Stage p = stage(part);
     const auto which = static_cast<uint32_t>(p.axes.size() - 1);
-    t_.pack(part, axes_in_order(p.axes.size(), {which}, {cut.roles.vector}));
+    Layout pieces = axes_in_order(p.axes.size(), {which}, {cut.roles.vector});
+    pieces.back().pad = floor_mod(
+        -cut.results, vector_of(p.dtype));  // whole vectors: blocks hand them on in their memory
+    t_.pack(part, pieces);
     Roles r = cut.roles;
     r.unit.push_back(which);
     const std::string own = p.axes[r.vector].name,
@@ -169,11 +180,13 @@ class Squeezed {
     std::vector<std::string> outside = names(o.axes, last.roles.unit);
     outside.push_back(slices);
     const std::string block = blocks_of(last.out, outside, own);
+    copy_biases(last_, slice(), last.out, block);
     if (cut_ == last_) {
       t_.bind(last.out, own);
       return true;
     }
     if (!summed(last_, last.out, last.acc, last.roles, own, last.out, block)) return false;
+    copy_biases(cut_, cut.results, last.out, block);
     t_.compute_at(cut.out, last.out, block);
     t_.bind(cut.out, stage(cut.out).axes[cut.roles.vector].name);
     for (size_t i = cut_ + 1; i < last_; ++i)
@@ -188,6 +201,7 @@ class Squeezed {
     std::vector<std::string> order = names(o.axes, sum.roles.unit);
     order.push_back(own);
     t_.reorder(sum.out, order);
+    copy_biases(i, results_of(i), owner, block);
     t_.compute_at(sum.out, owner, block);
     return summed(i, sum.out, sum.acc, sum.roles, own, owner, block);
   }
@@ -201,7 +215,11 @@ class Squeezed {
     if (!r.broadcast) {
       int64_t vector = sums_[i].vector;
       while (results % vector) vector /= 2;
-      const int64_t slices = std::min(terms, kThreads / (results / vector));
+      int64_t slices = std::min(terms, kThreads / (results / vector));
+      // Without a rest, where that leaves threads enough.
+      int64_t even = slices;
+      while (even > 1 && terms % even) --even;
+      if (4 * even >= 3 * slices) slices = even;
       if (slices < 2) return false;
       auto [column, lanes] = t_.split(out, own, vector, Tail::Whole);
       t_.bind(out, column);
@@ -262,17 +280,50 @@ class Squeezed {
     return copy;
   }
 
+  // The same of what finishes the sum: constants of one number a result, with their axis of
+  // results.
+  std::map<std::string, uint32_t> copies_of_biases(size_t i) {
+    const Sum& sum = sums_[i];
+    const Stage o = stage(sum.out);
+    const int64_t results = i == last_ ? slice() : i == cut_ ? sum.results : results_of(i);
+    std::map<std::string, uint32_t> found;
+    visit(o.body, [&](const Expr& e) {
+      if (e.kind() != ExprKind::Load || t_.group()[e.from()].kind != StageKind::Constant) return;
+      const Stage& x = t_.group()[e.from()];
+      for (uint32_t a = 0; a < x.axes.size(); ++a)
+        if (goes_along(e.indices()[a], o.axes[sum.roles.vector].var) &&
+            points(x.axes) == x.axes[a].extent && results % vector_of(x.dtype) == 0)
+          found[x.name] = a;
+    });
+    std::map<std::string, uint32_t> copies;
+    for (const auto& [name, axis] : found) copies[t_.cache_read(name)] = axis;
+    return copies;
+  }
+
+  void copy_biases(size_t i, int64_t results, const std::string& owner, const std::string& block) {
+    for (const auto& [name, axis] : biases_[i]) {
+      const Stage b = stage(name);
+      t_.compute_at(name, owner, block);
+      t_.guard_halo(name);
+      std::vector<int64_t> region(b.axes.size(), 1);
+      region[axis] = results;
+      t_.pack(name, axes_in_order(b.axes.size(), {}, {axis}));
+      copy_by_threads(t_, name, physical_order(stage(name)), region, kThreads);
+    }
+  }
+
   Schedule& t_;
   std::vector<Sum> sums_;
   size_t cut_, last_;
   int64_t blocks_;
   std::vector<std::string> copies_;
+  std::vector<std::map<std::string, uint32_t>> biases_;
 };
 
 // In cycles, of an H100. What a kernel takes whatever it does, within a network; until what was
 // asked of the second-level cache comes; what threads add up together; until a cluster has met and
 // read what its blocks wrote. Bytes of a multiprocessor's reads.
-constexpr double kStart = 2400, kWait = 700, kShare = 250, kMeeting = 1900, kBytes = 48;
+constexpr double kStart = 2400, kWait = 700, kShare = 250, kMeeting = 800, kBytes = 48;
 
 double cycles_of(const std::vector<Sum>& sums, const SqueezeTile& x, const Device& d) {
   const auto blocks = static_cast<double>(x.blocks);
