@@ -442,15 +442,21 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
 // What is expanded stays in registers: threads get what they read of their neighbours' before instructions sum.
 TEST_P(Kernels, ChainsInRegisters) {
   using cuda_target::ChainTile;
-  for (const int stride : {1, 2}) {
-    for (const ChainTile& t : {ChainTile{.columns = 4, .chunk = 8, .rows = 3 - stride, .groups = 7}, ChainTile{.columns = 6, .warps_k = 3, .chunk = 24, .weights = 2, .rows = 3 - stride, .groups = 7}}) {
-      const StageGroup g = target_test::chain(33, 19, stride, 24, 96);
-      Schedule s(g);
-      inline_cheap(s);
-      ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
-      for (const Precision p : {Precision::Strict, Precision::Tf32}) expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
-    }
-  }
+  const auto expect_chain = [this](int stride, const ChainTile& t, Precision p) {
+    const StageGroup g = target_test::chain(17, 11, stride, 24, 48);
+    Schedule s(g);
+    inline_cheap(s);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, {.products = p == Precision::Strict ? 3.0 : 1.0}));
+    EXPECT_EQ(s.to_text().find("cache_read(X, E.acc, tf32)") != std::string::npos, p == Precision::Tf32);
+    const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(p));
+    ASSERT_EQ(kernels.size(), 1u);
+    EXPECT_NE(kernels[0].source.find("of_later_thread"), std::string::npos);
+    expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
+  };
+  expect_chain(1, {.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, Precision::Strict);
+  expect_chain(1, {.columns = 5, .warps_k = 3, .chunk = 24, .weights = 2, .rows = 2, .groups = 7}, Precision::Tf32);
+  expect_chain(2, {.columns = 6, .warps_k = 2, .chunk = 16, .groups = 7}, Precision::Strict);
+  expect_chain(2, {.columns = 2, .chunk = 8, .weights = 1, .groups = 7}, Precision::Tf32);
 }
 
 // What a block's warps have summed lies over the data and weights that they have read, once all of them have.

@@ -205,21 +205,35 @@ TEST(Schedules, Chains) {
   }
 }
 
-// What is expanded stays in registers, whose neighbours in other threads are read.
-const cuda_target::ChainTile in_registers[][2] = {
-    {{.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, {.columns = 6, .chunk = 8, .rows = 1, .groups = 7}},
-    {{.columns = 5, .warps_k = 3, .chunk = 24, .rows = 2, .groups = 7}, {.columns = 2, .warps_k = 2, .chunk = 16, .groups = 7}}};
-
+// What is expanded stays in registers, of which threads read their neighbours' rows: windows, strides, a residual, parts.
 TEST(Schedules, ChainsInRegisters) {
-  for (const int stride : {1, 2}) {
-    for (const auto& tiles : in_registers) {
-      const cuda_target::ChainTile& c = tiles[stride - 1];
-      const StageGroup g = target_test::chain(33, 19, stride, 24, 96);
-      Schedule s(g);
-      inline_cheap(s);
-      ASSERT_TRUE(cuda_target::by_chain(s, c, {})) << s.to_text();
-      expect_same(Case(g, s), fmt::format("stride {}, {} columns", stride, c.columns));
-    }
+  using target_test::conv;
+  std::mt19937_64 random(schedule_test::seed());
+  const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
+  for (int i = 0; i < 8; ++i) {
+    const int stride = any(1, 2), height = any(9, 33), width = any(5, 19), kernel = i % 4 == 3 ? 5 : 3, channels = 8 * any(1, 3), warps = any(1, 3);
+    cuda_target::ChainTile c{.columns = 2 * any(1, 3), .warps_k = warps, .chunk = 8 * warps, .weights = any(0, 2), .splits = any(1, 2), .rows = 2 / stride,
+                             .groups = 8 - (kernel - stride + 1) / 2};
+    if (stride == 1 && any(0, 1)) ++c.columns;
+    const int expanded = static_cast<int>(c.chunk * c.splits) * 2, out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
+    GroupBuilder b("chain");
+    const StageId x = target_test::image(b, channels, height, width);
+    const StageId e = conv(b, "E", x, {height, width, channels, expanded});
+    const StageId d = conv(b, "D", e, {height, width, expanded, expanded, kernel, stride, true});
+    b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, false}, stride == 1 ? x : target_test::none));
+    const StageGroup g = b.group();
+    Schedule s(g);
+    inline_cheap(s);
+    const std::string what = fmt::format("{} x {} x {}-{}, window {}, stride {}, {} columns, {} warps, {} parts, weights {}", height, width, channels, expanded, kernel, stride,
+                                         c.columns, warps, c.splits, c.weights);
+    ASSERT_TRUE(cuda_target::by_chain(s, c, {})) << what;
+    EXPECT_NE(s.to_text().find("set_scope(E, warp)"), std::string::npos);
+    expect_same(Case(g, s), what);
+    c.groups = 8 - c.groups;
+    EXPECT_FALSE(cuda_target::by_chain(s, c, {})) << "too few groups";
+    c.groups = 7;
+    Schedule halves(g);
+    EXPECT_FALSE(cuda_target::by_chain(halves, c, {.storage = DType::F16}));
   }
 }
 

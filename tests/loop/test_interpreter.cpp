@@ -1,5 +1,6 @@
 // The interpreter: results worked out by hand, every fault that it finds, all dtypes, whole
 // programs.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -475,6 +476,27 @@ TEST(InterpretProgram, ComputesInDouble) {
   std::vector<double> x(8, 1e-12), y(8);
   interpret(p, {x.data()}, {y.data()}, {.in_double = true});
   EXPECT_EQ(y[7], 1e-12 + 1 + 1 + 1);
+}
+
+// Registers that threads of a warp read of one another: of what was written before, and of their own warp.
+TEST(Interpreter, RegistersOfAWarp) {
+  const auto kernel = [](int threads, std::string_view reads) {
+    return fmt::format(R"(func f(X: param f32[64], Y: out f32[64]) {{
+      parallel for b in 0..1 {{
+        alloc R: warp f32[{0}] {{
+          thread for t in 0..{0} {{ R[t] = X[t] }}
+          {1}
+        }}
+      }}
+    }})", threads, reads);
+  };
+  std::vector<float> x = ramp(64), y(64);
+  run(kernel(32, "thread for u in 0..31 { Y[u] = R[u + 1] }"), {}, x, y);
+  EXPECT_EQ(y[0], x[1]);
+  EXPECT_EQ(y[30], x[31]);
+  EXPECT_SAYS(error_running(kernel(64, "thread for u in 0..63 { Y[u] = R[u + 1] }"), x, y), "race");
+  EXPECT_SAYS(error_running(kernel(32, "thread for u in 0..31 { R[u] = 1.0 Y[u] = R[u + 1] }"), x, y), "race");
+  EXPECT_SAYS(error_running(kernel(32, "thread for u in 0..31 { R[u + 1] = 1.0 }"), x, y), "race");
 }
 
 }  // namespace

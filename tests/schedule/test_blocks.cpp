@@ -73,6 +73,7 @@ TEST(Blocks, MultiBuffersBesideOtherMemory) {
 
 // Records know it by its first name.
 TEST(Blocks, MultiBuffersOfRecords) {
+  for (const char* text : {"bind(A, i)", "bind(A, i, 8)", "cache_read(A, B)", "cache_read(A, B, tf32)", "set_scope(A, warp)"}) EXPECT_EQ(to_text(parse_step(text)), text);
   EXPECT_EQ(to_text(parse_step("double_buffer(A)")), "multi_buffer(A, 2)");
   EXPECT_EQ(to_text(parse_step("multi_buffer(A, 4)")), "multi_buffer(A, 4)");
 }

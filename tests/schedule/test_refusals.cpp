@@ -56,6 +56,8 @@ TEST(Refused, Steps) {
   refused("narrow(S, 0)", "by sums of 0 products");
   refused("cache_read(X, B)", "B does not read X");
   refused("cache_read(X, Q)", "no stage Q");
+  refused("cache_read(X, A, i32)", "only floats are copied as another type");
+  refused("bind(B, i, 2000)", "a block has 1024 at most");
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");
   refused("flatten(S, 1, 4)", "none is left to stay apart");

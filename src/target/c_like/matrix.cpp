@@ -80,7 +80,7 @@ size_t Printer::registers_of(const TensorLoop& t) const {
   return d_.half_pairs ? n / 2 : n;
 }
 
-// What a thread has of one step, of B or of a row of A, by lane_of(m).
+// What a thread has of one step, of B or of a row of A.
 Expr operand_of_thread(const TensorLoop& t, const Expr& e, std::optional<int64_t> row) {
   const MatrixSum& m = t.sum;
   const Aff depth = m.elements ? Aff::of(m.lane) : Aff::of(m.lane, m.values()) + Aff::of(m.depth.var),

@@ -208,7 +208,7 @@ void Printer::thread_loop(const Stmt& s) {
   number_ = inside > 1 ? fmt::format("({}) % {}", outer, inside) : "0";
   const std::string there = first && l.extent * inside < threads_ ? fmt::format("{} < {}", v, l.extent) : "";
   // Matrix instructions are whole warps': groups that have no iterations sum what nobody reads.
-  const bool by_all = has_loop(s, LoopKind::Tensor) && (!l.lower.empty() || !l.upper.empty());
+  const bool by_all = inside < kWarp && has_loop(s, LoopKind::Tensor) && (!l.lower.empty() || !l.upper.empty());
   if (by_all && !harmless(s)) unsupported("matrix instructions of some threads alone are not written");
   const std::string condition = by_all ? there : within_bounds(l, there);
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));

@@ -235,7 +235,8 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
 
 Lanes Printer::computed(const Expr& e) {
   if (e.dtype() == DType::BF16) unsupported("bf16 is not written");
-  if (e.dtype() == DType::TF32 && e.kind() != ExprKind::Load && e.kind() != ExprKind::Select && e.kind() != ExprKind::Const)
+  const bool to_tf32 = e.dtype() == DType::TF32 && e.kind() == ExprKind::Cast && e.children()[0].dtype() == DType::F32 && !d_.tf32.empty();
+  if (e.dtype() == DType::TF32 && e.kind() != ExprKind::Load && e.kind() != ExprKind::Select && e.kind() != ExprKind::Const && !to_tf32)
     unsupported("tf32 is not calculated");
   halves_ |= e.dtype() == DType::F16;
   // Arithmetic on 16-bit floats is that of 32 bits.
@@ -301,6 +302,9 @@ Lanes Printer::computed(const Expr& e) {
       return x;
     }
     Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
+    if (to_tf32)
+      for (std::string& s : x) s = fmt::format("{}({})", d_.tf32, s);
+    if (to_tf32) return x;
     const DType from = e.children()[0].dtype(), to = e.dtype();
     const bool saturates = is_float(from) && is_int(to);
     for (std::string& s : x)

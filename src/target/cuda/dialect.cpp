@@ -281,6 +281,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .half_pairs = half_pairs,
       .rounded = matrix_sum == "sum_tf32" ? "bits({})" : "",
       .rounded_relu = matrix_sum == "sum_tf32" ? "nearest_tf32_of_relu({})" : "",
+      .tf32 = "large_part",
       .load_tiles = "load_tiles{}",
       .copy = "copy_async",
       .wait = "wait_for_copies",
