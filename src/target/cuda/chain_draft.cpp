@@ -133,7 +133,8 @@ bool chain_pays(const Schedule& s, const Device& d) {
 bool scales_operand(const Schedule& s, const Device& d) {
   const StageGroup& g = s.group();
   const auto roles = g.outputs.size() == 1 ? roles_of(s, g.outputs[0]) : std::nullopt;
-  return roles && is_product(g[roles->acc]) && std::ranges::any_of(g[roles->acc].body.children(), is_scaled) && std::isfinite(matrix_cycles(s, *roles, d));
+  // Nothing is computed but the sum and what finishes it: scaled by what is loaded.
+  return roles && std::ranges::count_if(g.stages, &Stage::is_compute) <= (roles->acc == roles->out ? 1 : 2) && is_product(g[roles->acc]) && std::ranges::any_of(g[roles->acc].body.children(), is_scaled) && std::isfinite(matrix_cycles(s, *roles, d));
 }
 
 double network_cycles(const Schedule& s, const Device& d) {

@@ -55,8 +55,8 @@ std::optional<Roles> roles_of_parts(const Schedule& s, const std::string& part) 
 std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d) {
   if (d.sm < 80 || !r.tile || r.grouped) return {};
   const double results = static_cast<double>(points(s.group()[r.out].axes));
-  // Where blocks of 64 x 64 results are more than the GPU has room for parts are not needed.
-  if (results / 4096 > d.multiprocessors) return {};
+  // Where blocks of 32 x 32 results are more than the GPU has room for parts are not needed.
+  if (results / 1024 > d.multiprocessors) return {};
   std::vector<SplitTile> all;
   for (const int64_t parts : {2, 3, 4, 6, 8}) {
     Schedule t = s;
@@ -64,10 +64,8 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
     if (!roles) continue;
     constexpr size_t of_each = 12;
-    std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d), staged = staged_tiles(t, *roles, d);
-    for (std::vector<MatrixTile>* x : {&tiles, &staged})
-      if (x->size() > of_each) x->resize(of_each);
-    tiles.insert(tiles.end(), staged.begin(), staged.end());
+    std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
+    if (tiles.size() > of_each) tiles.resize(of_each);
     for (const MatrixTile& x : tiles) {
       const bool cluster = d.sm >= clusters_from && can_slice(s.group()[r.out], tile_of(t, *roles, x).first, parts);
       const double more = (cluster ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
