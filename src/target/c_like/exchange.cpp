@@ -1,6 +1,7 @@
-// Registers that the threads of a warp read of one another (Scope::Warp). Of a place, the loop over threads with the largest step
-// says whose it is: beyond that step it is another thread's, so many behind. Before instructions sum, each thread is given all
-// that its operands have of others, every value once.
+// Registers that the threads of a warp read of one another (Scope::Warp). Of a place, the loop over
+// threads with the largest step says whose it is: beyond that step it is another thread's, so many
+// behind. Before instructions sum, each thread is given all that its operands have of others, every
+// value once.
 #include <set>
 
 #include "target/c_like/printer.h"
@@ -10,7 +11,8 @@ namespace burnish::c_like {
 Printer::Held Printer::held(BufferId b, const Index& i) const {
   if (!i.is_affine()) unsupported("a quotient or remainder as a place in registers is not written");
   int64_t step = 0, inside = 1;
-  for (size_t n = thread_loops_.size(), threads = 1; n-- > 0; threads *= static_cast<size_t>(thread_loops_[n].extent)) {
+  for (size_t n = thread_loops_.size(), threads = 1; n-- > 0;
+       threads *= static_cast<size_t>(thread_loops_[n].extent)) {
     const int64_t k = i.a.slope(thread_loops_[n].var);
     if (k > step) step = k, inside = static_cast<int64_t>(threads);
   }
@@ -20,7 +22,8 @@ Printer::Held Printer::held(BufferId b, const Index& i) const {
   if (step > 0) {
     const Interval range = ranges_.bounds(h.own);
     const int64_t first = floor_div(range.lo, step);
-    if (first < 0 || first != floor_div(range.hi, step)) unsupported("what a thread reads of the registers of several others is not written");
+    if (first < 0 || first != floor_div(range.hi, step))
+      unsupported("what a thread reads of the registers of several others is not written");
     h.after = first * inside;
     h.own.a.c -= first * step;
   }
@@ -39,7 +42,8 @@ void Printer::exchange(const TensorLoop& t) {
     std::set<int64_t> all = {a.c};
     for (const Term& term : a.terms) {
       const auto extent = extents.find(term.var);
-      if (extent == extents.end()) unsupported("registers of other threads at places that vary are not written");
+      if (extent == extents.end())
+        unsupported("registers of other threads at places that vary are not written");
       std::set<int64_t> more;
       for (const int64_t at : all)
         for (int64_t n = 0; n < extent->second; ++n) more.insert(at + term.k * n);
@@ -59,7 +63,9 @@ void Printer::exchange(const TensorLoop& t) {
     const std::string name = fmt::format("{}_after{}", buffers_[b], after);
     const std::string type = type_name(f_.buffers[b].dtype);
     line(fmt::format("{} {}[{}];", type, name, *places.rbegin() + 1));
-    for (const int64_t at : places) line(fmt::format("{0}[{2}] = {3}({1}[{2}], {4});", name, buffers_[b], at, d_.of_later_thread, after));
+    for (const int64_t at : places)
+      line(fmt::format("{0}[{2}] = {3}({1}[{2}], {4});", name, buffers_[b], at, d_.of_later_thread,
+                       after));
     exchanged_[whose] = name;
     registers_ += static_cast<int64_t>(places.size());
   }
@@ -69,10 +75,12 @@ void Printer::exchange(const TensorLoop& t) {
 Lanes Printer::exchanged(BufferId b, const Index& i) {
   const Held h = held(b, i);
   const auto other = exchanged_.find({b, h.after});
-  if (h.after > 0 && other == exchanged_.end()) unsupported("registers of other threads are read by matrix instructions alone");
+  if (h.after > 0 && other == exchanged_.end())
+    unsupported("registers of other threads are read by matrix instructions alone");
   register_size_[b] = std::max(register_size_[b], ranges_.bounds(h.own).hi + 1);
   Lanes out = index(h.own);
-  for (std::string& x : out) x = fmt::format("{}[{}]", h.after > 0 ? other->second : buffers_[b], x);
+  for (std::string& x : out)
+    x = fmt::format("{}[{}]", h.after > 0 ? other->second : buffers_[b], x);
   return out;
 }
 
