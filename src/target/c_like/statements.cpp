@@ -293,8 +293,8 @@ bool Printer::harmless(const Stmt& loop) {
 
 void Printer::plain_loop(const Stmt& s) {
   const ForStmt& l = s->loop;
-  const std::string& v = vars_[l.var];
   if (tensor_pipeline(s)) return;
+  const std::string v = vars_[l.var];
   if (l.kind == LoopKind::Unroll) {
     const std::string condition = within_bounds(l);
     // Iterations share what they read where none of them is left out: what is stored is.
