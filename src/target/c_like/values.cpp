@@ -302,9 +302,10 @@ Lanes Printer::computed(const Expr& e) {
       return x;
     }
     Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
-    if (to_tf32)
+    if (to_tf32) {
       for (std::string& s : x) s = fmt::format("{}({})", d_.tf32, s);
-    if (to_tf32) return x;
+      return x;
+    }
     const DType from = e.children()[0].dtype(), to = e.dtype();
     const bool saturates = is_float(from) && is_int(to);
     for (std::string& s : x)

@@ -28,15 +28,6 @@ void channels_last(Schedule& t, const Stage& reader, StageId weights, VarId chan
   t.pack(w.name, axes_in_order(w.axes.size(), {}, {*last}));
 }
 
-// Axes of one point, rows, columns: what stands before the channels.
-Layout image_of(const Roles& r) {
-  Layout l;
-  for (const uint32_t u : r.unit) l.push_back({u});
-  l.push_back({r.outer[0]});
-  l.push_back({*r.tile});
-  return l;
-}
-
 // Separates the sum of `out` from what finishes it; their names.
 std::string sum_of(Schedule& t, const std::string& out) {
   if (t.group()[*t.group().named(out)].is_reduction()) return t.cache_write(out);
@@ -59,9 +50,9 @@ void expand_depthwise(Schedule& t, const Link& l, const Device& d) {
   if (acc != out) t.inline_stage(acc);
 }
 
-// E in the block's memory, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
-bool expanded_in_block(Schedule& t, const Chain& chain, const std::string& e_out, const std::string& x, const std::string& reader,
-                       const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
+// E in the block's memory, or in registers, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
+bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const std::string& x, const std::string& reader,
+              const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
   const StageGroup& g = t.group();
   const std::string e_acc = sum_of(t, e_out);
   if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, d);
@@ -170,6 +161,14 @@ std::string depthwise_output(Schedule& t, const std::string& out, const Roles& d
 
 }  // namespace
 
+Layout image_of(const Roles& r) {
+  Layout l;
+  for (const uint32_t u : r.unit) l.push_back({u});
+  l.push_back({r.outer[0]});
+  l.push_back({*r.tile});
+  return l;
+}
+
 void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
             int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
             Depths depths, std::optional<DType> as) {
@@ -231,7 +230,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   }
   if (t.failure()) return false;
   if (chain.expand) {
-    if (!expanded_in_block(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
+    if (!expanded(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
     cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride * c.rows, chain.region(c.columns),
            chain.region(c.high()), c.threads());

@@ -27,17 +27,17 @@ int64_t groups_of(const Chain& chain) {
 }  // namespace
 
 bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d) {
-  return d.storage == DType::F32 && chain.expand && chain.project &&
-         c.warps_y * c.warps_x * c.warps_n == 1 && c.rows * chain.stride == kMatrixPairs &&
-         c.chunk == c.warps_k * kMatrixDepth && c.groups == groups_of(chain);
+  return c.in_registers() && c.groups > 0 && d.storage == DType::F32 && chain.expand &&
+         chain.project && c.warps_y * c.warps_x * c.warps_n == 1 &&
+         c.rows * chain.stride == kMatrixPairs && c.chunk == c.warps_k * kMatrixDepth &&
+         c.groups == groups_of(chain);
 }
 
 bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, const Projection& at,
                          const std::string& out, const ChainTile& c, const Device& d) {
   const Roles& r = e.roles;
-  Layout image;
-  for (const uint32_t u : r.unit) image.push_back({u});
-  image.insert(image.end(), {{r.outer[0]}, {*r.tile}, {r.vector}});
+  Layout image = image_of(r);
+  image.push_back({r.vector});
   std::string serial;
   for (const std::string& stage : {e.out, e.acc}) {
     t.pack(stage, image);
@@ -93,10 +93,9 @@ std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d) {
                           .weights = weights,
                           .rows = kMatrixPairs / chain.stride,
                           .groups = groups_of(chain)};
-        if (chain.expanded % t.chunk || (t.rows * columns) % kMatrixPairs ||
-            chain.stride > kMatrixPairs || t.groups < 1)
-          continue;
-        if (fits_registers(chain, t, d)) tiles.push_back(t);
+        if (chain.expanded % t.chunk == 0 && t.rows * columns % kMatrixPairs == 0 &&
+            fits_registers(chain, t, d))
+          tiles.push_back(t);
       }
     }
   }

@@ -218,7 +218,7 @@ std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);
 bool chain_pays(const Schedule& s, const Device& d);
 // Is it a product of data that is scaled where it is loaded, by matrix instructions?
 bool scales_operand(const Schedule& s, const Device& d);
-// What a chain, a product or a depthwise convolution takes within a network, by estimates; 0 of others.
+// What a chain, sums of one point, a product, a depthwise convolution or a kernel without sums takes within a network, by estimates; 0 of others.
 double network_cycles(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 

@@ -31,10 +31,6 @@ std::vector<std::string> tiles_of_warp(Schedule& t, const std::string& stage, co
   return loops;
 }
 
-}  // namespace
-
-namespace {
-
 // That a load moves with.
 size_t variables_of(const Expr& load) {
   if (load.kind() != ExprKind::Load) return 0;
