@@ -42,6 +42,8 @@ struct Dialect {
   // are none.
   std::string_view rounded = {}, rounded_relu = {};
   std::string_view tf32 = {};  // a float's nearest tf32, as a float
+  // Name of a function of (a condition, a float that was computed): its maximum with 0 where the condition holds, 0 elsewhere. Empty: there is none.
+  std::string_view relu_where = {};
   // Of tiles of eight rows of 16 bytes in the block's memory: thread 8 * i + r of a warp has the place of row r of the i-th, and gets
   // of each tile 4 of the bytes of row g, from 4 * t on, as thread 4 * g + t. Format of the number of tiles, 2 or 4, to the name of a
   // function of a place, floats or halves, whose value is a vector. Empty: there is none.

@@ -42,10 +42,6 @@ bool is_tf32(const Expr& factor) {
   return factor.kind() == ExprKind::Load && factor.dtype() == DType::TF32;
 }
 
-bool is_relu(const Expr& e) {
-  return e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Max && e.dtype() == DType::F32 && is_zero(e.children()[1]);
-}
-
 }  // namespace
 
 // Consts of the thread's column in B.
@@ -155,11 +151,10 @@ void Printer::tensor_sums(const TensorLoop& t) {
     if (i == left_a) {
       if (t.tiles && !t.ahead_a) {
         std::tie(upper, lower) = loaded_tiles(t);
-        if (i < m.tiles.size()) open_tiles({&m.tiles[i], 1});
-        continue;
+      } else {
+        upper = t.ahead_a ? held(*t.ahead_a, 0) : loaded_here(m.a, 0);
+        lower = t.ahead_a ? held(*t.ahead_a, 1) : loaded_here(m.a, 1);
       }
-      upper = t.ahead_a ? held(*t.ahead_a, 0) : loaded_here(m.a, 0);
-      lower = t.ahead_a ? held(*t.ahead_a, 1) : loaded_here(m.a, 1);
       if (!t.ahead_a && !d_.rounded.empty() && is_tf32(m.a))
         for (Lanes* row : {&upper, &lower})
           for (std::string& v : *row) v = fmt::format(fmt::runtime(d_.rounded), v);

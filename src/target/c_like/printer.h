@@ -17,6 +17,7 @@ std::string sanitized(std::string_view name);
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 std::string number(const Expr& constant);
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
+bool is_relu(const Expr& e);  // values.cpp. Of f32
 bool is_zero(const Expr& e);  // copies.cpp. The constant +0 of f32 or f16: all bits are 0
 
 Index simplified(const Index& i, const Ranges& ranges);  // matrix_tiles.cpp. Without quotients and remainders that ranges decide

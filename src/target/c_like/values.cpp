@@ -330,9 +330,18 @@ Lanes Printer::computed(const Expr& e) {
   return {};
 }
 
+bool is_relu(const Expr& e) {
+  return e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Max && e.dtype() == DType::F32 && is_zero(e.children()[1]);
+}
+
 Lanes Printer::selected(const Expr& e) {
   const Expr &c = e.children()[0], &a = e.children()[1], &b = e.children()[2];
   const Lanes condition = value(c);
+  if (!d_.relu_where.empty() && is_relu(a) && is_zero(b)) {
+    const Expr& x = a.children()[0];
+    if (x.kind() == ExprKind::Load && f_.buffers[x.from()].scope == Scope::Register)
+      return each(condition, value(x), [&](const std::string& p, const std::string& q) { return fmt::format("{}({}, {})", d_.relu_where, p, q); });
+  }
   if (simple(a) && simple(b)) {
     const Lanes x = value(a), y = value(b);
     return each(

@@ -21,6 +21,16 @@ template <class T> HELPER T max_nan(T a, T b) { return a > b || a != a ? a : b; 
 HELPER float min_nan(float a, float b) { float c; asm("min.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b)); return c; }
 HELPER float max_nan(float a, float b) { float c; asm("max.NaN.f32 %0, %1, %2;" : "=f"(c) : "f"(a), "f"(b)); return c; }
 #endif
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+// Floats with their signs are in the order of integers; NaN that was computed has none.
+HELPER float relu_where(bool inside, float x) {
+  int y;
+  asm("min.relu.s32 %0, %1, %2;" : "=r"(y) : "r"(__float_as_int(x)), "r"(inside ? 0x7fffffff : 0));
+  return __int_as_float(y);
+}
+#else
+HELPER float relu_where(bool inside, float x) { return inside ? max_nan(x, 0.0f) : 0.0f; }
+#endif
 template <class T> HELPER T floor_quotient(T a, T b) { if (b == 0) return 0; T q = a / b; return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q; }
 template <class T> HELPER T floor_remainder(T a, T b) { if (b == 0) return 0; T r = a % b; return r != 0 && (r < 0) != (b < 0) ? r + b : r; }
 HELPER int ceil_div(int a, int b) { return -floor_quotient(-a, b); }
@@ -282,6 +292,7 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .rounded = matrix_sum == "sum_tf32" ? "bits({})" : "",
       .rounded_relu = matrix_sum == "sum_tf32" ? "nearest_tf32_of_relu({})" : "",
       .tf32 = "large_part",
+      .relu_where = matrix_sum == "sum_3xtf32" ? "" : "relu_where",  // there it costs registers
       .load_tiles = "load_tiles{}",
       .copy = "copy_async",
       .wait = "wait_for_copies",
