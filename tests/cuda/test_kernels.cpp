@@ -451,12 +451,16 @@ TEST_P(Kernels, ChainsInRegisters) {
     const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(p));
     ASSERT_EQ(kernels.size(), 1u);
     EXPECT_NE(kernels[0].source.find("of_later_thread"), std::string::npos);
+    EXPECT_EQ(kernels[0].source.find("load_tiles4") != std::string::npos, p == Precision::Tf32);
     expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
   };
   expect_chain(1, {.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, Precision::Strict);
   expect_chain(1, {.columns = 5, .warps_k = 3, .chunk = 24, .weights = 2, .rows = 2, .groups = 7}, Precision::Tf32);
   expect_chain(2, {.columns = 6, .warps_k = 2, .chunk = 16, .groups = 7}, Precision::Strict);
   expect_chain(2, {.columns = 2, .chunk = 8, .weights = 1, .groups = 7}, Precision::Tf32);
+  // Two instructions share what they read of the input.
+  expect_chain(1, {.columns = 3, .warps_k = 3, .chunk = 48, .weights = 2, .rows = 2, .groups = 7}, Precision::Tf32);
+  expect_chain(2, {.columns = 4, .chunk = 16, .groups = 7}, Precision::Strict);
 }
 
 // What a block's warps have summed lies over the data and weights that they have read, once all of them have.

@@ -64,9 +64,10 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
-  const Depths depths = g[*g.named(x)].dtype == DType::F16 ? Depths::Pieces : Depths::Neighbours;
+  const bool rounded = c.in_registers() && d.products == 1;
+  const Depths depths = rounded || g[*g.named(x)].dtype == DType::F16 ? Depths::Pieces : Depths::Neighbours;
   if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
-  if (c.in_registers()) return expand_in_registers(t, chain, {e_out, e_acc, x, r, ke.name, depth}, {block, reader, at}, out, c, d);
+  if (c.in_registers()) return expand_in_registers(t, chain, {e_out, e_acc, x, r, ke.name, depth, columns, depths}, {block, reader, at}, out, c, d);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.
   Layout image = image_of(r), padded;
   padded = image;
@@ -174,24 +175,31 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
             Depths depths, std::optional<DType> as) {
   const Stage& x = t.group()[*t.group().named(input)];
   const DType type = x.dtype;
+  const std::vector<uint32_t> order = physical_order(x);
+  const size_t rank = order.size();
   Layout layout = x.layout;
   const std::string copy = t.cache_read(input, only, as);
   if (t.failure()) return;
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
+  const bool by_rows = apart && depths == Depths::Pieces && !layout.empty();
   if (!layout.empty()) {
     layout.back().pad = apart ? 0 : depths == Depths::Pieces ? piece_padding(size, type) : bank_padding(size, depth, type);
+    // Rows that a warp loads at once are neighbours.
+    if (by_rows) {
+      const auto row = std::ranges::find(layout, order[rank - 3], &LayoutDim::axis);
+      row->div = *apart;
+      layout.insert(row, {order[rank - 3], 1, *apart});
+    }
     t.pack(copy, layout);
   }
-  if (apart) t.storage_align(copy, bank_padding(across * size, depth, type, *apart));
+  if (apart) t.storage_align(copy, depths == Depths::Pieces ? piece_padding(across * size, type) : bank_padding(across * size, depth, type, *apart));
   const Stage self = t.group()[*t.group().named(copy)];
-  const std::vector<uint32_t> order = physical_order(self);
-  const size_t rank = order.size();
   std::vector<int64_t> region(rank, 1);
   region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
   region[order[rank - 2]] = across;
   region[order[rank - 3]] = down;
-  copy_by_threads(t, copy, order, region, threads);
+  if (!by_rows || !copy_in_order(t, copy, region, threads)) copy_by_threads(t, copy, order, region, threads);
 }
 
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {

@@ -86,11 +86,12 @@ void window_in_block(Schedule& t, const std::string& input, const std::string& o
 
 // chain_registers.cpp. Of tiles with fewer groups than a warp has.
 bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d);
-struct Expansion {  // what is stored, its sum, and what that reads; the sum's longest loop, in steps of `depth`
+struct Expansion {  // what is stored, its sum, and what that reads; the sum's longest loop, in steps of `depth`, and columns of a warp's instructions
   std::string out, acc, input;
   Roles roles;
   std::string k;
-  int64_t depth;
+  int64_t depth, columns;
+  Depths depths;
 };
 // Where `at` reads it, for the blocks of `out`.
 bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, const Projection& at, const std::string& out, const ChainTile& c, const Device& d);

@@ -65,7 +65,7 @@ void in_fragments(Schedule& t, const Stage& acc, VarId channel, VarId depth_axis
     const Stage& w = t.group()[weights];
     const auto c = axis_moved(acc, weights, channel), k = axis_moved(acc, weights, depth_axis);
     if (w.kind != StageKind::Constant || !c || !k || *c == *k) continue;
-    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), *c, *k, columns, depth, order));
+    t.pack(w.name, fragments(static_cast<uint32_t>(w.axes.size()), *c, *k, columns, depth, order, w.dtype));
     return;
   }
 }

@@ -29,7 +29,7 @@ int64_t groups_of(const Chain& chain) {
 bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d) {
   return c.in_registers() && c.groups > 0 && d.storage == DType::F32 && chain.expand &&
          chain.project && c.warps_y * c.warps_x * c.warps_n == 1 &&
-         c.rows * chain.stride == kMatrixPairs && c.chunk == c.warps_k * kMatrixDepth &&
+         c.rows * chain.stride == kMatrixPairs && c.chunk % (c.warps_k * kMatrixDepth) == 0 &&
          c.groups == groups_of(chain);
 }
 
@@ -45,8 +45,8 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
     const auto axis = [&](uint32_t i) { return self.axes[i].name; };
     auto [ys, y] = t.split(stage, axis(r.outer[0]), kRows, Tail::Whole);
     auto [group, rows] = t.split(stage, y, kMatrixPairs, Tail::Whole);
-    auto [warp, within] = t.split(stage, axis(r.vector), kMatrixDepth, Tail::Whole);
-    auto [lane, own] = t.split(stage, within, kMatrixPairs, Tail::Whole);
+    auto [warp, within] = t.split(stage, axis(r.vector), kMatrixDepth * e.columns, Tail::Whole);
+    auto [lane, own] = t.split(stage, within, kMatrixPairs * e.columns, Tail::Whole);
     WarpLoops w{.outside = names(self.axes, r.unit),
                 .bound = {warp, group, lane},
                 .points = rows,
@@ -54,10 +54,10 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
                 .tiles = axis(*r.tile)};
     w.outside.push_back(ys);
     if (stage == e.out) {
-      store_by_warps(t, stage, w, r.vector, 1);
+      store_by_warps(t, stage, w, r.vector, e.columns);
       serial = ys;
     } else if (chain.first) {
-      sum_window(t, stage, w, self.axes[r.vector].var, 1, d);
+      sum_window(t, stage, w, self.axes[r.vector].var, e.columns, d);
     } else {
       sum_by_warps(t, stage, w, *std::ranges::find(self.raxes, e.k, &Axis::name), e.k, e.depth);
     }
@@ -72,10 +72,9 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
   if (chain.first) {
     window_in_block(t, e.input, e.acc, out, at.block, chain, kRows, across, c);
   } else {
-    // Every chunk reads all of it: rounded once.
     const bool round = d.products == 1;
     cached(t, e.input, round || c.splits > 1 ? e.acc : "", out, at.block, chain.input_channels,
-           e.depth, kMatrixPairs, across, kRows, c.threads(), Depths::Neighbours,
+           e.depth, kMatrixPairs, across, kRows, c.threads(), e.depths,
            round ? std::optional(DType::TF32) : std::nullopt);
   }
   return !t.failure();
@@ -86,70 +85,122 @@ std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d) {
   for (int64_t columns = 2; columns <= 8; ++columns) {
     // A warp alone has too long a way.
     for (const int64_t warps : {2, 3, 4, 6, 8, 12}) {
-      for (const int64_t weights : {0, 1, 2}) {
-        const ChainTile t{.columns = columns,
-                          .warps_k = warps,
-                          .chunk = warps * kMatrixDepth,
-                          .weights = weights,
-                          .rows = kMatrixPairs / chain.stride,
-                          .groups = groups_of(chain)};
-        if (chain.expanded % t.chunk == 0 && t.rows * columns % kMatrixPairs == 0 &&
-            fits_registers(chain, t, d))
-          tiles.push_back(t);
+      for (const int64_t instructions : {1, 2}) {
+        for (const int64_t weights : {0, 1, 2}) {
+          const ChainTile t{.columns = columns,
+                            .warps_k = warps,
+                            .chunk = warps * kMatrixDepth * instructions,
+                            .weights = weights,
+                            .rows = kMatrixPairs / chain.stride,
+                            .groups = groups_of(chain)};
+          if (chain.expanded % t.chunk == 0 && t.rows * columns % kMatrixPairs == 0 &&
+              fits_registers(chain, t, d))
+            tiles.push_back(t);
+        }
       }
     }
   }
   return tiles;
 }
 
-// What a warp waits for, and slots for instructions, of which the longer decides. Fitted to 250
-// tiles of 9 chains in TF32 that an H200 measured: 8% off on average.
+namespace {
+
+// Cycles; instructions; by what they wait and slots are multiplied.
+struct Costs {
+  double start, copied, iteration, far, waiting, issue, memory, power;
+  double operand, product, value, sums;  // instructions of a tile of 16 by 8
+  double part, stored, sum;              // what follows, of a value or of a tile of sums
+};
+// Fitted to 165 tiles of 6 chains that an H200 measured: 7% off on average.
+constexpr Costs kRounded = {.start = 3900,
+                            .copied = 1.3,
+                            .iteration = 400,
+                            .far = 135,
+                            .waiting = 2.56,
+                            .issue = 0.54,
+                            .memory = 1.1,
+                            .power = 4,
+                            .operand = 1,
+                            .product = 1,
+                            .value = 1,
+                            .sums = 1,
+                            .part = 9.5,
+                            .stored = 0.4,
+                            .sum = 5.8};
+// Guessed: what a number's parts take, beside the same of an earlier fit.
+constexpr Costs kExact = {.start = 4090,
+                          .copied = 10.8,
+                          .iteration = 34,
+                          .far = 0,
+                          .waiting = 1.59,
+                          .issue = 0.8,
+                          .memory = 0,
+                          .power = 2.8,
+                          .operand = 2,
+                          .product = 28,
+                          .value = 2.5,
+                          .sums = 4,
+                          .part = 41,
+                          .stored = 4.7,
+                          .sum = 12};
+
+}  // namespace
+
+// What a warp waits for, slots for instructions, and the block's memory, of which the longest
+// decides.
 double register_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   constexpr double infinite = std::numeric_limits<double>::infinity(), most_registers = 185;
-  constexpr double start = 4090, copied = 10.8, iteration = 34, issue = 0.8, waiting = 1.59,
-                   power = 2.8;
-  constexpr double product = 13, exact_product = 30, value = 2.5, term = 1, weight = 1,
-                   stored = 4.7, part = 41, sum = 12;
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   const bool exact = d.products > 1;
+  const Costs& k = exact ? kExact : kRounded;
   const int64_t summed = chain.first ? chain.first->terms : chain.input_channels,
                 across = chain.region(c.columns), steps = ceil_div(summed, kMatrixDepth);
   const int64_t halo = chain.window - chain.stride, window = chain.window * chain.window,
-                own = 2 * c.rows * c.columns;                          // values of a thread
+                n = c.chunk / (c.warps_k * kMatrixDepth),  // instructions that share an operand
+      own = 2 * n * c.rows * c.columns;                    // values of a thread
   const int64_t sums = c.rows * c.columns / 2 * (chain.channels / 8);  // tiles of an instruction
   // A thread's: sums, expanded values with those of others, a window's weights, operands.
-  const double registers =
-      38 + real(4 * sums + across * (4 + 2 * halo) + 2 * window + 2 * steps) + (exact ? 24 : 0);
+  const double registers = 38 +
+                           real(4 * sums + n * (across * (4 + 2 * halo) + 2 * window + 2 * steps)) +
+                           (exact ? 24 : 0);
   int64_t input = kRows * across * (chain.input_channels + 4);
   if (chain.first) {
     input = 1;
-    for (const int64_t n : chain.first->region(kRows, across)) input *= n;
+    for (const int64_t extent : chain.first->region(kRows, across)) input *= extent;
   }
   const int64_t kept =
       c.weights == 0 ? 0 : chain.expanded * (1 + window + (c.weights > 1 ? chain.channels : 0));
   const int64_t partial = c.warps_k > 1 ? c.high() * c.columns * c.warps_k * chain.channels : 0;
   const double bytes = 4 * real(input + std::max(kept, partial)), warps = real(c.warps_k);
-  if (registers > most_registers || bytes > real(d.block_bytes)) return infinite;
-  const double chunk =
-      real(across) *
-          (real(steps) * (exact ? exact_product : product) + 4 * value + real(2 * halo)) +
-      real(own) * (term * real(window) + 4) + (exact ? 4 : 1) * real(sums) +
-      weight * real(window + steps + chain.channels / 8) * (c.weights ? 1 : 1.5) + 20;
+  if (registers > most_registers || bytes > real(d.block_bytes) || (exact && n > 1))
+    return infinite;
+  // Of a chunk, a warp's: instructions, and turns of the block's memory, which also exchanges
+  // registers.
+  const double chunk = real(across) * (real(steps) * (k.operand + real(n) * k.product) +
+                                       real(n) * (4 * k.value + real(2 * halo))) +
+                       real(own * (window + 4)) + k.sums * real(n * sums) +
+                       real(n * (window + steps + chain.channels / 8)) * (c.weights ? 1 : 1.5) + 20;
+  const double turns =
+      real(across * (4 * steps + 4 * n * halo) + n * (window + 1) * (c.weights ? 2 : 1) +
+           (c.weights > 1 ? 2 * n * chain.channels / 8 : 0));
   const double chunks = real(chain.expanded / c.chunk / c.splits),
-               copies = copied * real(input + kept) / 4 / (32 * warps);
+               copies = k.copied * real(input + kept) / 4 / (32 * warps);
   const double out = real(c.high() * c.columns * chain.channels) / 4 / (32 * warps) *
-                         (stored + (c.warps_k > 1 ? part * warps : 0)) +
-                     sum * real(sums);
-  const double waits = copies + chunks * (iteration + waiting * chunk) + 2 * out,
-               slots = copies + chunks * chunk + out;
+                         (k.stored + (c.warps_k > 1 ? k.part * warps : 0)) +
+                     k.sum * real(sums);
+  const double waits =
+      copies + chunks * (k.iteration + (c.weights ? 0 : k.far) + k.waiting * chunk) + 2 * out;
   const double held = 8 * std::ceil(std::max(registers, 64.0) / 8);
   const double resident =
       std::max(1.0, std::min({std::floor(228.0 * 1024 / (bytes + 1024)),
                               std::floor(std::floor(65536 / (32 * held)) / warps), 32.0}));
-  const double blocks = real(blocks_of(chain, c)) / d.multiprocessors;
-  return start + std::pow(std::pow(std::max(1.0, blocks / resident) * waits, power) +
-                              std::pow(std::ceil(blocks) * warps * slots / 4 / issue, power),
-                          1 / power);
+  const double blocks = real(blocks_of(chain, c)) / d.multiprocessors,
+               all = std::ceil(blocks) * warps;
+  return k.start +
+         std::pow(std::pow(std::max(1.0, blocks / resident) * waits, k.power) +
+                      std::pow(all * (copies + chunks * chunk + out) / 4 / k.issue, k.power) +
+                      std::pow(all * (copies + chunks * turns + out) * k.memory, k.power),
+                  1 / k.power);
 }
 
 }  // namespace burnish::cuda_target
