@@ -7,6 +7,8 @@
 #include <cstdlib>
 #include <fstream>
 #include <map>
+#include <memory>
+#include <utility>
 
 namespace burnish::cuda_test {
 
@@ -37,9 +39,11 @@ Emulated::~Emulated() {
   if (library_) dlclose(library_);
 }
 
-Emulated::Emulated(const Launches& all) {
-  source_ = cuda_target::source_of(all.kernels);
-  std::string text = "#include \"" BURNISH_SOURCE_DIR "/tests/cuda/emulation.h\"\n" + source_;
+namespace {
+
+std::string program_of(const Launches& all) {
+  std::string text =
+      "#include \"" BURNISH_EMULATION "\"\n" + cuda_target::source_of(all.kernels);
   // What an argument is cast to is what the parameter is.
   text += "struct Any { char* at; template <class T> operator T*() const { return (T*)at; } };\n";
   text += "extern \"C\" void run(void* const* tensors, char* arena, const char* weights, bool "
@@ -58,11 +62,24 @@ Emulated::Emulated(const Launches& all) {
     text += fmt::format("  emulation::launch({}, {}, reversed, [&] {{ {}({}); }});\n", k.blocks,
                         k.threads, k.name, args);
   }
-  text += "}\n";
+  return text + "}\n";
+}
+
+}  // namespace
+
+const Emulated& Emulated::of(const Launches& launches) {
+  static std::unique_ptr<Emulated> last;
+  std::string source = program_of(launches);
+  if (!last || !*last || last->source_ != source)
+    last = std::make_unique<Emulated>(std::move(source));
+  return *last;
+}
+
+Emulated::Emulated(std::string source) : source_(std::move(source)) {
   const std::string at = folder_.path.string() + "/kernels";
-  std::ofstream(at + ".cpp") << text;
-  const std::string command = fmt::format(
-      BURNISH_TEST_CXX " -std=c++17 -O1 -fwrapv -w -shared -fPIC -o {0}.so {0}.cpp", at);
+  std::ofstream(at + ".cpp") << source_;
+  const std::string command =
+      fmt::format(BURNISH_TEST_CXX " " BURNISH_EMULATION_FLAGS " -shared -o {0}.so {0}.cpp", at);
   const bool built = std::system(command.c_str()) == 0;
   if (!built) ADD_FAILURE() << source_;
   library_ = built ? dlopen((at + ".so").c_str(), RTLD_NOW | RTLD_LOCAL) : nullptr;

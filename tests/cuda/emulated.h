@@ -16,7 +16,9 @@ cuda_target::Launches launches_of_function(const Function& f, cuda_target::Preci
 
 class Emulated {
  public:
-  explicit Emulated(const cuda_target::Launches& launches);
+  // Compiled once where the last ones were the same.
+  static const Emulated& of(const cuda_target::Launches& launches);
+  explicit Emulated(std::string source);
   ~Emulated();
   Emulated(const Emulated&) = delete;
   Emulated& operator=(const Emulated&) = delete;
@@ -25,11 +27,10 @@ class Emulated {
   // `tensors`: inputs, then outputs. `reversed`: blocks and threads from the last to the first.
   void operator()(const std::vector<void*>& tensors, void* arena, const void* weights,
                   bool reversed) const;
-  const std::string& source() const { return source_; }
 
  private:
   TemporaryFolder folder_;
-  std::string source_;  // of the kernels
+  std::string source_;
   void* library_ = nullptr;
   void (*run_)(void* const*, void*, const void*, bool) = nullptr;
 };

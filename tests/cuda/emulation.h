@@ -65,21 +65,20 @@ inline float __uint_as_float(unsigned x) { return __int_as_float((int)x); }
 
 // The 16-bit floats of IEEE 754; conversion to them rounds to the nearest, ties to even.
 inline float half_value(unsigned short h) {
-  const int exponent = h >> 10 & 31, fraction = h & 1023;
-  const float size = exponent == 0    ? ldexpf((float)fraction, -24)
-                     : exponent == 31 ? (fraction ? NAN : INFINITY)
-                                      : ldexpf((float)(fraction + 1024), exponent - 25);
-  return h & 0x8000 ? -size : size;
+  const unsigned size = h & 0x7fffu, sign = (h & 0x8000u) << 16;
+  if (size >= 0x7c00) return __uint_as_float(sign | 0x7f800000u | size << 13);
+  return __uint_as_float(sign | size << 13) * 0x1p112f;  // of subnormal numbers, too
 }
 inline unsigned short half_bits(float x) {
-  const unsigned short sign = signbit(x) ? 0x8000 : 0;
+  const unsigned short sign = (unsigned short)(__float_as_uint(x) >> 16 & 0x8000u);
   const float size = fabsf(x);
   if (isnan(x)) return 0x7fff;
   if (size >= 65520) return sign | 0x7c00;
-  int exponent = -14;
-  if (size >= 0x1p-14f) exponent = ilogbf(size);
-  const int units = (int)lrintf(ldexpf(size, 10 - exponent));  // 1024 and more: the leading one is part of the exponent
-  return (unsigned short)(sign + units + (size >= 0x1p-14f ? (exponent + 14) * 1024 : 0));
+  // The sum of a number whose last place is the half's, and of no smaller one.
+  const unsigned exponent = __float_as_uint(size) & 0x7f800000u;
+  const float large = __uint_as_float((exponent < 0x38800000u ? 0x38800000u : exponent) + (13u << 23));
+  const float rounded = size + large - large;
+  return sign | (unsigned short)(__float_as_uint(rounded * 0x1p-112f) >> 13);
 }
 
 inline Dim blockIdx, threadIdx;
@@ -88,19 +87,31 @@ inline __attribute__((aligned(16))) char memory[228 << 10];
 namespace emulation {
 
 struct Coroutine {
-  ucontext_t context;
+  ucontext_t context;  // its beginning
+  void* at[5];         // where it goes on
   std::vector<char> stack;
-  bool done = false;
+  bool begun = false, done = false;
 };
-inline ucontext_t main_context;
+inline void* main_at[5];
 inline std::vector<Coroutine> coroutines;
 inline const std::function<void()>* body;
 inline unsigned running, alive;
 
+// swapcontext would ask the system for the mask of signals, twice a switch.
+[[gnu::noinline]] inline void jump(void** to) { __builtin_longjmp(to, 1); }
+[[gnu::noinline]] inline void change(void** from, void** to) {
+  if (!__builtin_setjmp(from)) jump(to);
+}
+[[gnu::noinline]] inline void begin(Coroutine& c) {
+  c.begun = true;
+  if (!__builtin_setjmp(main_at)) setcontext(&c.context);
+}
+inline void give_way() { change(coroutines[running].at, main_at); }
+
 inline void entry() {
   (*body)();
   coroutines[running].done = true;
-  swapcontext(&coroutines[running].context, &main_context);
+  jump(main_at);
 }
 
 struct Barrier {
@@ -112,7 +123,7 @@ struct Barrier {
   void wait(unsigned threads) {
     const unsigned here = generation;
     if (++arrived == threads) return release();
-    while (generation == here) swapcontext(&coroutines[running].context, &main_context);
+    while (generation == here) give_way();
   }
 };
 inline Barrier of_block, of_warp[32], of_group[1024];  // groups of a warp's threads: by their first one
@@ -153,7 +164,8 @@ inline void run_block(unsigned threads, bool reversed) {
       running = reversed ? threads - 1 - t : t;
       if (coroutines[running].done) continue;
       threadIdx.x = running;
-      swapcontext(&main_context, &coroutines[running].context);
+      Coroutine& c = coroutines[running];
+      c.begun ? change(main_at, c.at) : begin(c);
       if (!coroutines[running].done) continue;
       --alive;
       if (alive > 0 && of_block.arrived == alive) of_block.release();
@@ -185,7 +197,7 @@ inline void launch(unsigned blocks, unsigned threads, bool reversed, const std::
       c.context.uc_stack.ss_sp = c.stack.data();
       c.context.uc_stack.ss_size = c.stack.size();
       c.context.uc_link = nullptr;
-      c.done = false;
+      c.begun = c.done = false;
       makecontext(&c.context, entry, 0);
     }
     reset_barriers();
@@ -254,7 +266,7 @@ template <unsigned blocks> void meet_cluster() {
   cluster = blocks;
   const unsigned here = cluster_barriers_passed;
   ++at_cluster_barrier;
-  while (here == cluster_barriers_passed) swapcontext(&coroutines[running].context, &main_context);
+  while (here == cluster_barriers_passed) give_way();
 }
 
 template <unsigned blocks> void leave_cluster() { meet_cluster<blocks>(); }

@@ -14,7 +14,7 @@ namespace {
 bool launched(On machine, const cuda_target::Launches& launches, cuda_target::Precision precision,
               const std::vector<Bytes>& tensors, Bytes arena, Bytes weights, bool reversed) {
   if (machine == On::Gpu) return run_native(launches, precision, tensors, arena, weights);
-  const Emulated emulated(launches);
+  const Emulated& emulated = Emulated::of(launches);
   if (!emulated) return false;
   std::vector<void*> at;
   for (const Bytes& t : tensors) at.push_back(t.at);

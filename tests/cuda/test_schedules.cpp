@@ -121,7 +121,7 @@ TEST(Schedules, TilesOfMatrixInstructions) {
     ASSERT_TRUE(roles);
     const auto tiles = cuda_target::matrix_tiles(s, *roles, {});
     EXPECT_GT(tiles.size(), 15u);
-    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 11) {
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / schedule_test::cases(11)) {
       Schedule t = s;
       const auto& x = tiles[i];
       EXPECT_TRUE(cuda_target::by_matrix(t, *roles, x, {}));
@@ -139,7 +139,7 @@ TEST(Schedules, StagedTiles) {
     ASSERT_TRUE(roles);
     const auto tiles = cuda_target::staged_tiles(s, *roles, {});
     EXPECT_GT(tiles.size(), 9u);
-    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 9) {
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / schedule_test::cases(9)) {
       Schedule t = s;
       const auto& x = tiles[i];
       EXPECT_TRUE(cuda_target::by_matrix(t, *roles, x, {}));
@@ -157,7 +157,7 @@ TEST(Schedules, SplitProducts) {
     ASSERT_TRUE(roles);
     const auto tiles = cuda_target::split_tiles(s, *roles, {});
     EXPECT_GT(tiles.size(), 9u);
-    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / 5) {
+    for (size_t i = 0; i < tiles.size(); i += 1 + tiles.size() / schedule_test::cases(5)) {
       Schedule t = s;
       const auto& x = tiles[i];
       EXPECT_TRUE(cuda_target::by_split(t, *roles, x, {}));
@@ -210,9 +210,9 @@ TEST(Schedules, ChainsInRegisters) {
   using target_test::conv;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < schedule_test::cases(8); ++i) {
     const int stride = any(1, 2), height = any(9, 33), width = any(5, 19), kernel = i % 4 == 3 ? 5 : 3, channels = 8 * any(1, 3), warps = any(1, 3);
-    cuda_target::ChainTile c{.columns = 2 * any(1, 3), .warps_k = warps, .chunk = 8 * warps, .weights = any(0, 2), .splits = any(1, 2), .rows = 2 / stride,
+    cuda_target::ChainTile c{.columns = 2 * any(1, 3), .warps_k = warps, .chunk = 8 * warps * any(1, 2), .weights = any(0, 2), .splits = any(1, 2), .rows = 2 / stride,
                              .groups = 8 - (kernel - stride + 1) / 2};
     if (stride == 1 && any(0, 1)) ++c.columns;
     const int expanded = static_cast<int>(c.chunk * c.splits) * 2, out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
@@ -248,7 +248,7 @@ TEST(Schedules, ChainsOfImages) {
   using cuda_target::ChainTile;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  for (int i = 0; i < 10; ++i) {
+  for (int i = 0; i < schedule_test::cases(10); ++i) {
     ChainTile t = tiles_of_chains[any(0, 3)];
     if (any(0, 3) == 0) t.splits = 2;
     t.rows = any(1, 2);
@@ -277,7 +277,7 @@ void expect_random_chains(int times, int fewest_parts, int most_parts, int fewes
   using target_test::conv;
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
-  for (int i = 0; i < times; ++i) {
+  for (int i = 0; i < schedule_test::cases(times); ++i) {
     ChainTile t = tiles_of_chains[any(0, 3)];
     t.splits = any(fewest_parts, most_parts);
     t.rows = any(fewest_rows, 2);
@@ -364,7 +364,7 @@ TEST(Schedules, FewPoints) {
   expect_scheduled(one_conv({.height = 2, .width = 3, .in = 44, .out = 21}), "of six points", lanes);
   std::mt19937_64 random(schedule_test::seed());
   const auto any = [&](int64_t most) { return std::uniform_int_distribution<int64_t>(2, most)(random); };
-  for (int i = 0; i < 8; ++i) {
+  for (int i = 0; i < schedule_test::cases(8); ++i) {
     const int64_t m = any(8), n = any(50), k = any(700);
     expect_scheduled(product(m, n, k), fmt::format("{} x {} x {}", m, n, k));
   }

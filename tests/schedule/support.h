@@ -28,6 +28,14 @@ struct Case {
 };
 
 uint64_t seed();  // of this run; printed by failing checks
+// Of so many random cases those for a build that sanitizers make about five times slower.
+constexpr int cases(int n) {
+#ifdef __SANITIZE_ADDRESS__
+  return (n + 3) / 4;
+#else
+  return n;
+#endif
+}
 Tensor random_tensor(const Stage& s, std::mt19937_64& random);
 Function lowered(const Schedule& s);
 // `what` names the case in messages.

@@ -88,7 +88,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
 
 // What a chain takes within a network with its best tile. Of tiles in registers the best one's estimate is too low by more than others'.
 double best_cycles(const Chain& c, const Device& d) {
-  constexpr double of_registers = 1.1;
+  const double of_registers = d.products > 1 ? 1 : 1.1;
   double best = std::numeric_limits<double>::infinity();
   for (const ChainTile& t : tiles_of(c, d)) best = std::min(best, (t.in_registers() ? of_registers : 1) * chain_cycles(c, t, d));
   return best;
