@@ -409,10 +409,11 @@ TEST_P(Kernels, SplitProducts) {
                                             {2, {.rows = 1, .columns = 4, .warps_m = 1, .warps_n = 2, .staged = 16, .stages = 2, .weights = true}}}) {
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_split(x, *roles, t, {}));
-      const auto kernels = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect());
-      ASSERT_EQ(kernels.size(), 1u) << to_text(schedule_test::lowered(x)) << x.to_text();
+      const Function f = schedule_test::lowered(x);
+      const auto kernels = c_like::kernels_of(f, cuda_target::dialect());
+      ASSERT_EQ(kernels.size(), 1u) << to_text(f) << x.to_text();
       EXPECT_EQ(kernels[0].cluster, t.parts);
-      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(Precision::Strict, false)).size(), 2u);
+      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, false)).size(), 2u);
       expect_right(Case(g, x), fmt::format("{} x {}, {} parts", kernel, kernel, t.parts));
       Schedule two = s;
       ASSERT_TRUE(cuda_target::by_split(two, *roles, t, {.sm = 80}));

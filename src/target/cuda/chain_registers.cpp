@@ -72,6 +72,7 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
   if (chain.first) {
     window_in_block(t, e.input, e.acc, out, at.block, chain, kRows, across, c);
   } else {
+    // Every chunk reads all of it: rounded once.
     const bool round = d.products == 1;
     cached(t, e.input, round || c.splits > 1 ? e.acc : "", out, at.block, chain.input_channels,
            e.depth, kMatrixPairs, across, kRows, c.threads(), e.depths,
