@@ -8,6 +8,7 @@
 #include <set>
 
 #include "cuda/machines.h"
+#include "expr/half.h"
 #include "loop/interpreter.h"
 #include "schedule/blocks.h"
 #include "target/cuda/tiles.h"
@@ -56,6 +57,8 @@ void fill(std::vector<char>& m, DType t, std::mt19937_64& random) {
   for (size_t at = 0; at < m.size(); at += static_cast<size_t>(size_of(t))) {
     if (t == DType::F16)
       put(at, static_cast<uint16_t>((random() & 0x83ff) | (10 + random() % 5) << 10));
+    else if (t == DType::BF16)
+      put(at, bfloat_of_float(std::uniform_real_distribution<float>(-1, 1)(random)));
     else
       put(at, std::uniform_real_distribution<float>(-1, 1)(random));
   }
@@ -69,6 +72,11 @@ double number(const std::vector<char>& m, DType t, size_t k) {
     if (exponent == 31) return NAN;
     const double size = exponent ? std::ldexp(fraction + 1024, exponent - 25) : std::ldexp(fraction, -24);
     return bits & 0x8000 ? -size : size;
+  }
+  if (t == DType::BF16) {
+    uint16_t bits = 0;
+    std::memcpy(&bits, &m[2 * k], 2);
+    return double{float_of_bfloat(bits)};
   }
   float x = 0;
   std::memcpy(&x, &m[4 * k], 4);
@@ -88,7 +96,7 @@ void Kernels::expect_right(const Case& c, const std::string& what, Precision pre
   std::vector<void*> args;
   const auto type = [&](size_t param) { return f.buffers[f.params[param]].dtype; };
   for (size_t i = 0; i < f.params.size(); ++i) {
-    ASSERT_TRUE(type(i) == DType::F32 || type(i) == DType::F16);
+    ASSERT_TRUE(type(i) == DType::F32 || type(i) == DType::F16 || type(i) == DType::BF16);
     auto& m = memory.emplace_back(static_cast<size_t>(f.buffers[f.params[i]].size * size_of(type(i))));
     if (!f.buffers[f.params[i]].written) fill(m, type(i), random);
   }
@@ -105,7 +113,8 @@ void Kernels::expect_right(const Case& c, const std::string& what, Precision pre
         const double wanted = number(expected[i], type(i), k), error = std::abs(number(memory[i], type(i), k) - wanted) / (1 + std::abs(wanted));
         worst = std::isnan(error) ? INFINITY : std::max(worst, error);
       }
-      EXPECT_LT(worst, precision == Precision::Strict ? 1e-5 : 1e-2)
+      // Sums that differ in their last places may be rounded to neighbours in bf16.
+      EXPECT_LT(worst, type(i) == DType::BF16 || precision != Precision::Strict ? 1e-2 : 1e-5)
           << f.buffers[f.params[i]].name << (reversed ? ", reversed\n" : "\n") 
           << cuda_target::source_of(c_like::kernels_of(f, cuda_target::dialect(precision)));
     }
@@ -382,6 +391,28 @@ TEST_P(Kernels, PipelinedTiles) {
   }
 }
 
+// Tensors of bf16: its numbers are those of products in TF32, and arithmetic is that of f32.
+TEST_P(Kernels, BfloatTensors) {
+  const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 45, .in = 64, .out = 40, .kernel = 0},
+                                                 {.height = 9, .width = 11, .in = 32, .out = 24, .kernel = 3},
+                                                 {.height = 7, .width = 6, .in = 5, .out = 3, .kernel = 3, .stride = 2}};
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+    const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+    for (const target_test::Conv& c : shapes) {
+      const StageGroup g = stored(c, DType::BF16);
+      expect_right(Case(g, cuda_target::default_schedule(g, d)), fmt::format("{} from {} by {}, precision {}", c.out, c.in, c.kernel, int(p)), p);
+    }
+  }
+  GroupBuilder b("elementwise");
+  const std::vector<NamedExtent> axes = {{"y", 7}, {"x", 33}};
+  const StageId x = b.input("X", DType::BF16, axes), y = b.input("Y", DType::BF16, axes);
+  const auto f32 = [&](StageId s, AxisVars a) { return cast(DType::F32, b.at(s, {a[0], a[1]})); };
+  b.output(b.compute("O", DType::BF16, axes, [&](AxisVars a) {
+    return max(b.at(x, {a[0], a[1]}) * b.at(y, {a[0], a[1]}), cast(DType::BF16, f32(x, a) + f32(y, a))) + constant(0.25, DType::BF16);
+  }));
+  expect_right(Case(b.group(), cuda_target::default_schedule(b.group(), {})), "elementwise");
+}
+
 // Channels that do not come out even, and weights that are no constants, are not staged.
 TEST_P(Kernels, WeightsThatAreNotStaged) {
   const cuda_target::MatrixTile t{.rows = 1, .columns = 2, .warps_m = 2, .warps_n = 1, .staged = 32, .stages = 3, .weights = true};
@@ -438,6 +469,31 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
       }
     }
   }
+}
+
+// Without a projection a block has any rectangle and any eights of channels.
+TEST_P(Kernels, ChainsWithoutProjections) {
+  using cuda_target::ChainTile;
+  for (const int stride : {1, 2}) {
+    for (const ChainTile& t : {ChainTile{.columns = 7, .chunk = 24, .tall = 5}, ChainTile{.columns = 4, .chunk = 48, .expand_y = 2, .expand_n = 3, .expand_rows = 4, .tall = 14},
+                               ChainTile{.columns = 21, .chunk = 8, .tall = 1}}) {
+      const StageGroup g = target_test::image_chain({.channels = 24, .height = 21, .width = 19, .filter = 1, .first_stride = 1, .stride = stride, .expanded = 48, .by_planes = false, .project = false});
+      for (const Precision p : {Precision::Strict, Precision::Tf32}) {
+        const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0};
+        Schedule s(g);
+        inline_cheap(s);
+        ChainTile fits = t;
+        fits.warps_x = ceil_div((t.columns - 1) * stride + 3, int64_t{8}) * t.expand_n * t.expand_y;
+        ASSERT_TRUE(cuda_target::by_chain(s, fits, d)) << stride << ' ' << t.columns << ' ' << int(p);
+        EXPECT_EQ(lower(s)->body.kind(), StmtKind::For);
+        expect_right(Case(g, s), fmt::format("stride {}, {} x {}, {} channels", stride, t.tall, t.columns, t.chunk), p);
+      }
+    }
+  }
+  ChainTile with{.columns = 6, .expand_n = 1, .tall = 8};
+  Schedule s(target_test::chain(21, 19, 1, 24, 96));
+  inline_cheap(s);
+  EXPECT_FALSE(cuda_target::by_chain(s, with, {})) << "a projection's tiles are of whole instructions";
 }
 
 // What is expanded stays in registers: threads get what they read of their neighbours' before instructions sum.

@@ -94,6 +94,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
     WarpLoops w{.outside = names(self.axes, r.unit), .bound = {y_warp, x_warp, c_warp, group, lane}, .points = rows, .channels = own};
     w.outside.push_back(ys);
     if (stage == e_out) {
+      w.groups = std::min<int64_t>(kMatrixGroups, chain.region(c.columns));
       store_by_warps(t, stage, w, r.vector, columns);
       serial = ys;
     } else if (chain.first) {
@@ -208,8 +209,9 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const Chain& chain = *found;
   if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project) || c.rows > kMatrixPairs) return false;
   if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
-  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % (2 * kMatrixDepth * c.warps_k) != 0) return false;
-  if (c.weights > 0 && !chain.project) return false;
+  const int64_t step = chain.project ? 2 * kMatrixDepth * c.warps_k : vector_of(d.storage);  // channels at a time
+  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % step != 0 || c.chunk % 8 != 0) return false;
+  if (chain.project ? c.tall > 0 : c.weights > 0) return false;
   Schedule t = s;
   const StageGroup& g = t.group();
   const std::string out = g[g.outputs[0]].name, d_out = g[chain.depthwise.roles.out].name;

@@ -12,6 +12,7 @@ struct Link {
   Roles roles;
   StageId input = 0;    // of the product: what is not constant
   StageId weights = 0;  // the constant
+  int64_t finish = 0;   // work on a sum (target/roles.h, cost)
 };
 
 // An expansion that is a convolution of few channels, as those of an image are (chain_first.cpp).

@@ -14,7 +14,6 @@ namespace {
 // The tile; with weights in the block's memory; and where it leaves multiprocessors idle, the same in parts of the expanded channels.
 void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const Device& d) {
   tiles.push_back(t);
-  if (!chain.project) return;
   for (const int64_t w : {1, 2}) {
     t.weights = w;
     tiles.push_back(t);
@@ -27,29 +26,62 @@ void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const D
     if (chunks % t.splits == 0 && blocks_of(chain, t) <= most_blocks && (!clusters || chain.channels % (2 * t.splits) == 0)) tiles.push_back(t);
 }
 
+// Of chains that end with the depthwise convolution: any rectangle of few rows, of which all tiles have no more than some points too many.
+std::vector<ChainTile> depthwise_tiles(const Chain& chain) {
+  constexpr double most_computed = 1.5;  // of the points that there are, with the halo in whole instructions
+  std::vector<ChainTile> tiles;
+  const auto covered = [](int64_t extent, int64_t tile) { return ceil_div(extent, tile) * tile; };
+  for (const int64_t high : {4, 7, 8, 14, 16}) {
+    for (const int64_t columns : {4, 6, 7, 8, 12, 14, 16, 28, 30}) {
+      const double computed = static_cast<double>(covered(chain.height, high) * covered(chain.width, columns)) / static_cast<double>(chain.height * chain.width);
+      if (computed > most_computed) continue;
+      const int64_t across = ceil_div(chain.region(columns), kMatrixGroups);
+      for (int64_t chunk = 16; chunk <= std::min<int64_t>(chain.expanded, 192); chunk += 8) {
+        if (chain.expanded % chunk) continue;
+        for (const int64_t warps : {2, 3, 4, 6, 8, 9, 10, 12, 16}) {
+          ChainTile t{.columns = columns, .warps_x = warps, .chunk = chunk, .tall = high};
+          if (!chain.expand) {
+            tiles.push_back(t);
+            continue;
+          }
+          for (const int64_t expand_n : {1, 2, 3, 4, 6}) {
+            if ((chunk / 8) % expand_n || warps % (across * expand_n)) continue;
+            t.expand_n = expand_n;
+            t.expand_y = warps / (across * expand_n);
+            if (t.expand_y > 6) continue;
+            for (const int64_t at_once : {2, 4}) {
+              t.expand_rows = at_once;
+              if (at_once / 2 * (chunk / 8 / expand_n) <= 12) tiles.push_back(t);
+            }
+          }
+        }
+      }
+    }
+  }
+  return tiles;
+}
+
 // Without those that were never near the best of a measured chain.
 std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
   constexpr int64_t most_sums = 256;  // of a row of a thread with two, times 4
   std::vector<ChainTile> tiles;
   if (d.sm < 80) return tiles;
+  if (!chain.project) return depthwise_tiles(chain);
   // All channels at once, too, where they are few: threads meet less often.
   std::vector<int64_t> chunks = {16, 32, 48, 64, 96, 128, 192};
   if (chain.expand && chain.expanded < chunks.back() && std::ranges::find(chunks, chain.expanded) == chunks.end())
     chunks.push_back(chain.expanded);
   for (const auto& [rows, columns] : {std::pair(1, 6), {1, 8}, {1, 14}, {1, 16}, {1, 30}, {2, 3}, {2, 6}, {2, 7}, {2, 14}}) {
     if (columns > 8 && columns / 2 > chain.width) continue;
-    if (rows > 1 && !chain.project) continue;
     for (const int64_t y : {1, 2}) {
       if (rows * y > 1 && 4 * rows * y >= chain.height) continue;
       for (const int64_t x : {1, 2, 3, 4, 5, 8}) {
         for (const auto& [n, k] :
              {std::pair(1, 1), {2, 1}, {4, 1}, {1, 2}, {1, 3}, {1, 4}, {1, 6}, {2, 2}, {2, 4}}) {
           const int64_t warps = y * x * n * k;
-          if (columns % (rows > 1 ? x : 2 * x) && chain.project) continue;
+          if (columns % (rows > 1 ? x : 2 * x)) continue;
           if (rows > 1 && (n > 1 || columns < 2 * x || columns / x * chain.channels > most_sums)) continue;
-          if (warps > 16 || (n * k > 1 && !chain.project) ||
-              (chain.project && chain.channels % (8 * n)))
-            continue;
+          if (warps > 16 || chain.channels % (8 * n)) continue;
           for (const int64_t chunk : chunks) {
             if (chain.expanded % chunk || chunk % (2 * kMatrixDepth * k)) continue;
             if (chunk == 16 && (chain.expanded % 32 == 0 || chain.expanded % 48 == 0)) continue;
@@ -82,7 +114,7 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
       }
     }
   }
-  if (chain.expand && chain.project) std::ranges::copy(register_tiles(chain, d), std::back_inserter(tiles));
+  if (chain.expand) std::ranges::copy(register_tiles(chain, d), std::back_inserter(tiles));
   return tiles;
 }
 

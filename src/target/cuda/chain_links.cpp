@@ -24,6 +24,7 @@ std::optional<Link> link_of(const Schedule& s, StageId out) {
     (constant ? l.weights : l.input) = e.from();
   }
   if (constants != 1) return std::nullopt;
+  if (l.roles.acc != l.roles.out) l.finish = cost(g[l.roles.out].body);
   return l;
 }
 

@@ -208,8 +208,9 @@ struct ChainTile {
   int64_t splits = 1;                             // parts of the expanded channels, in blocks of their own
   int64_t rows = 1;                               // neighbours of the output, a thread of the projection: 1, or the 2 of an instruction
   int64_t groups = 8;                             // of a warp's threads, that have rows; fewer: what is expanded stays in registers
+  int64_t tall = 0;                               // rows of the output, a block, where there is no projection; 0: as with one
   bool in_registers() const { return groups < 8; }
-  int64_t high() const { return groups * rows * warps_y; }  // of the output, a block
+  int64_t high() const { return tall ? tall : groups * rows * warps_y; }  // of the output, a block
   int64_t threads() const { return 32 * warps_y * warps_x * warps_n * warps_k; }
 };
 // From the best by estimate; none where it is no such chain.

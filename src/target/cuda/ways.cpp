@@ -18,7 +18,7 @@ std::string text_of(const ChainTile& t) {
                      t.warps_x, t.warps_n, t.warps_k, t.chunk, t.expand_y, t.expand_n,
                      t.expand_rows, t.weights, t.splits > 1 ? fmt::format(",splits:{}", t.splits) : "",
                      t.rows > 1 ? fmt::format(",rows:{}", t.rows) : "") +
-         (t.in_registers() ? fmt::format(",groups:{}", t.groups) : "");
+         (t.in_registers() ? fmt::format(",groups:{}", t.groups) : "") + (t.tall ? fmt::format(",high:{}", t.tall) : "");
 }
 std::string text_of(const MatrixTile& t) {
   return fmt::format("tile:{}x{},warps:{}x{}x{},{}:{}{}{}", t.rows, t.columns, t.warps_m, t.warps_n,
