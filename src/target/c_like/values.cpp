@@ -234,20 +234,20 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
 }
 
 Lanes Printer::computed(const Expr& e) {
-  if (e.dtype() == DType::BF16) unsupported("bf16 is not written");
   const bool to_tf32 = e.dtype() == DType::TF32 && e.kind() == ExprKind::Cast && e.children()[0].dtype() == DType::F32 && !d_.tf32.empty();
   if (e.dtype() == DType::TF32 && e.kind() != ExprKind::Load && e.kind() != ExprKind::Select && e.kind() != ExprKind::Const && !to_tf32)
     unsupported("tf32 is not calculated");
-  halves_ |= e.dtype() == DType::F16;
+  const auto narrow = [](DType t) { return t == DType::F16 || t == DType::BF16; };
+  halves_ |= narrow(e.dtype());
   // Arithmetic on 16-bit floats is that of 32 bits.
-  const auto as_float = [](Lanes x, DType t) {
-    if (t == DType::F16)
+  const auto as_float = [&](Lanes x, DType t) {
+    if (narrow(t))
       for (std::string& s : x) s = "(float)" + s;
     return x;
   };
   const auto as_half = [&](Lanes x) {
-    if (e.dtype() == DType::F16)
-      for (std::string& s : x) s = "((half)" + s + ")";
+    if (narrow(e.dtype()))
+      for (std::string& s : x) s = fmt::format("(({}){})", type_name(e.dtype()), s);
     return x;
   };
   switch (e.kind()) {
@@ -311,7 +311,7 @@ Lanes Printer::computed(const Expr& e) {
     for (std::string& s : x)
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
-          : to == DType::F32 && (from == DType::F16 || from == DType::TF32) ? fmt::format("({})", s)
+          : to == DType::F32 && (narrow(from) || from == DType::TF32) ? fmt::format("({})", s)
                                                    : fmt::format("(({}){})", type_name(to), s);
     return x;
   }
