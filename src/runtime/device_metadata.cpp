@@ -13,7 +13,8 @@ namespace burnish::runtime {
 
 namespace {
 
-constexpr std::uint64_t max_blocks = INT32_MAX, max_threads = 1024, max_block_bytes = 1 << 20;
+constexpr std::uint64_t max_blocks = INT32_MAX, max_threads = 1024, max_block_bytes = 1 << 20,
+                        max_cluster = 1024;
 constexpr std::size_t max_args = 512;  // a kernel's parameters have 4096 bytes
 
 std::string numbered(const char* list, std::size_t index) {
@@ -73,6 +74,10 @@ DeviceKernel parse_kernel(const Json& json, const std::string& where) {
   if (out.threads == 0) damaged(threads.name() + " is 0");
   out.block_bytes =
       static_cast<std::uint32_t>(Field(json, "block_bytes", where).count(max_block_bytes));
+  if (const Field cluster(json, "cluster", where); cluster.present()) {
+    out.cluster = static_cast<std::uint32_t>(cluster.count(max_cluster));
+    if (out.cluster == 0) damaged(cluster.name() + " is 0");
+  }
   return out;
 }
 

@@ -22,6 +22,7 @@ struct DeviceImage {
 struct DeviceKernel {
   std::string name;
   std::uint32_t threads = 0, block_bytes = 0;  // of a block; bytes of dynamic memory
+  std::uint32_t cluster = 1;                   // blocks that meet
 };
 
 struct DeviceArgument {

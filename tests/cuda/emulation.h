@@ -259,6 +259,7 @@ inline void wait_for_copies() {
 }
 
 inline int wait_for_kernels_before() { return 0; }
+inline void let_next_kernel_begin() {}
 
 // `blocks` neighbours meet, whose first one's number is a multiple of that.
 template <unsigned blocks> void meet_cluster() {

@@ -121,6 +121,8 @@ struct Loaded {
     constexpr int dynamic_bytes = 8;
     driver().must(driver().attribute(function, dynamic_bytes, static_cast<int>(k.block_bytes)),
                   "memory of blocks of " + k.name);
+    constexpr int large_clusters = 14;
+    if (k.cluster > c_like::kMostOfACluster) driver().must(driver().attribute(function, large_clusters, 1), "clusters of " + k.name);
   }
   ~Loaded() { driver().unload(module); }
   Loaded(const Loaded&) = delete;

@@ -51,12 +51,17 @@ TEST(Clusters, BlocksThatReadWhatTheirNeighboursWrote) {
   EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "64*first + 4*own + t")), 4);
   EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "32*{m / 2} + t")), 2);
   EXPECT_EQ(meet(two_loops(8, 8, "16*n + i", "8*m + t")), 8);
+  // Of sixteen, which not all GPUs can start.
+  const Function large = two_loops(16, 16, "16*n + i", "8*m + t");
+  EXPECT_EQ(meet(large), 16);
+  EXPECT_EQ(kernels_of(large, cuda_target::dialect()).size(), 1u);
+  EXPECT_EQ(kernels_of(large, cuda_target::dialect(cuda_target::Precision::Strict, kMostOfACluster)).size(), 2u);
   // Tiles in another order.
   EXPECT_EQ(meet(two_loops(8, 8, "16*n - 128*tile + 64 + i", "-64*first + 4*own + t + 64")), 4);
 }
 
 TEST(Clusters, NoneWhereOthersAreNeeded) {
-  EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "8*m + t")), 0);  // sixteen are too many
+  EXPECT_EQ(meet(two_loops(32, 32, "16*n + i", "8*m + t")), 0);  // 32 are too many
   EXPECT_EQ(meet(two_loops(8, 4, "16*n + i", "16*m + t")), 0);   // other blocks
   EXPECT_EQ(meet(two_loops(16, 16, "n + i", "16*m + t")), 0);    // all write in one place
   EXPECT_EQ(meet(two_loops(16, 16, "16*n + i", "256 - 16*m - t")), 0);

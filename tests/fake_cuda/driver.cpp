@@ -338,6 +338,12 @@ Result cuFuncSetAttribute(Function, int, int) {
   BEGIN();
   return success;
 }
+Result cuOccupancyMaxActiveClusters(int* clusters, Function, const LaunchConfig* config) {
+  BEGIN();
+  constexpr unsigned most = 16;  // blocks of one
+  *clusters = config->grid_x <= most;
+  return success;
+}
 
 // ---- memory
 

@@ -435,6 +435,11 @@ TEST(Gpu, WhatDoesNotFitIsRefusedInASentence) {
   }));
   EXPECT_EQ(r.status, BURNISH_ERROR_UNSUPPORTED);
   EXPECT_NE(r.text.find("300000 bytes of memory a block"), r.text.npos) << r.text;
+  r = session_refusal(device_model({{"sm_90", "cubin", plain_image()}}, [](const std::string& m) {
+    return replaced(m, R"("block_bytes":65536)", R"("block_bytes":65536,"cluster":32)");
+  }));
+  EXPECT_EQ(r.status, BURNISH_ERROR_UNSUPPORTED);
+  EXPECT_NE(r.text.find("kernel \"add\" needs clusters of 32 blocks"), r.text.npos) << r.text;
 }
 
 TEST(Gpu, MemoryThatDoesNotFitIsRefused) {
@@ -567,6 +572,9 @@ TEST(GpuArtifact, MetadataThatDoesNotFitIsRefused) {
       {R"("threads":16)", R"("threads":0)", "\"threads\" is 0"},
       {R"("threads":16)", R"("threads":1025)", "is 1025, more than 1024"},
       {R"("block_bytes":64)", R"("block_bytes":99999999)", "is 99999999, more than"},
+      {R"("block_bytes":64)", R"("block_bytes":64,"cluster":0)", "\"cluster\" is 0"},
+      {R"("block_bytes":64)", R"("block_bytes":64,"cluster":5000)", "is 5000, more than"},
+      {R"("block_bytes":64)", R"("block_bytes":64,"cluster":16)", ""},
       {R"("step":0)", R"("step":3)", "\"step\" is 3, there are 3"},
       {R"("step":0)", R"("step":2)", ""},
       {R"("step":2)", R"("step":0)", ""},

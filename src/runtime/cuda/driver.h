@@ -42,7 +42,7 @@ constexpr int launch_programmatic_serialization = 6;
 constexpr int clock_rate = 13, multiprocessor_count = 16, memory_clock_rate = 36,
               memory_bus_width = 37, capability_major = 75, capability_minor = 76,
               most_block_bytes = 97;
-constexpr int function_block_bytes = 8;
+constexpr int function_block_bytes = 8, function_large_clusters = 14;
 constexpr int address_memory_type = 2, address_device = 9;
 constexpr unsigned memory_type_host = 1;
 constexpr unsigned stream_non_blocking = 1, event_no_timing = 2;
@@ -69,6 +69,8 @@ constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
   X(module_function, "cuModuleGetFunction",                                                        \
     (Function * function, Module module, const char* name))                                        \
   X(function_set, "cuFuncSetAttribute", (Function function, int attribute, int value))             \
+  X(clusters_at_once, "cuOccupancyMaxActiveClusters",                                              \
+    (int* clusters, Function function, const LaunchConfig* config))                                \
   X(memory_allocate, "cuMemAlloc_v2", (Address * address, std::size_t bytes))                      \
   X(memory_free, "cuMemFree_v2", (Address address))                                                \
   X(memory_set, "cuMemsetD8_v2", (Address address, unsigned char value, std::size_t bytes))        \

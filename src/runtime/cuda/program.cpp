@@ -9,6 +9,8 @@ namespace burnish::runtime::cuda {
 
 namespace {
 
+constexpr std::uint32_t largest_everywhere = 8;  // clusters that every GPU with any can start
+
 // Cubins run on GPUs of their major number from their minor one on; PTX on all from there on.
 bool runs(const DeviceImage& image, int major, int minor) {
   if (image.this_one_only) return image.major == major && image.minor == minor;
@@ -81,6 +83,30 @@ Program::Program(const DeviceSpec& device, std::span<const std::byte> weights, i
   }
 }
 
+// Only some GPUs have room for so many blocks that meet, and must be asked for it.
+void Program::allow_clusters(const DeviceKernel& kernel, Function function) {
+  const Driver& driver = context_.driver();
+  const LaunchConfig config{.grid_x = kernel.cluster,
+                            .grid_y = 1,
+                            .grid_z = 1,
+                            .block_x = kernel.threads,
+                            .block_y = 1,
+                            .block_z = 1,
+                            .block_bytes = kernel.block_bytes,
+                            .stream = nullptr,
+                            .attributes = nullptr,
+                            .attribute_count = 0};
+  int clusters = 0;
+  if (driver.function_set(function, function_large_clusters, 1) == success &&
+      driver.clusters_at_once(&clusters, function, &config) == success && clusters > 0)
+    return;
+  fail(BURNISH_ERROR_UNSUPPORTED,
+       "kernel \"%.200s\" needs clusters of %u blocks, which %s cannot start; compile the model "
+       "with --target cuda:sm_%d%d",
+       kernel.name.c_str(), kernel.cluster, context_.name().c_str(), context_.major(),
+       context_.minor());
+}
+
 // A kernel is in one of the modules, most likely behind that of the kernel before it.
 void Program::find_kernels(const DeviceSpec& device) {
   const Driver& driver = context_.driver();
@@ -114,6 +140,7 @@ void Program::find_kernels(const DeviceSpec& device) {
           driver.function_set(function, function_block_bytes, static_cast<int>(kernel.block_bytes)),
           doing.c_str());
     }
+    if (kernel.cluster > largest_everywhere) allow_clusters(kernel, function);
     kernels_.push_back(function);
   }
 }

@@ -23,6 +23,7 @@ class Program {
 
  private:
   void find_kernels(const DeviceSpec& device);
+  void allow_clusters(const DeviceKernel& kernel, Function function);
 
   Context& context_;
   std::vector<OwnedModule> modules_;

@@ -61,7 +61,7 @@ bool plain(const Stmt& s) {
 
 }  // namespace
 
-int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after) {
+int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after, int64_t most) {
   if (!plain(before) || !plain(after) || before->loop.extent != after->loop.extent) return 0;
   const int64_t blocks = before->loop.extent;
   if (blocks < 2 || blocks > most_iterations) return 0;
@@ -100,7 +100,7 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
     }
     return true;
   };
-  for (int64_t n = 1; n <= std::min(kMostOfACluster, blocks); ++n)
+  for (int64_t n = 1; n <= std::min(most, blocks); ++n)
     if (blocks % n == 0 && apart(n)) return n;
   return 0;
 }

@@ -67,7 +67,7 @@ class Splitter {
   int64_t cluster_of(const std::vector<Stmt>& before, const std::vector<Stmt>& after) const {
     // Where arguments may overlap it is not known what is written.
     if (d_.restrict.empty() || d_.cluster_barrier.empty() || before.size() != 1 || after.size() != 1) return 0;
-    return blocks_that_meet(f_, before[0], after[0]);
+    return blocks_that_meet(f_, before[0], after[0], d_.most_of_a_cluster);
   }
 
   void together(const Stmt& before, const Stmt& after, int cluster) {
@@ -133,6 +133,7 @@ class Splitter {
       // Addresses depend on the wait, since loads of what the kernel does not write could be moved before it otherwise.
       k.source += fmt::format("  const int here = {}();\n", d_.begin);
       for (BufferId b : k.args) k.source += fmt::format("  {} += here;\n", p.buffer_name(b));
+      if (!d_.let_next_begin.empty() && k.blocks <= d_.few_blocks) k.source += fmt::format("  {}\n", d_.let_next_begin);
     }
     k.source += p.take() + "}\n";
     kernels_.push_back(std::move(k));

@@ -21,6 +21,7 @@ struct Dialect {
   // The same with a third argument, blocks of a cluster, and a statement by which all their threads meet, a format of that number.
   // Empty: there are no clusters.
   std::string_view cluster_head = {}, cluster_barrier = {};
+  int64_t most_of_a_cluster = 0;  // blocks
   // Besides: a statement by which they meet without handing on what they wrote, likewise; a function of a place in the block's memory
   // and a number within the cluster, whose value is that place in that block's. Empty: they hand on through memory.
   std::string_view cluster_end = {}, of_neighbour = {};
@@ -58,6 +59,10 @@ struct Dialect {
   // Where a kernel may begin before the one before it has ended: a function that waits for that and returns 0. Empty: kernels begin
   // in their turn.
   std::string_view begin;
+  // Besides: a statement behind that, by which the kernel after it may begin and wait in its turn; of kernels of at most `few_blocks`
+  // blocks. Those of others would rather have the places that blocks which wait take.
+  std::string_view let_next_begin = {};
+  int64_t few_blocks = 0;
   // Name of a function of a value, a distance and a number of threads, all powers of two: what the thread has whose number
   // differs by that bit, among so many neighbours, all of which call it.
   std::string_view exchanged;
@@ -81,9 +86,10 @@ struct Kernel {
 };
 
 inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
-// Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks reads in the second only what
-// it has itself written in the first. 0: there are no such groups, or none that a cluster could be.
-int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after);
+inline constexpr int64_t kLargestCluster = 16;  // that some can, when they are asked to
+// Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks, `most` of them, reads in the second
+// only what it has itself written in the first. 0: there are no such groups.
+int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after, int64_t most = kLargestCluster);
 // What they hand on so that the n-th block writes the `piece` elements from n * piece on, and nobody else.
 struct Handed {
   BufferId buffer;

@@ -149,6 +149,11 @@ HELPER int wait_for_kernels_before() {
 #endif
   return zero;
 }
+HELPER void let_next_kernel_begin() {
+#if __CUDA_ARCH__ >= 900
+  asm volatile("griddepcontrol.launch_dependents;");
+#endif
+}
 template <int blocks> HELPER void meet_cluster() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive;\n\tbarrier.cluster.wait;" ::: "memory");
@@ -215,6 +220,16 @@ struct half {
   __device__ __forceinline__ half(float x) : bits(half_bits(x)) {}
   __device__ __forceinline__ operator float() const { return half_value(bits); }
 };
+// A float's upper half, rounded to the nearest, of two the even.
+struct bfloat16 {
+  unsigned short bits;
+  bfloat16() = default;
+  __device__ __forceinline__ bfloat16(float x) {
+    const unsigned b = __float_as_uint(x);
+    bits = (unsigned short)(x != x ? b >> 16 | 0x40u : (b + 0x7fffu + (b >> 16 & 1)) >> 16);
+  }
+  __device__ __forceinline__ operator float() const { return __uint_as_float((unsigned)bits << 16); }
+};
 HELPER half of_bits(unsigned short bits) { half h; h.bits = bits; return h; }
 HELPER half low(unsigned x) { return of_bits((unsigned short)x); }
 HELPER half high(unsigned x) { return of_bits((unsigned short)(x >> 16)); }
@@ -271,14 +286,15 @@ template <int64_t besides> int64_t blocks_together(const c_like::Kernel& k) {
 
 }  // namespace
 
-const c_like::Dialect& dialect(Precision precision, bool clusters) {
-  static constexpr auto with = [](bool clusters, std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
+const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
+  static constexpr auto with = [](int64_t cluster, std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
       .prelude = prelude,
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) {0}",
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
-      .cluster_barrier = clusters ? "meet_cluster<{}>();" : "",
+      .cluster_barrier = cluster ? "meet_cluster<{}>();" : "",
+      .most_of_a_cluster = cluster,
       .cluster_end = "leave_cluster<{}>();",
-      .of_neighbour = clusters ? "of_neighbour" : "",
+      .of_neighbour = cluster ? "of_neighbour" : "",
       .room = ", {}",
       .blocks_together = matrix_sum == "sum_3xtf32" ? blocks_together<88> : blocks_together<64>,  // numbers are parted
       .block = "(int)blockIdx.x",
@@ -299,12 +315,16 @@ const c_like::Dialect& dialect(Precision precision, bool clusters) {
       .group = "group_copies",
       .load_where = "load{}_where",
       .begin = "wait_for_kernels_before",
+      .let_next_begin = "let_next_kernel_begin();",
+      .few_blocks = 16,
       .exchanged = "exchanged",
       .of_later_thread = "of_later_thread",
   }; };
-  static constexpr std::array<c_like::Dialect, 6> all = {with(false, "sum_3xtf32"), with(true, "sum_3xtf32"), with(false, "sum_tf32"),
-                                                         with(true, "sum_tf32"), with(false, "sum_f16", true), with(true, "sum_f16", true)};
-  return all[2 * static_cast<size_t>(precision) + (clusters ? 1 : 0)];
+  static constexpr auto of_precision = [](std::string_view matrix_sum, bool half_pairs = false) {
+    return std::array{with(0, matrix_sum, half_pairs), with(c_like::kMostOfACluster, matrix_sum, half_pairs), with(c_like::kLargestCluster, matrix_sum, half_pairs)};
+  };
+  static constexpr std::array all = {of_precision("sum_3xtf32"), of_precision("sum_tf32"), of_precision("sum_f16", true)};
+  return all[static_cast<size_t>(precision)][cluster == 0 ? 0 : cluster < c_like::kLargestCluster ? 1 : 2];
 }
 
 std::string source_of(std::span<const c_like::Kernel> kernels) {

@@ -12,8 +12,8 @@ namespace burnish::cuda_target {
 // rounded to 10 bits. fp16: tensors of 16 bits, sums of 32.
 enum class Precision : uint8_t { Strict, Tf32, Fp16 };
 
-// `clusters`: for GPUs that have clusters of blocks, sm_90 and later.
-const c_like::Dialect& dialect(Precision precision = Precision::Strict, bool clusters = true);
+// `cluster`: blocks that clusters have at most, 8 or 16; 0: there are none.
+const c_like::Dialect& dialect(Precision precision = Precision::Strict, int64_t cluster = c_like::kLargestCluster);
 
 // One source of these kernels, without includes: the prelude, then each.
 std::string source_of(std::span<const c_like::Kernel> kernels);

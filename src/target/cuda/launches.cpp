@@ -58,8 +58,8 @@ bool writes_over(const Program& p, const Step& s) {
 
 class Collector {
  public:
-  Collector(const Program& p, Precision precision, bool clusters)
-      : p_(p), dialect_(dialect(precision, clusters)), unrestricted_(dialect_) {
+  Collector(const Program& p, Precision precision, int64_t cluster)
+      : p_(p), dialect_(dialect(precision, cluster)), unrestricted_(dialect_) {
     unrestricted_.restrict = "";
     slot_.resize(p.tensors.size(), in_arena);
     for (size_t i = 0; i < p.inputs.size(); ++i) slot_.at(p.inputs[i]) = static_cast<int>(i);
@@ -142,8 +142,8 @@ class Collector {
 
 }  // namespace
 
-Launches launches_of(const Program& p, Precision precision, bool clusters) {
-  return Collector(p, precision, clusters).run();
+Launches launches_of(const Program& p, Precision precision, int64_t cluster) {
+  return Collector(p, precision, cluster).run();
 }
 
 int64_t arena_bytes(const Program& p) {

@@ -27,7 +27,7 @@ struct Launches {
   std::vector<Launch> launches;         // in order, each depending on those before it
 };
 
-Launches launches_of(const Program& p, Precision precision, bool clusters = true);
+Launches launches_of(const Program& p, Precision precision, int64_t cluster = c_like::kLargestCluster);
 // The program's arena, and behind it what its functions share among their kernels.
 int64_t arena_bytes(const Program& p);
 

@@ -33,7 +33,7 @@ bool fits(const Schedule& s, const Device& d) {
   const Result<Function> f = lower(s);
   if (!f) return false;
   const Precision p = d.storage == DType::F16 ? Precision::Fp16 : d.products > 1 ? Precision::Strict : Precision::Tf32;
-  return std::ranges::all_of(c_like::kernels_of(*f, dialect(p)), [&](const c_like::Kernel& k) { return k.block_bytes <= d.block_bytes; });
+  return std::ranges::all_of(c_like::kernels_of(*f, dialect(p, cluster_of(d))), [&](const c_like::Kernel& k) { return k.block_bytes <= d.block_bytes; });
 }
 
 struct Choice {

@@ -4,6 +4,7 @@
 #include <memory>
 #include <span>
 
+#include "target/c_like/kernel.h"
 #include "target/space.h"
 
 namespace burnish::cuda_target {
@@ -13,6 +14,7 @@ struct Device {
   int sm = 90;                       // compute capability, 90 for 9.0
   int multiprocessors = 132;
   int64_t block_bytes = 227 << 10;   // most memory of a block
+  int64_t cluster = c_like::kLargestCluster;  // most blocks of a cluster
   double bytes_per_cycle = 1400;     // of memory, or a large second-level cache
   double products = 3;               // matrix instructions for one product of f32
   DType storage = DType::F32;        // of tensors between kernels, and of what matrix instructions multiply: f32 or f16
@@ -21,6 +23,7 @@ struct Device {
 
 // Clusters of blocks: of GPUs from this capability on.
 constexpr int clusters_from = 90;
+inline int64_t cluster_of(const Device& d) { return d.sm >= clusters_from ? d.cluster : 0; }
 
 // Whether a group made of two that feed one another would run faster as one kernel.
 bool prefers_one_kernel(const StageGroup& g, const Device& d);

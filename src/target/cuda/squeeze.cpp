@@ -344,11 +344,10 @@ double cycles_of(const std::vector<Sum>& sums, const SqueezeTile& x, const Devic
 }  // namespace
 
 std::vector<SqueezeTile> squeeze_tiles(const Schedule& s, const Device& d) {
-  if (d.sm < clusters_from) return {};
   const std::vector<Sum> sums = sums_of(s);
   std::vector<SqueezeTile> tiles;
   if (sums.size() < 2) return tiles;
-  for (int64_t blocks = 2; blocks <= c_like::kMostOfACluster; ++blocks) {
+  for (int64_t blocks = 2; blocks <= cluster_of(d); ++blocks) {
     const int64_t results = sums.back().results, slice = ceil_div(results, blocks);
     if (ceil_div(results, slice) != blocks) continue;
     for (size_t cut = 0; cut < sums.size(); ++cut)

@@ -85,6 +85,10 @@ Device device_of(const Options& o) {
   d.sm = capability(o.archs.front());
   for (const Known& k : known)
     if (k.sm <= d.sm) d.multiprocessors = k.multiprocessors, d.block_bytes = k.block_bytes;
+  // GPUs of data centres have room for more blocks that meet.
+  constexpr int large_from = 90, large_below = 110;
+  const int newest = capability(o.archs.back());
+  d.cluster = d.sm >= large_from && newest < large_below ? c_like::kLargestCluster : c_like::kMostOfACluster;
   d.products = o.precision == Precision::Strict ? 3 : o.precision == Precision::Tf32 ? 1 : 0.5;
   if (o.precision == Precision::Fp16) d.storage = DType::F16;
   return d;
@@ -123,7 +127,7 @@ class CudaTarget : public Target {
   std::string emit(const Program& p, EmitKind kind) const override {
     require(kind == EmitKind::Cuda || kind == EmitKind::Ptx,
             "code for GPUs is written as cuda (the source) or ptx");
-    const Launches l = launches_of(p, options_.precision, device_.sm >= clusters_from);
+    const Launches l = launches_of(p, options_.precision, cluster_of(device_));
     if (kind == EmitKind::Cuda) return source_of(l.kernels);
     std::string all;
     for (const Image& i :
@@ -148,7 +152,7 @@ class CudaTarget : public Target {
 // Kernels are images behind the weights; the metadata tells the runtime what to launch
 // (docs/artifact.md). What is left for the CPU is a program that does nothing.
 std::string CudaTarget::build(const Program& p, const std::string& metadata) const {
-  const Launches l = launches_of(p, options_.precision, device_.sm >= clusters_from);
+  const Launches l = launches_of(p, options_.precision, cluster_of(device_));
   const Code code = compile_kernels(l.kernels, options_.archs, options_.precision);
   std::vector<std::byte> section = weights_of(p);
   nlohmann::json device = {{"kind", "cuda"}, {"weights_bytes", section.size()}};
@@ -169,6 +173,7 @@ std::string CudaTarget::build(const Program& p, const std::string& metadata) con
     kernels.push_back({{"name", k.name},
                        {"threads", k.threads},
                        {"block_bytes", k.block_bytes},
+                       {"cluster", k.cluster},
                        {"registers", code.registers[i]},
                        {"spill_bytes", code.spill_bytes[i]}});
   }
