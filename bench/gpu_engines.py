@@ -32,8 +32,10 @@ class Eager:
 class Graph:
     """One CUDA graph, replayed."""
 
+    side = None  # one stream for all: launches take longer in processes that use many
+
     def __init__(self, module, inputs):
-        side = torch.cuda.Stream()
+        side = Graph.side = Graph.side or torch.cuda.Stream()
         side.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(side):  # cuDNN chooses its algorithms before the capture
             for _ in range(3):
@@ -180,10 +182,3 @@ class Stopwatch:
             torch.cuda.synchronize()
             results.append(time.perf_counter() - begin)
         return 1e6 * statistics.median(calls), 1e3 * statistics.median(results)
-
-    def median_ms(self):
-        return statistics.median(self.samples)
-
-    def tail_ms(self):
-        """The 99th percentile: of fewer than 100 runs the longest."""
-        return sorted(self.samples)[math.ceil(0.99 * len(self.samples)) - 1]
