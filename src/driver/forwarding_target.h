@@ -23,6 +23,7 @@ class ForwardingTarget : public Target {
   double estimate_us(const StageGroup& g) const override { return target_->estimate_us(g); }
   DType storage() const override { return target_->storage(); }
   DType weights() const override { return target_->weights(); }
+  bool scales_operands() const override { return target_->scales_operands(); }
   bool prefers_one_nest(const StageGroup& g) const override { return target_->prefers_one_nest(g); }
   bool prefers_one_launch(std::span<const Function* const> f) const override { return target_->prefers_one_launch(f); }
   std::optional<double> nest_us(const StageGroup& g) const override { return target_->nest_us(g); }

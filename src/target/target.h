@@ -46,6 +46,7 @@ struct MemoryNeeds {
   int64_t weights_bytes = 0;
 };
 
+// All of it is pure, so that a target which passes questions on to another (driver/forwarding_target.h) cannot forget one.
 class Target {
  public:
   virtual ~Target() = default;
@@ -55,25 +56,25 @@ class Target {
   // A good schedule without tuning: always lowers. `threads` is machine().threads.
   virtual Schedule default_schedule(const StageGroup& g) const = 0;
   // What may be tried instead. Null where there is nothing to choose.
-  virtual std::unique_ptr<Space> space(const StageGroup&) const { return nullptr; }
+  virtual std::unique_ptr<Space> space(const StageGroup&) const = 0;
   // What a run of this group takes with its default schedule, by the draft, in microseconds: passes compare ways to
   // compute the same by it. Infinite where there is no estimate.
-  virtual double estimate_us(const StageGroup&) const { return std::numeric_limits<double>::infinity(); }
+  virtual double estimate_us(const StageGroup&) const = 0;
   // What tensors of f32 between kernels, and what the weights of products, should be stored as; arithmetic stays what it is. Asked by the
   // pass narrow_storage.
-  virtual DType storage() const { return DType::F32; }
-  virtual DType weights() const { return storage(); }
+  virtual DType storage() const = 0;
+  virtual DType weights() const = 0;
   // Does scaling an operand of a product where it is loaded cost next to nothing? Else the pass gate_weights scales weights.
-  virtual bool scales_operands() const { return false; }
+  virtual bool scales_operands() const = 0;
   // Would this group, made of two that feed one another, run faster as one nest? Asked by the passes fuse_chains and
   // recognize_attention.
-  virtual bool prefers_one_nest(const StageGroup&) const { return false; }
+  virtual bool prefers_one_nest(const StageGroup&) const = 0;
   // What a group takes as one nest by estimate, in microseconds, 0 where nothing is known of its kind: chains are cut where the sum
   // is least. None: they are cut where the fewest bytes go through memory.
-  virtual std::optional<double> nest_us(const StageGroup&) const { return std::nullopt; }
+  virtual std::optional<double> nest_us(const StageGroup&) const = 0;
 
   // Should functions that do not depend on one another be one, whose parts run at once? Asked by the pass join_steps of devices.
-  virtual bool prefers_one_launch(std::span<const Function* const>) const { return false; }
+  virtual bool prefers_one_launch(std::span<const Function* const>) const = 0;
 
   // Code for the whole program: text of one kind, or the bytes of an object file. UserError names the kinds that there are.
   virtual std::string emit(const Program& p, EmitKind kind) const = 0;
@@ -83,6 +84,19 @@ class Target {
   virtual MemoryNeeds memory(const Program& p) const = 0;
   // CPU features that the generated code needs, by LLVM's names.
   virtual std::vector<std::string> required_features() const = 0;
+};
+
+// Answers for what a target has no opinion about.
+class BasicTarget : public Target {
+ public:
+  std::unique_ptr<Space> space(const StageGroup&) const override { return nullptr; }
+  double estimate_us(const StageGroup&) const override { return std::numeric_limits<double>::infinity(); }
+  DType storage() const override { return DType::F32; }
+  DType weights() const override { return storage(); }
+  bool scales_operands() const override { return false; }
+  bool prefers_one_nest(const StageGroup&) const override { return false; }
+  std::optional<double> nest_us(const StageGroup&) const override { return std::nullopt; }
+  bool prefers_one_launch(std::span<const Function* const>) const override { return false; }
 };
 
 // "native", "llvm", "llvm:cpu=x86-64-v3,threads=2", "cuda:sm_90,precision=tf32". UserError lists the known targets.

@@ -32,6 +32,7 @@ TEST(Compile, TargetsWithOtherSchedulesAreTheSameOtherwise) {
   const auto scheduled = with_avoided(with_schedules(target, [&](const StageGroup& g) { return target->default_schedule(g); }), {});
   EXPECT_EQ(scheduled->text(), target->text());
   EXPECT_EQ(scheduled->storage(), DType::F16);
+  EXPECT_TRUE(scheduled->scales_operands());
   Function f{.name = "one"};
   const BufferId out = f.add_buffer({.name = "O", .size = 8, .written = true});
   const VarId i = f.fresh("i");

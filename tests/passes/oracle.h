@@ -31,7 +31,7 @@ void expect_close(const std::vector<Tensor>& got, const std::vector<Tensor>& wan
 Graph random_network(uint64_t seed);
 
 // A target that schedules every group as it stands: loops in the order of the axes.
-class PlainTarget : public Target {
+class PlainTarget : public BasicTarget {
  public:
   std::string text() const override { return "plain"; }
   const Machine& machine() const override { return machine_; }

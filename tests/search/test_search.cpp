@@ -54,7 +54,7 @@ class SplitSpace final : public Space {
   std::vector<Knob> knobs_ = {{"rows", {1, 2, 4, 8, 16, 32}}, {"columns", {1, 2, 4, 8, 16, 32}}, {"unroll", {0, 1}}};
 };
 
-class FakeTarget final : public Target {
+class FakeTarget final : public BasicTarget {
  public:
   std::string text() const override { return "fake:threads=1"; }
   const Machine& machine() const override { return machine_; }

@@ -94,7 +94,7 @@ Device device_of(const Options& o) {
   return d;
 }
 
-class CudaTarget : public Target {
+class CudaTarget : public BasicTarget {
  public:
   CudaTarget(Options o, std::shared_ptr<const Target> host)
       : options_(std::move(o)), device_(device_of(options_)), host_(std::move(host)),

@@ -39,7 +39,7 @@ int64_t cache_bytes(int level) {
   return 0;
 }
 
-class LlvmTarget : public Target {
+class LlvmTarget : public BasicTarget {
  public:
   LlvmTarget(Isa isa, Machine machine) : isa_(std::move(isa)), machine_(std::move(machine)) {}
 
