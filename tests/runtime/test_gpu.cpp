@@ -183,6 +183,19 @@ TEST(Gpu, HostTensorsInAndOut) {
   }
 }
 
+// Launches take longer in processes that have used many streams.
+TEST(Gpu, SessionsAfterOneAnotherHaveTheSameStream) {
+  const ModelHandle model = load(plain_model());
+  ASSERT_EQ(host_run(new_session(model, 1).get(), input(1)), expected(input(1)));
+  const int before = calls("cuStreamCreate");
+  for (int seed = 0; seed < 3; ++seed) EXPECT_EQ(host_run(new_session(model, 1).get(), input(seed)), expected(input(seed)));
+  EXPECT_EQ(calls("cuStreamCreate"), before);
+  const SessionHandle a = new_session(model, 1), b = new_session(model, 1);
+  EXPECT_EQ(host_run(a.get(), input(1)), expected(input(1)));
+  EXPECT_EQ(host_run(b.get(), input(2)), expected(input(2)));
+  EXPECT_LE(calls("cuStreamCreate"), before + 1);
+}
+
 TEST(Gpu, OwnBuffersStartAtZeroAndAreUsedByRuns) {
   const ModelHandle model = load(plain_model());
   const SessionHandle session = new_session(model, 1);

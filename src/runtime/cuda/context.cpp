@@ -118,10 +118,23 @@ Current::~Current() {
   context_.driver_.context_pop(&popped);
 }
 
-OwnedStream new_stream(Context& context) {
-  Stream stream = nullptr;
-  context.check(context.driver().stream_create(&stream, stream_non_blocking), "making a stream");
-  return {context, stream};
+Stream Context::take_stream() {
+  const Current current(*this);
+  const std::lock_guard lock(streams_mutex_);
+  if (free_streams_.empty()) {
+    Stream stream = nullptr;
+    check(driver_.stream_create(&stream, stream_non_blocking), "making a stream");
+    free_streams_.reserve(++streams_);  // giving back never fails
+    return stream;
+  }
+  const Stream stream = free_streams_.back();
+  free_streams_.pop_back();
+  return stream;
+}
+
+void Context::give_back(Stream stream) noexcept {
+  const std::lock_guard lock(streams_mutex_);
+  free_streams_.push_back(stream);
 }
 
 OwnedEvent new_event(Context& context, unsigned flags) {

@@ -8,8 +8,10 @@
 
 #include <atomic>
 #include <cstdint>
+#include <mutex>
 #include <string>
 #include <utility>
+#include <vector>
 
 namespace burnish::runtime::cuda {
 
@@ -26,6 +28,11 @@ class Context {
   int major() const { return info_.major; }
   int minor() const { return info_.minor; }
   std::uint32_t most_block_bytes() const { return most_block_bytes_; }
+
+  // A stream, until it is given back; others get it then. Once kernels of
+  // a process have been launched on more than eight streams, each launch takes longer for good.
+  Stream take_stream();
+  void give_back(Stream stream) noexcept;
 
   // Throws Failure where the result is none of success: "WHAT on GPU 0 (...): CUDA_ERROR_...". An
   // error after which the driver refuses everything (an illegal address, say) is remembered.
@@ -54,6 +61,9 @@ class Context {
   std::uint32_t most_block_bytes_ = 0;
   int process_ = 0;
   std::atomic<Result> lost_{success};
+  std::mutex streams_mutex_;
+  std::vector<Stream> free_streams_;
+  std::size_t streams_ = 0;
 };
 
 // The context is the calling thread's while this lives.
@@ -91,13 +101,25 @@ template <Result (*Driver::*destroy)(Handle)> class Owned {
   Handle handle_ = nullptr;
 };
 using OwnedModule = Owned<&Driver::module_unload>;
-using OwnedStream = Owned<&Driver::stream_destroy>;
 using OwnedEvent = Owned<&Driver::event_destroy>;
 using OwnedGraph = Owned<&Driver::graph_destroy>;
 using OwnedGraphExec = Owned<&Driver::graph_exec_destroy>;
 
-// These make what they are named for; the context must be current.
-OwnedStream new_stream(Context& context);
+// A stream of the context's for as long as this lives.
+class TakenStream {
+ public:
+  explicit TakenStream(Context& context) : context_(context), stream_(context.take_stream()) {}
+  ~TakenStream() { context_.give_back(stream_); }
+  TakenStream(const TakenStream&) = delete;
+  TakenStream& operator=(const TakenStream&) = delete;
+  Stream get() const { return stream_; }
+
+ private:
+  Context& context_;
+  Stream stream_;
+};
+
+// Makes what it is named for; the context must be current.
 OwnedEvent new_event(Context& context, unsigned flags);
 
 // Memory of a GPU, aligned to 256 bytes.

@@ -83,7 +83,6 @@ constexpr int jit_error_log = 5, jit_error_log_bytes = 6;
     (void* to, Address from, std::size_t bytes, Stream stream))                                    \
   X(address_attribute, "cuPointerGetAttribute", (void* value, int attribute, Address address))     \
   X(stream_create, "cuStreamCreate", (Stream * stream, unsigned flags))                            \
-  X(stream_destroy, "cuStreamDestroy_v2", (Stream stream))                                         \
   X(stream_synchronize, "cuStreamSynchronize", (Stream stream))                                    \
   X(stream_wait, "cuStreamWaitEvent", (Stream stream, Event event, unsigned flags))                \
   X(capture_begin, "cuStreamBeginCapture_v2", (Stream stream, int mode))                           \

@@ -20,10 +20,9 @@ const char* side(bool input) { return input ? "an input on the GPU" : "an output
 
 Session::Session(std::shared_ptr<const Model> model, int ordinal)
     : runtime::Session(std::move(model)), program_(this->model().on_gpu(ordinal)),
-      context_(program_->context()) {
+      context_(program_->context()), stream_(context_) {
   const Current current(context_);
   const Metadata& m = metadata();
-  stream_ = new_stream(context_);
   done_ = new_event(context_, event_no_timing);
   arena_ = DeviceBuffer(context_, m.arena_bytes, "the arena of a session");
   for (const TensorSpec& t : m.inputs) {

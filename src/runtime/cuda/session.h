@@ -70,7 +70,7 @@ class Session final : public runtime::Session {
 
   std::shared_ptr<const Program> program_;
   Context& context_;
-  OwnedStream stream_;
+  TakenStream stream_;
   OwnedEvent done_;  // the end of the last run on a stream of the caller's
   bool pending_ = false;
   Stream pending_on_ = nullptr;
