@@ -80,9 +80,9 @@ def program(source, metadata, folder, reversed_order):
     return "\n".join([*text, "}\n"])
 
 
-def emulate(model, feeds, target="cuda:sm_90", precision=None, reversed_order=False):
-    """Outputs of the model, its kernels run on the CPU. `feeds`: arrays by name."""
-    compiled = burnish.compile(model, shapes={name: x.shape for name, x in feeds.items()}, target=target, precision=precision)
+def emulate(model, feeds, target="cuda:sm_90", precision=None, reversed_order=False, records=None):
+    """Outputs of the model, its kernels run on the CPU. `feeds`: arrays by name; `records`: a database of tuned schedules."""
+    compiled = burnish.compile(model, shapes={name: x.shape for name, x in feeds.items()}, target=target, precision=precision, records=records)
     metadata = json.loads(compiled.metadata)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -109,6 +109,7 @@ def main():
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x64x64")
     parser.add_argument("--target", default="cuda:sm_90")
     parser.add_argument("--precision", choices=["strict", "tf32", "fp16"])
+    parser.add_argument("--records", help="tuned schedules")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reversed", action="store_true", help="blocks and threads from the last to the first")
     parser.add_argument("--tolerance", type=float, help="of an output's largest value: 1e-5 unless given, of tf32 1e-2; of fp16, errors in the mean are compared with those of rounding every operator's result (docs/numbers.md)")
@@ -124,7 +125,7 @@ def main():
     half = options.precision == "fp16" and not options.tolerance
     tolerance = options.tolerance or {None: 1e-5, "strict": 1e-5, "tf32": 1e-2, "fp16": 0}[options.precision]
     good = True
-    results = emulate(options.model, feeds, options.target, options.precision, options.reversed)
+    results = emulate(options.model, feeds, options.target, options.precision, options.reversed, options.records)
     exact = reference("", feeds) if half else session.run(None, feeds)
     rounded = reference("f16", feeds) if half else exact
     size = (lambda x: np.sqrt(np.square(x).mean())) if half else (lambda x: np.abs(x).max(initial=0))
