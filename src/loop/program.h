@@ -27,6 +27,7 @@ struct Buffer {
   Scope scope = Scope::Param;
   int64_t size = 0;      // elements
   bool written = false;  // Param: an output
+  bool constant = false;  // Param: nothing writes it while programs run
   int64_t align = 64;    // bytes that the base is aligned to
   // Param: the elements [k * pitch, k * pitch + run) are its own, what lies between belongs to
   // others; pitch 0: all are.

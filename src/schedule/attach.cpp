@@ -20,6 +20,7 @@ Function Lowering::run() {
                                 .scope = Scope::Param,
                                 .size = physical_size(t.layout, t.shape()),
                                 .written = written,
+                                .constant = t.kind == StageKind::Constant,
                                 .run = runs.run,
                                 .pitch = runs.pitch,
                                 .prefetch = schedule_.nest(s).prefetch});

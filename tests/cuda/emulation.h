@@ -48,6 +48,9 @@ inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z,
 inline float load1_where(bool inside, const float* p) { return inside ? *p : 0.0f; }
 inline float2 load2_where(bool inside, const float* p) { return inside ? *(const float2*)p : float2{}; }
 inline float4 load4_where(bool inside, const float* p) { return inside ? *(const float4*)p : float4{}; }
+inline float load1_constant_where(bool inside, const float* p) { return load1_where(inside, p); }
+inline float2 load2_constant_where(bool inside, const float* p) { return load2_where(inside, p); }
+inline float4 load4_constant_where(bool inside, const float* p) { return load4_where(inside, p); }
 inline float rsqrtf(float x) { return 1 / sqrtf(x); }
 inline double rsqrt(double x) { return 1 / sqrt(x); }
 inline float __int_as_float(int x) {

@@ -391,6 +391,26 @@ TEST_P(Kernels, PipelinedTiles) {
   }
 }
 
+// What another kernel writes may be read once that has ended, and not before: compilers are told of constants alone that nobody writes them.
+// Small kernels copy these while they wait.
+TEST_P(Kernels, DataIsReadBehindTheWait) {
+  const auto at = [](const std::string& text, std::string_view what) { return text.find(what); };
+  const auto source = [&](const StageGroup& g) {
+    return c_like::kernels_of(*lower(cuda_target::default_schedule(g, {})), cuda_target::dialect()).at(0).source;
+  };
+  const std::string product = source(stored({.height = 9, .width = 11, .in = 32, .out = 24, .kernel = 3}, DType::F32));
+  EXPECT_NE(at(product, "const float* __restrict__ W_"), std::string::npos) << product;
+  EXPECT_EQ(at(product, "__restrict__ X_"), std::string::npos) << product;
+  EXPECT_NE(at(product, "float* __restrict__ O_"), std::string::npos) << product;
+  EXPECT_EQ(at(product, "constant_where(t"), at(product, "constant_where(")) << product;
+  const std::string squeeze = source(target_test::squeeze(64, 16, 12, 12));
+  const size_t wait = at(squeeze, "wait_for_kernels_before();");
+  ASSERT_NE(wait, std::string::npos) << squeeze;
+  EXPECT_LT(at(squeeze, "copy_async"), wait) << squeeze;
+  EXPECT_GT(at(squeeze, "X_b0 +"), wait) << squeeze;
+  EXPECT_EQ(squeeze.find("wait_for_kernels_before();", wait + 1), std::string::npos) << squeeze;
+}
+
 // Tensors of bf16: its numbers are those of products in TF32, and arithmetic is that of f32.
 TEST_P(Kernels, BfloatTensors) {
   const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 45, .in = 64, .out = 40, .kernel = 0},

@@ -138,21 +138,32 @@ std::vector<Handed> handed_on(const Function& f, const Stmt& before, const Stmt&
   return all;
 }
 
+namespace {
+
+// A nest of threads that only copies, from and to buffers of a kind.
+bool copies(const Stmt& s, const auto& from, const auto& to) {
+  bool fits = s.kind() == StmtKind::For && has_loop(s, LoopKind::Thread);
+  visit(s, [&](const Stmt& x) {
+    fits &= x.kind() == StmtKind::For || x.kind() == StmtKind::Seq || x.kind() == StmtKind::Store;
+    if (x.kind() == StmtKind::Store) fits &= to(x->buffer);
+    visit_loads(x, [&](const Expr& e) { fits &= from(e.from()); });
+  });
+  return fits;
+}
+
+}  // namespace
+
+bool copies_constants(const Function& f, const Stmt& s) {
+  return copies(s, [&](BufferId b) { return f.buffers[b].constant; }, [&](BufferId b) { return f.buffers[b].scope == Scope::Thread; });
+}
+
 std::vector<Stmt> early_copies(const Function& f, const Stmt& before, const Stmt& after) {
   std::set<BufferId> used, own;
   visit(before, [&](const Stmt& s) {
     if (s.kind() == StmtKind::Store) used.insert(s->buffer);
   });
-  // A nest of threads that only copies, to memory of the second loop.
-  const auto copies = [&](const Stmt& s) {
-    bool fits = s.kind() == StmtKind::For && has_loop(s, LoopKind::Thread);
-    visit(s, [&](const Stmt& x) {
-      fits &= x.kind() == StmtKind::For || x.kind() == StmtKind::Seq || x.kind() == StmtKind::Store;
-      if (x.kind() == StmtKind::Store) fits &= own.contains(x->buffer) && !used.contains(x->buffer);
-      visit_loads(x, [&](const Expr& e) { fits &= f.buffers[e.from()].scope == Scope::Param && !f.buffers[e.from()].written; });
-    });
-    return fits;
-  };
+  const auto is_read_only = [&](BufferId b) { return f.buffers[b].scope == Scope::Param && !f.buffers[b].written; };
+  const auto of_second = [&](BufferId b) { return own.contains(b) && !used.contains(b); };
   std::vector<Stmt> all;
   Stmt s = after->children[0];
   for (; s.kind() == StmtKind::Alloc; s = s.children()[0])
@@ -160,7 +171,7 @@ std::vector<Stmt> early_copies(const Function& f, const Stmt& before, const Stmt
   if (s.kind() != StmtKind::Seq) return all;
   for (const Stmt& c : s.children()) {
     if (c.kind() == StmtKind::Barrier) break;
-    if (copies(c)) all.push_back(c);
+    if (copies(c, is_read_only, of_second)) all.push_back(c);
   }
   return all;
 }

@@ -72,6 +72,7 @@ class Splitter {
 
   void together(const Stmt& before, const Stmt& after, int cluster) {
     Printer p(f_, d_);
+    if (before->loop.extent <= d_.few_blocks) p.wait_late();
     p.expect(before);
     p.expect(after);
     if (cluster > 1) {
@@ -121,21 +122,29 @@ class Splitter {
     for (BufferId b : k.args) {
       const Buffer& buffer = f_.buffers[b];
       const bool written = buffer.scope != Scope::Param || buffer.written;
+      // Of what only this kernel does not write compilers must not believe that it never changes: they would read it before the wait. What
+      // is stored does not lie over it even so, since the results' places are those of nothing else.
+      const bool alone = written || buffer.constant || d_.begin.empty();
       parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
-                                type_name(buffer.dtype), d_.restrict, p.buffer_name(b));
+                                type_name(buffer.dtype), alone ? d_.restrict : "", p.buffer_name(b));
     }
     const int64_t together = d_.blocks_together ? d_.blocks_together(k) : 0;
     k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster,
                            together ? fmt::format(fmt::runtime(d_.room), together) : std::string()) +
                "(" + parameters + ") {\n";
     if (k.block_bytes) k.source += fmt::format("  {}\n", d_.block_memory);
+    std::string body = p.take();
     if (!d_.begin.empty()) {
+      const size_t mark = body.find(Printer::wait_mark);
+      const bool late = mark != std::string::npos;
       // Addresses depend on the wait, since loads of what the kernel does not write could be moved before it otherwise.
-      k.source += fmt::format("  const int here = {}();\n", d_.begin);
-      for (BufferId b : k.args) k.source += fmt::format("  {} += here;\n", p.buffer_name(b));
-      if (!d_.let_next_begin.empty() && k.blocks <= d_.few_blocks) k.source += fmt::format("  {}\n", d_.let_next_begin);
+      std::string wait = fmt::format("  const int here = {}();\n", d_.begin);
+      for (BufferId b : k.args)
+        if (!late || !f_.buffers[b].constant) wait += fmt::format("  {} += here;\n", p.buffer_name(b));
+      body.replace(late ? mark : 0, late ? Printer::wait_mark.size() : 0, wait);
+      k.after_wait = k.source.size() + (late ? mark : 0) + wait.size();
     }
-    k.source += p.take() + "}\n";
+    k.source += body + "}\n";
     kernels_.push_back(std::move(k));
   }
 

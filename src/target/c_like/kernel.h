@@ -53,14 +53,14 @@ struct Dialect {
   // 4, 8 or 16, of (to, from, whether to copy or to write zeros). What was started since the last call of `group` is a group from
   // then on; as a template of a number, `wait` leaves the last so many groups on their way. Empty: there is none.
   std::string_view copy, wait, group = {};
-  // Loads 1, 2 or 4 floats or 1, 2, 4 or 8 halves from memory that no kernel at work writes, or zeros: format of the number to the
-  // name of a function of (whether to load, the place). Empty: there is none.
+  // Loads 1, 2 or 4 floats or 1, 2, 4 or 8 halves from memory that no kernel at work writes, or zeros: format of the number, and of
+  // "_constant" where it never changes, to the name of a function of (whether to load, the place). Empty: there is none.
   std::string_view load_where;
   // Where a kernel may begin before the one before it has ended: a function that waits for that and returns 0. Empty: kernels begin
   // in their turn.
   std::string_view begin;
-  // Besides: a statement behind that, by which the kernel after it may begin and wait in its turn; of kernels of at most `few_blocks`
-  // blocks. Those of others would rather have the places that blocks which wait take.
+  // Besides: a statement behind that, by which the kernel after it may begin and wait in its turn (Kernel::after_wait). Kernels of at most
+  // `few_blocks` blocks copy constants before they wait.
   std::string_view let_next_begin = {};
   int64_t few_blocks = 0;
   // Name of a function of a value, a distance and a number of threads, all powers of two: what the thread has whose number
@@ -76,6 +76,7 @@ inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || 
 struct Kernel {
   std::string name;
   std::string source;          // its definition, without the prelude
+  size_t after_wait = 0;       // the place in it behind the wait for kernels before; 0: it does not wait
   int64_t blocks = 1;
   int cluster = 1;             // so many neighbours among them meet
   int threads = 1;             // a block
@@ -96,7 +97,9 @@ struct Handed {
   int64_t piece;
 };
 std::vector<Handed> handed_on(const Function& f, const Stmt& before, const Stmt& after);
-// Copies of constants to the block's memory that begin the second loop: they may be made before the first.
+// Does a block's statement nothing but copy constants to its memory?
+bool copies_constants(const Function& f, const Stmt& s);
+// Copies of what no kernel writes to the block's memory that begin the second loop: they may be made before the first.
 std::vector<Stmt> early_copies(const Function& f, const Stmt& before, const Stmt& after);
 
 // Kernels that run one after the other. What a function allocates for all blocks (Scope::Shared) is an argument, too.

@@ -43,6 +43,10 @@ class Printer {
   void block_loop(const Stmt& loop, const std::string& block);
   // Two such loops one after the other, whose blocks, `cluster` neighbours, meet in between.
   void clustered(const Stmt& before, const Stmt& after, int cluster);
+  // The kernel waits for those before it no sooner than before its first statement that does more than copy constants, of a block's: there
+  // stands the mark.
+  void wait_late() { waits_ = true; }
+  static constexpr std::string_view wait_mark = "  // waits here\n";
   // Statements of no parallel loop: one thread's.
   void lone(const Stmt& s);
   int threads() const { return threads_; }
@@ -169,6 +173,7 @@ class Printer {
   std::map<BufferId, Piece> pieces_;        // what a cluster's blocks hand on in their memory
   std::vector<Stmt> early_;                 // printed already
   int64_t registers_ = 0;  // of a thread, for arrays at once
+  bool waits_ = false;                      // for kernels before, when it comes to what needs that
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
   int64_t in_flight_ = -1;                  // of the loop of the block's statements at hand
   Stmt phase_;                              // the outermost thread loop around

@@ -101,6 +101,11 @@ void Printer::alone(const Stmt& s) {
 }
 
 void Printer::statement(const Stmt& s) {
+  const bool holds_others = s.kind() == StmtKind::Seq || s.kind() == StmtKind::Alloc || s.kind() == StmtKind::Let;
+  if (waits_ && !in_threads_ && !holds_others && !copies_constants(f_, s)) {
+    out_ += wait_mark;
+    waits_ = false;
+  }
   if (!in_threads_ && std::ranges::any_of(early_, [&](const Stmt& x) { return x.same_as(s); })) return;
   if (!in_threads_ && std::ranges::any_of(memory_.met, [&](const Stmt& x) { return x.same_as(s); })) barrier();
   // Outside thread loops: what holds none is the first thread's, the rest is common to all.

@@ -84,23 +84,27 @@ template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
 #ifndef EMULATED
-HELPER float load1_where(bool inside, const float* p) {
-  float v;
-  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global.nc.f32 %0, [%1];}" : "=&f"(v) : "l"(p), "r"((int)inside));
-  return v;
+// `kind`: what ld.global is called; .nc is for what nobody writes, and may be done before waiting for other kernels.
+#define LOADS_WHERE(name, kind) \
+HELPER float load1##name(bool inside, const float* p) { \
+  float v; \
+  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.f32 %0, 0f00000000; @q ld.global" kind ".f32 %0, [%1];}" : "=&f"(v) : "l"(p), "r"((int)inside)); \
+  return v; \
+} \
+HELPER float2 load2##name(bool inside, const float* p) { \
+  float2 v; \
+  asm("{.reg .pred q; setp.ne.s32 q, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @q ld.global" kind ".v2.f32 {%0, %1}, [%2];}" \
+      : "=&f"(v.x), "=&f"(v.y) : "l"(p), "r"((int)inside)); \
+  return v; \
+} \
+HELPER float4 load4##name(bool inside, const float* p) { \
+  float4 v; \
+  asm("{.reg .pred q; setp.ne.s32 q, %5, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; mov.f32 %2, 0f00000000; mov.f32 %3, 0f00000000; @q ld.global" kind ".v4.f32 {%0, %1, %2, %3}, [%4];}" \
+      : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w) : "l"(p), "r"((int)inside)); \
+  return v; \
 }
-HELPER float2 load2_where(bool inside, const float* p) {
-  float2 v;
-  asm("{.reg .pred q; setp.ne.s32 q, %3, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; @q ld.global.nc.v2.f32 {%0, %1}, [%2];}"
-      : "=&f"(v.x), "=&f"(v.y) : "l"(p), "r"((int)inside));
-  return v;
-}
-HELPER float4 load4_where(bool inside, const float* p) {
-  float4 v;
-  asm("{.reg .pred q; setp.ne.s32 q, %5, 0; mov.f32 %0, 0f00000000; mov.f32 %1, 0f00000000; mov.f32 %2, 0f00000000; mov.f32 %3, 0f00000000; @q ld.global.nc.v4.f32 {%0, %1, %2, %3}, [%4];}"
-      : "=&f"(v.x), "=&f"(v.y), "=&f"(v.z), "=&f"(v.w) : "l"(p), "r"((int)inside));
-  return v;
-}
+LOADS_WHERE(_where, "")
+LOADS_WHERE(_constant_where, ".nc")
 template <int bytes> HELPER void copy_async(float* to, const float* from, bool inside) {
 #if __CUDA_ARCH__ >= 800
   asm volatile("cp.async.ca.shared.global [%0], [%1], %2, %3;" ::"r"((unsigned)__cvta_generic_to_shared(to)), "l"(from), "n"(bytes), "r"(inside ? bytes : 0) : "memory");
@@ -240,23 +244,27 @@ HELPER unsigned pair_of(float a, float b) { unsigned x; asm("cvt.rn.f16x2.f32 %0
 HELPER unsigned pair_of(float a, float b) { return pair_of(half(a), half(b)); }
 #endif
 #ifndef EMULATED
-HELPER half load1_where(bool inside, const half* p) {
-  unsigned short h;
-  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.u16 %0, 0; @q ld.global.nc.u16 %0, [%1];}" : "=&h"(h) : "l"(p), "r"((int)inside));
-  return of_bits(h);
+#define HALF_WHERE(name, kind) \
+HELPER half load1##name(bool inside, const half* p) { \
+  unsigned short h; \
+  asm("{.reg .pred q; setp.ne.s32 q, %2, 0; mov.u16 %0, 0; @q ld.global" kind ".u16 %0, [%1];}" : "=&h"(h) : "l"(p), "r"((int)inside)); \
+  return of_bits(h); \
 }
 #else
-HELPER half load1_where(bool inside, const half* p) { return inside ? *p : of_bits(0); }
+#define HALF_WHERE(name, kind) HELPER half load1##name(bool inside, const half* p) { return inside ? *p : of_bits(0); }
 #endif
-HELPER uint1 load2_where(bool inside, const half* p) { return make_uint1(__float_as_uint(load1_where(inside, (const float*)p))); }
-HELPER uint2 load4_where(bool inside, const half* p) {
-  const float2 v = load2_where(inside, (const float*)p);
-  return make_uint2(__float_as_uint(v.x), __float_as_uint(v.y));
+#define HALVES_WHERE(name, kind) HALF_WHERE(name, kind) \
+HELPER uint1 load2##name(bool inside, const half* p) { return make_uint1(__float_as_uint(load1##name(inside, (const float*)p))); } \
+HELPER uint2 load4##name(bool inside, const half* p) { \
+  const float2 v = load2##name(inside, (const float*)p); \
+  return make_uint2(__float_as_uint(v.x), __float_as_uint(v.y)); \
+} \
+HELPER uint4 load8##name(bool inside, const half* p) { \
+  const float4 v = load4##name(inside, (const float*)p); \
+  return make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w)); \
 }
-HELPER uint4 load8_where(bool inside, const half* p) {
-  const float4 v = load4_where(inside, (const float*)p);
-  return make_uint4(__float_as_uint(v.x), __float_as_uint(v.y), __float_as_uint(v.z), __float_as_uint(v.w));
-}
+HALVES_WHERE(_where, "")
+HALVES_WHERE(_constant_where, ".nc")
 HELPER uint1 load2(const half* p) { return *(const uint1*)p; }
 HELPER uint2 load4(const half* p) { return *(const uint2*)p; }
 HELPER uint4 load8(const half* p) { return *(const uint4*)p; }
@@ -313,7 +321,7 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .group = "group_copies",
-      .load_where = "load{}_where",
+      .load_where = "load{}{}_where",
       .begin = "wait_for_kernels_before",
       .let_next_begin = "let_next_kernel_begin();",
       .few_blocks = 16,

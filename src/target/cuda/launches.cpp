@@ -86,10 +86,27 @@ class Collector {
         all_.launches.push_back(std::move(launch));
       }
     }
+    let_begin();
     return std::move(all_);
   }
 
  private:
+  // Blocks that wait take room. So the next kernel may begin only where it has few blocks, or the one that it waits for has.
+  void let_begin() {
+    if (dialect_.let_next_begin.empty()) return;
+    const auto few = [&](uint32_t kernel) { return all_.kernels[kernel].blocks <= dialect_.few_blocks; };
+    std::vector<bool> lets(all_.kernels.size(), true);
+    for (size_t i = 0; i < all_.launches.size(); ++i) {
+      const uint32_t k = all_.launches[i].kernel;
+      const bool last = i + 1 == all_.launches.size();
+      if (last || (!few(k) && !few(all_.launches[i + 1].kernel))) lets[k] = false;
+    }
+    for (size_t k = 0; k < lets.size(); ++k) {
+      c_like::Kernel& kernel = all_.kernels[k];
+      if (lets[k] && kernel.after_wait) kernel.source.insert(kernel.after_wait, fmt::format("  {}\n", dialect_.let_next_begin));
+    }
+  }
+
   // Functions are printed when first used, and again where arguments overlap.
   const std::vector<uint32_t>& kernels_of_step(const Step& s) {
     const bool over = writes_over(p_, s);
