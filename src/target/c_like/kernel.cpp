@@ -122,11 +122,11 @@ class Splitter {
     for (BufferId b : k.args) {
       const Buffer& buffer = f_.buffers[b];
       const bool written = buffer.scope != Scope::Param || buffer.written;
-      // Of what only this kernel does not write compilers must not believe that it never changes: they would read it before the wait. What
-      // is stored does not lie over it even so, since the results' places are those of nothing else.
-      const bool alone = written || buffer.constant || d_.begin.empty();
+      // Compilers read before the wait what they believe that nobody writes: of what other kernels write they are not told so. That results
+      // do not lie over it is known from theirs.
+      const bool restricted = written || buffer.constant || d_.begin.empty();
       parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
-                                type_name(buffer.dtype), alone ? d_.restrict : "", p.buffer_name(b));
+                                type_name(buffer.dtype), restricted ? d_.restrict : "", p.buffer_name(b));
     }
     const int64_t together = d_.blocks_together ? d_.blocks_together(k) : 0;
     k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster,
