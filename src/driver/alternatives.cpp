@@ -18,8 +18,6 @@ constexpr int most_rounds = 3;
 constexpr double least_share =
     0.02;  // of the model's multiply-adds or bytes: lighter tasks are left as they are
 constexpr double least_gain = 0.98;  // of the steps' time before
-constexpr double most_deviation =
-    1e-2;  // of outputs, over their root mean square: another algorithm rounds otherwise
 
 GroupHashes symmetric_difference(const GroupHashes& a, const GroupHashes& b) {
   GroupHashes out;
@@ -147,7 +145,7 @@ Alternatives race_alternatives(const ModelTasks& m, const Scheduler& scheduler, 
       const search::Comparison c = race.compare({path, other_path}, seconds / 6, true);
       std::vector<Change> changes =
           changes_between(now.model, c.steps.at(0), other, c.steps.at(1), toggled);
-      if (!(c.deviation.at(1) <= most_deviation)) changes.clear();
+      if (!(c.deviation.at(1) <= most_deviation(*m.target))) changes.clear();
       std::erase_if(changes, [](const Change& x) { return !(x.after < least_gain * x.before); });
       return changes;
     };
@@ -173,7 +171,7 @@ Alternatives race_alternatives(const ModelTasks& m, const Scheduler& scheduler, 
   const search::Comparison whole = race.compare({first, path}, seconds / 2, false);
   now.speedup = speedup_of(whole.runs.at(0), whole.runs.at(1));
   const bool pays =
-      now.speedup.ratio - now.speedup.noise > 1 && whole.deviation.at(1) <= most_deviation;
+      now.speedup.ratio - now.speedup.noise > 1 && whole.deviation.at(1) <= most_deviation(*m.target);
   if (!pays) return {.model = m};
   return now;
 }

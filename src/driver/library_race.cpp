@@ -32,6 +32,11 @@ search::Comparison LibraryRace::compare(const std::vector<std::string>& paths, d
   return std::move(*c);
 }
 
+double most_deviation(const Target& t) {
+  constexpr double exact = 1e-2, short_factors = 0.3;
+  return t.machine().factor_epsilon > 0 ? short_factors : exact;
+}
+
 Speedup speedup_of(const std::vector<double>& before, const std::vector<double>& after) {
   std::vector<double> ratios, deviations;
   for (size_t i = 0; i < std::min(before.size(), after.size()); ++i)

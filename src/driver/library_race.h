@@ -8,6 +8,7 @@
 
 #include "base/temporary_folder.h"
 #include "search/measurer.h"
+#include "target/target.h"
 
 namespace burnish {
 
@@ -27,6 +28,10 @@ class LibraryRace {
   TemporaryFolder folder_;
   int built_ = 0;
 };
+
+// What outputs may differ by, over their root mean square, where a model is computed otherwise: each kernel is compared with its formula,
+// this finds what goes wrong between them. Products of short factors round otherwise by some per cent (docs/numbers.md).
+double most_deviation(const Target& t);
 
 struct Speedup {
   double ratio = 1, noise = 0;  // half the width of a 95% interval

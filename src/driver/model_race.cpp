@@ -82,9 +82,11 @@ ModelRace race_in_model(const ModelTasks& m, const std::vector<std::vector<searc
   const Speedup speedup = speedup_of(whole.runs[0], whole.runs[1]);
   result.speedup = speedup.ratio;
   result.noise = speedup.noise;
-  if ((any || plain) && result.speedup - result.noise < 1) {
-    result.note = fmt::format("the model is not faster with what was found ({:.3f}x +- {:.3f}): default schedules stay",
-                              result.speedup, result.noise);
+  const double deviation = whole.deviation.at(1);
+  const bool differs = !(deviation <= most_deviation(*m.target));
+  if ((any || plain) && (differs || result.speedup - result.noise < 1)) {
+    result.note = differs ? fmt::format("the model's outputs differ by {:.2g} with what was found, which is a mistake of Burnish's: default schedules stay", deviation)
+                          : fmt::format("the model is not faster with what was found ({:.3f}x +- {:.3f}): default schedules stay", result.speedup, result.noise);
     for (ModelRace::Entry& e : result.tasks) {
       e.trace.clear();
       e.knobs.clear();

@@ -14,6 +14,7 @@
 #include "base/temporary_folder.h"
 #include "base/text.h"
 #include "driver/forwarding_target.h"
+#include "driver/model_race.h"
 #include "graph/op.h"
 #include "import/import.h"
 #include "import/model_writer.h"
@@ -150,6 +151,26 @@ TEST_F(Avoiding, WhatWasAvoidedWronglyIsTakenBack) {
   }
   EXPECT_FALSE(found.changes.empty());
   EXPECT_EQ(nodes_of(found.model.graph, "winograd_conv"), 1u);
+}
+
+// Kernels are right one by one, and what they do together is not: as the last comparison would find it.
+TEST_F(Avoiding, WhatMakesOutputsDifferIsNotUsed) {
+  const auto target = make_target(cpu, 1);
+  const ModelTasks m = tasks(target, 24, 56);
+  const std::vector<std::vector<search::Finalist>> none(m.tasks.size());
+  const ModelRace same = race_in_model(m, none, &m, 0.2, {});
+  EXPECT_EQ(same.note.find("differ"), std::string::npos) << same.note;
+  Graph g = import_model(model_of(24, 56), "m.onnx", {});
+  for (Value& v : g.values) {
+    if (!v.constant || v.constant->dtype != DType::F32) continue;
+    auto other = std::make_shared<Tensor>(*v.constant);
+    for (int64_t i = 0; i < other->size(); ++i) other->data<float>()[i] *= 1.1f;
+    v.constant = other;
+  }
+  const ModelTasks others = model_tasks(std::move(g), target);
+  const ModelRace race = race_in_model(m, none, &others, 0.2, {});
+  EXPECT_NE(race.note.find("outputs differ"), std::string::npos) << race.note;
+  EXPECT_EQ(race.speedup, 1);
 }
 
 TEST_F(Avoiding, ChangesAreTimedByWhatBelongsTogether) {
