@@ -15,6 +15,7 @@
 #include "cuda/machines.h"
 #include "target/cuda/cache.h"
 #include "target/cuda/images.h"
+#include "target/groups.h"
 #include "target/metadata.h"
 #include "target/target.h"
 
@@ -142,6 +143,18 @@ TEST(Cuda, LibraryWithImagesBehindTheWeights) {
   EXPECT_GT(device.at("kernels")[0].at("registers"), 0);
   EXPECT_EQ(device.at("launches")[0].at("blocks"), 4);
   EXPECT_EQ(device.at("launches")[6].at("step"), 4);
+}
+
+// Of several architectures kernels have what the least of them has.
+TEST(Cuda, SchedulesFitAllArchitectures) {
+  const StageGroup g = target_test::image_chain({.channels = 160, .height = 17, .width = 30, .filter = 1, .first_stride = 1, .expanded = 960, .by_planes = false, .project = false});
+  const auto bytes = [&](const char* target) {
+    int64_t most = 0;
+    for (const c_like::Kernel& k : c_like::kernels_of(*lower(make_target(target, 1)->default_schedule(g)), cuda_target::dialect())) most = std::max(most, k.block_bytes);
+    return most;
+  };
+  EXPECT_GT(bytes("cuda:sm_90"), 99 << 10);
+  EXPECT_LE(bytes("cuda:sm_90+sm_120"), 99 << 10);
 }
 
 TEST(Cuda, FormsOfCode) {

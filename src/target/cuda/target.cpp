@@ -71,8 +71,8 @@ Options parsed(std::string_view text) {
   return o;
 }
 
-// Of the oldest architecture: kernels run on all. Multiprocessors are those of the largest common
-// GPU of a capability.
+// Of the oldest architecture, with the least memory of all: kernels run on each. Multiprocessors are
+// those of the largest common GPU of a capability.
 Device device_of(const Options& o) {
   struct Known {
     int sm, multiprocessors;
@@ -81,10 +81,17 @@ Device device_of(const Options& o) {
   constexpr Known known[] = {{75, 72, 64 << 10},    {80, 108, 163 << 10}, {86, 84, 99 << 10},
                              {87, 16, 163 << 10},   {89, 128, 99 << 10},  {90, 132, 227 << 10},
                              {100, 148, 227 << 10}, {120, 170, 99 << 10}};
+  const auto known_of = [&](int sm) {
+    const Known* last = known;
+    for (const Known& k : known)
+      if (k.sm <= sm) last = &k;
+    return *last;
+  };
   Device d;
   d.sm = capability(o.archs.front());
-  for (const Known& k : known)
-    if (k.sm <= d.sm) d.multiprocessors = k.multiprocessors, d.block_bytes = k.block_bytes;
+  d.multiprocessors = known_of(d.sm).multiprocessors;
+  for (const std::string& arch : o.archs)
+    d.block_bytes = std::min(d.block_bytes, known_of(capability(arch)).block_bytes);
   // GPUs of data centres have room for more blocks that meet.
   constexpr int large_from = 90, large_below = 110;
   const int newest = capability(o.archs.back());
