@@ -110,8 +110,8 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   t.set_scope(e_acc, Scope::Register);
   if (chain.first)
     window_in_block(t, x, e_acc, out, block, chain, high, across * kMatrixGroups, c);
-  else
-    cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads(), depths);
+  else if (!cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads(), depths))
+    return false;
   return !t.failure();
 }
 
@@ -171,7 +171,7 @@ Layout image_of(const Roles& r) {
   return l;
 }
 
-void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
+bool cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
             int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
             Depths depths, std::optional<DType> as) {
   const Stage& x = t.group()[*t.group().named(input)];
@@ -180,7 +180,7 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
   const size_t rank = order.size();
   Layout layout = x.layout;
   const std::string copy = t.cache_read(input, only, as);
-  if (t.failure()) return;
+  if (t.failure()) return false;
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);
   const bool by_rows = apart && depths == Depths::Pieces && !layout.empty();
@@ -200,7 +200,9 @@ void cached(Schedule& t, const std::string& input, const std::string& only, cons
   region[order[rank - 1]] = self.axes[order[rank - 1]].extent;
   region[order[rank - 2]] = across;
   region[order[rank - 3]] = down;
-  if (!by_rows || !copy_in_order(t, copy, region, threads)) copy_by_threads(t, copy, order, region, threads);
+  if (by_rows) return copy_in_order(t, copy, region, threads);
+  copy_by_threads(t, copy, order, region, threads);
+  return true;
 }
 
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
@@ -242,8 +244,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   if (chain.expand) {
     if (!expanded(t, chain, e_out, x, reader, at, sums, block, c, d)) return false;
   } else {
-    cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride * c.rows, chain.region(c.columns),
-           chain.region(c.high()), c.threads());
+    if (!cached(t, x, c.splits > 1 ? reader : "", reader, at, c.chunk, depth_for(c.chunk / c.warps_k, d), chain.stride * c.rows, chain.region(c.columns),
+           chain.region(c.high()), c.threads())) return false;
   }
   if (c.weights > 0 && !weights_in_block(t, reader, sums, block, c.weights > 1 ? "" : projection_weights, c.threads())) return false;
   if (t.failure()) return false;

@@ -54,8 +54,8 @@ int64_t blocks_of(const Chain& chain, const ChainTile& c);
 // Axes of one point, rows, columns: what stands before the channels.
 Layout image_of(const Roles& r);
 // The input of `reader`'s loop `at` in the block's memory: `down` rows of `across` columns of `size` channels, read in steps of `depth` by threads of
-// neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there.
-void cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
+// neighbouring columns, or of rows so far apart, or by pieces. `only`: a stage that alone reads it there. False: it cannot be copied so.
+bool cached(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at, int64_t size,
             int64_t depth, std::optional<int64_t> apart, int64_t across, int64_t down, int64_t threads,
             Depths depths = Depths::Neighbours, std::optional<DType> as = {});
 

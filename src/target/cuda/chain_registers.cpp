@@ -74,9 +74,10 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
   } else {
     // Every chunk reads all of it: rounded once.
     const bool round = d.products == 1;
-    cached(t, e.input, round || c.splits > 1 ? e.acc : "", out, at.block, chain.input_channels,
+    if (!cached(t, e.input, round || c.splits > 1 ? e.acc : "", out, at.block, chain.input_channels,
            e.depth, kMatrixPairs, across, kRows, c.threads(), e.depths,
-           round ? std::optional(DType::TF32) : std::nullopt);
+           round ? std::optional(DType::TF32) : std::nullopt))
+      return false;
   }
   return !t.failure();
 }
