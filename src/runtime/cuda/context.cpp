@@ -124,7 +124,7 @@ Stream Context::take_stream() {
   if (free_streams_.empty()) {
     Stream stream = nullptr;
     check(driver_.stream_create(&stream, stream_non_blocking), "making a stream");
-    free_streams_.reserve(++streams_);  // giving back never fails
+    free_streams_.reserve(free_streams_.capacity() + 1);  // giving back never fails
     return stream;
   }
   const Stream stream = free_streams_.back();

@@ -29,8 +29,8 @@ class Context {
   int minor() const { return info_.minor; }
   std::uint32_t most_block_bytes() const { return most_block_bytes_; }
 
-  // A stream, until it is given back; others get it then. Once kernels of
-  // a process have been launched on more than eight streams, each launch takes longer for good.
+  // A stream, until it is given back; others get it then. Once kernels of a process have been
+  // launched on more than eight streams, each launch takes longer for good.
   Stream take_stream();
   void give_back(Stream stream) noexcept;
 
@@ -63,7 +63,6 @@ class Context {
   std::atomic<Result> lost_{success};
   std::mutex streams_mutex_;
   std::vector<Stream> free_streams_;
-  std::size_t streams_ = 0;
 };
 
 // The context is the calling thread's while this lives.

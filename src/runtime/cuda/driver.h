@@ -31,10 +31,11 @@ struct LaunchAttribute {
   } value;
 };
 struct LaunchConfig {
-  unsigned grid_x, grid_y, grid_z, block_x, block_y, block_z, block_bytes;
-  Stream stream;
-  LaunchAttribute* attributes;
-  unsigned attribute_count;
+  unsigned grid_x = 1, grid_y = 1, grid_z = 1, block_x = 1, block_y = 1, block_z = 1,
+           block_bytes = 0;
+  Stream stream = nullptr;
+  LaunchAttribute* attributes = nullptr;
+  unsigned attribute_count = 0;
 };
 constexpr int launch_programmatic_serialization = 6;
 

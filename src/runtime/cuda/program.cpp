@@ -86,16 +86,8 @@ Program::Program(const DeviceSpec& device, std::span<const std::byte> weights, i
 // Only some GPUs have room for so many blocks that meet, and must be asked for it.
 void Program::allow_clusters(const DeviceKernel& kernel, Function function) {
   const Driver& driver = context_.driver();
-  const LaunchConfig config{.grid_x = kernel.cluster,
-                            .grid_y = 1,
-                            .grid_z = 1,
-                            .block_x = kernel.threads,
-                            .block_y = 1,
-                            .block_z = 1,
-                            .block_bytes = kernel.block_bytes,
-                            .stream = nullptr,
-                            .attributes = nullptr,
-                            .attribute_count = 0};
+  const LaunchConfig config{
+      .grid_x = kernel.cluster, .block_x = kernel.threads, .block_bytes = kernel.block_bytes};
   int clusters = 0;
   if (driver.function_set(function, function_large_clusters, 1) == success &&
       driver.clusters_at_once(&clusters, function, &config) == success && clusters > 0)

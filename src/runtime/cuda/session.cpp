@@ -181,11 +181,7 @@ void Session::enqueue_launch(std::size_t index) {
     LaunchAttribute attribute{.id = launch_programmatic_serialization, .pad = {}, .value = {}};
     attribute.value.number = 1;
     const LaunchConfig config{.grid_x = launch.blocks,
-                              .grid_y = 1,
-                              .grid_z = 1,
                               .block_x = kernel.threads,
-                              .block_y = 1,
-                              .block_z = 1,
                               .block_bytes = kernel.block_bytes,
                               .stream = stream_.get(),
                               .attributes = &attribute,

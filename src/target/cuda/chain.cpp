@@ -211,8 +211,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   const Chain& chain = *found;
   if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project) || c.rows > kMatrixPairs) return false;
   if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
-  const int64_t step = chain.project ? 2 * kMatrixDepth * c.warps_k : vector_of(d.storage);  // channels at a time
-  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % step != 0 || c.chunk % 8 != 0) return false;
+  const int64_t step = chain.project ? 2 * kMatrixDepth * c.warps_k : 8;  // channels at a time
+  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % step != 0) return false;
   if (chain.project ? c.tall > 0 : c.weights > 0) return false;
   Schedule t = s;
   const StageGroup& g = t.group();

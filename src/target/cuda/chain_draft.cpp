@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "loop/matrix_sum.h"
+#include "loop/thread_sum.h"
 #include "target/cuda/chain.h"
 
 namespace burnish::cuda_target {
@@ -26,6 +27,24 @@ void add(std::vector<ChainTile>& tiles, const Chain& chain, ChainTile t, const D
     if (chunks % t.splits == 0 && blocks_of(chain, t) <= most_blocks && (!clusters || chain.channels % (2 * t.splits) == 0)) tiles.push_back(t);
 }
 
+// The tile with all that its warps may have of the expansion, as far as that comes out even; itself where there is none.
+std::vector<ChainTile> expansions_of(const Chain& chain, ChainTile t) {
+  if (!chain.expand) return {t};
+  std::vector<ChainTile> tiles;
+  const int64_t across = ceil_div(chain.region(t.columns), kMatrixGroups), eights = t.chunk / 8, warps = t.threads() / kWarp;
+  for (const int64_t n : {1, 2, 3, 4, 6}) {
+    if (eights % n || warps % (across * n)) continue;
+    t.expand_n = n;
+    t.expand_y = warps / (across * n);
+    if (t.expand_y > 6) continue;
+    for (const int64_t at_once : {2, 4}) {
+      t.expand_rows = at_once;
+      if (at_once / 2 * (eights / n) <= 12) tiles.push_back(t);
+    }
+  }
+  return tiles;
+}
+
 // Of chains that end with the depthwise convolution: any rectangle of few rows, of which all tiles have no more than some points too many.
 std::vector<ChainTile> depthwise_tiles(const Chain& chain) {
   constexpr double most_computed = 1.5;  // of the points that there are, with the halo in whole instructions
@@ -35,26 +54,10 @@ std::vector<ChainTile> depthwise_tiles(const Chain& chain) {
     for (const int64_t columns : {4, 6, 7, 8, 12, 14, 16, 28, 30}) {
       const double computed = static_cast<double>(covered(chain.height, high) * covered(chain.width, columns)) / static_cast<double>(chain.height * chain.width);
       if (computed > most_computed) continue;
-      const int64_t across = ceil_div(chain.region(columns), kMatrixGroups);
       for (int64_t chunk = 16; chunk <= std::min<int64_t>(chain.expanded, 192); chunk += 8) {
         if (chain.expanded % chunk) continue;
-        for (const int64_t warps : {2, 3, 4, 6, 8, 9, 10, 12, 16}) {
-          ChainTile t{.columns = columns, .warps_x = warps, .chunk = chunk, .tall = high};
-          if (!chain.expand) {
-            tiles.push_back(t);
-            continue;
-          }
-          for (const int64_t expand_n : {1, 2, 3, 4, 6}) {
-            if ((chunk / 8) % expand_n || warps % (across * expand_n)) continue;
-            t.expand_n = expand_n;
-            t.expand_y = warps / (across * expand_n);
-            if (t.expand_y > 6) continue;
-            for (const int64_t at_once : {2, 4}) {
-              t.expand_rows = at_once;
-              if (at_once / 2 * (chunk / 8 / expand_n) <= 12) tiles.push_back(t);
-            }
-          }
-        }
+        for (const int64_t warps : {2, 3, 4, 6, 8, 9, 10, 12, 16})
+          std::ranges::copy(expansions_of(chain, {.columns = columns, .warps_x = warps, .chunk = chunk, .tall = high}), std::back_inserter(tiles));
       }
     }
   }
@@ -85,30 +88,14 @@ std::vector<ChainTile> tiles_of(const Chain& chain, const Device& d) {
           for (const int64_t chunk : chunks) {
             if (chain.expanded % chunk || chunk % (2 * kMatrixDepth * k)) continue;
             if (chunk == 16 && (chain.expanded % 32 == 0 || chain.expanded % 48 == 0)) continue;
-            ChainTile t{.columns = columns,
-                        .warps_y = y,
-                        .warps_x = x,
-                        .warps_n = n,
-                        .warps_k = k,
-                        .chunk = chunk,
-                        .rows = rows};
-            if (!chain.expand) {
-              add(tiles, chain, t, d);
-              continue;
-            }
-            const int64_t across = ceil_div(chain.region(columns), kMatrixGroups);
-            for (const int64_t expand_n : {1, 2, 3, 4, 6}) {
-              if ((chunk / 8) % expand_n || across * expand_n > warps ||
-                  warps % (across * expand_n))
-                continue;
-              t.expand_n = expand_n;
-              t.expand_y = warps / (across * expand_n);
-              if (t.expand_y > 6) continue;
-              for (const int64_t at_once : {2, 4}) {
-                t.expand_rows = at_once;
-                if (at_once / 2 * (chunk / 8 / expand_n) <= 12) add(tiles, chain, t, d);
-              }
-            }
+            const ChainTile tile{.columns = columns,
+                                 .warps_y = y,
+                                 .warps_x = x,
+                                 .warps_n = n,
+                                 .warps_k = k,
+                                 .chunk = chunk,
+                                 .rows = rows};
+            for (const ChainTile& t : expansions_of(chain, tile)) add(tiles, chain, t, d);
           }
         }
       }

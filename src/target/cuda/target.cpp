@@ -93,9 +93,8 @@ Device device_of(const Options& o) {
   for (const std::string& arch : o.archs)
     d.block_bytes = std::min(d.block_bytes, known_of(capability(arch)).block_bytes);
   // GPUs of data centres have room for more blocks that meet.
-  constexpr int large_from = 90, large_below = 110;
-  const int newest = capability(o.archs.back());
-  d.cluster = d.sm >= large_from && newest < large_below ? c_like::kLargestCluster : c_like::kMostOfACluster;
+  constexpr int large_below = 110;
+  d.cluster = capability(o.archs.back()) < large_below ? c_like::kLargestCluster : c_like::kMostOfACluster;
   d.products = o.precision == Precision::Strict ? 3 : o.precision == Precision::Tf32 ? 1 : 0.5;
   if (o.precision == Precision::Fp16) d.storage = DType::F16;
   return d;
