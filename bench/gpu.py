@@ -72,10 +72,10 @@ def errors_of(outputs, reference):
     return [(rms(ours - exact) if ours.shape == exact.shape else float("inf"), rms(exact)) for ours, exact in zip(outputs, reference, strict=True)]
 
 
-def accuracy_of(watches, reference):
+def accuracy_of(watches, outputs, reference):
     """Errors of engines, and whether Burnish's are those of PyTorch's: of eager PyTorch, or what else there is whose results are
     finite (algorithms that cuDNN finds the fastest may overflow in fp16)."""
-    raw = {engine: errors_of(watch.ask("outputs"), reference) for (engine, _), watch in watches.items()}
+    raw = {engine: errors_of(outputs[watch], reference) for (engine, _), watch in watches.items()}
     accuracy = {engine: max(error / max(size, 1e-30) for error, size in errors) for engine, errors in raw.items()}
     peers = (raw[name] for name in ("eager", "graph", "compile") if name in raw and all(math.isfinite(error) for error, _ in raw[name]))
     if "burnish" in raw and (peer := next(peers, None)):
@@ -96,7 +96,7 @@ def compare(case, options):
             try:
                 request(watches[key])
             except RuntimeError as error:
-                row["errors"][key[0]] = str(error)
+                row["errors"]["-".join(filter(None, key))] = str(error)
                 del watches[key]
 
     try:
@@ -107,11 +107,14 @@ def compare(case, options):
         choose_formats(watches)
         for _ in range(options.rounds):
             attempt(lambda watch: watch.measure(options.duration / options.rounds))
+        host, outputs = {}, {}
+        attempt(lambda watch: host.update({watch: watch.ask("host")}))
+        attempt(lambda watch: outputs.update({watch: watch.ask("outputs")}))
         for (engine, format), watch in watches.items():
             row["format"][engine] = format
             row["ms"][engine], row["p99_ms"][engine], row["runs"][engine] = watch.median_ms(), watch.tail_ms(), len(watch.samples)
-            row["host_us"][engine], row["latency_ms"][engine] = watch.ask("host")
-        row["accuracy"] = accuracy_of(watches, reference) if reference else {}
+            row["host_us"][engine], row["latency_ms"][engine] = host[watch]
+        row["accuracy"] = accuracy_of(watches, outputs, reference) if reference else {}
     finally:
         for watch in began:
             watch.close()

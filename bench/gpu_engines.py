@@ -151,7 +151,7 @@ class Stopwatch:
     warm as in a server that does nothing else."""
 
     def __init__(self, engine):
-        self.engine, self.samples, self.events = engine, [], []
+        self.engine, self.events = engine, []
 
     def measure(self, seconds, least=3):
         self.engine.run()  # finds other engines' data in the caches
@@ -167,9 +167,7 @@ class Stopwatch:
             self.engine.run()
             end.record()
         torch.cuda.synchronize()
-        samples = [start.elapsed_time(end) for start, end in self.events[:count]]
-        self.samples += samples
-        return statistics.median(samples)
+        return [start.elapsed_time(end) for start, end in self.events[:count]]
 
     def host(self, count=50):
         """(microseconds until the call returns, milliseconds until its results are there) of runs one by one, medians."""

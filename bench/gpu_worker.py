@@ -12,8 +12,9 @@ from peers import ROOT, parse_shapes
 PRECISIONS = {"strict": "float", "tf32": "float", "fp16": "half"}
 
 
-def find_model(name, shapes):
-    """The model, its file (written anew where its weights had been taken out), and the shapes of its inputs."""
+def find_model(name, shapes, write=False):
+    """The model, its file, and the shapes of its inputs. Weights that had been taken out are random ones; `write`: in the file, too,
+    which then is another one."""
     import models
     import onnx
     from strip_weights import KEY, restored
@@ -22,11 +23,11 @@ def find_model(name, shapes):
     path = models.FOLDER / file if file else Path(name)
     model = onnx.load(path)
     if any(entry.key == KEY for entry in model.metadata_props):
-        model, path = restored(model), ROOT / "build/gpu" / path.name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_suffix(f".{os.getpid()}")
-        onnx.save(model, partial)
-        partial.replace(path)
+        model = restored(model)
+        if write:
+            path = ROOT / "build/gpu" / path.name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            onnx.save(model, path)
     return model, path, known
 
 
@@ -48,8 +49,8 @@ def is_image(name, options):
     """Whether an input has the four axes of which there are two memory formats."""
     import models
 
-    model, _, shapes = find_model(name, parse_shapes(options.shape))
-    return any(array.ndim == 4 for array in models.feeds_for(model, shapes).values())
+    model, _, _ = find_model(name, parse_shapes(options.shape))
+    return any(len(tensor.type.tensor_type.shape.dim) == 4 for tensor in models.inputs_of(model))
 
 
 class Exact:
@@ -72,7 +73,7 @@ def make(engine, format, case, options):
 
     name, precision, batch = case
     torch.set_grad_enabled(False)
-    model, path, shapes = find_model(name, parse_shapes(options.shape))
+    model, path, shapes = find_model(name, parse_shapes(options.shape), write=engine == "burnish")
     shapes = models.batched(model, shapes, batch) if batch > 1 else shapes
     feeds = {input: torch.from_numpy(array).cuda() for input, array in models.feeds_for(model, shapes).items()}
     if engine == "burnish":
@@ -97,10 +98,8 @@ class Serving:
 
         self.watch, self.engine = Stopwatch(engine), engine
 
-    def measure(self, seconds, least):
-        self.watch.samples.clear()
-        self.watch.measure(seconds, least)
-        return self.watch.samples
+    def measure(self, seconds):
+        return self.watch.measure(seconds)
 
     def host(self):
         return self.watch.host()
@@ -136,7 +135,7 @@ def serve(connection, *which):
 
 
 class Apart:
-    """A Stopwatch in a process of its own, which starts at once; its first answer is waited for by `ready`. What goes wrong there is a
+    """An engine and its Stopwatch in a process of their own, which starts at once; its first answer is waited for by `ready`. What goes wrong there is a
     RuntimeError here."""
 
     def __init__(self, *which):
@@ -164,10 +163,8 @@ class Apart:
             pass
         return self.ready()
 
-    def measure(self, seconds, least=3):
-        samples = self.ask("measure", seconds, least)
-        self.samples += samples
-        return statistics.median(samples)
+    def measure(self, seconds):
+        self.samples += self.ask("measure", seconds)
 
     def median_ms(self):
         return statistics.median(self.samples)
