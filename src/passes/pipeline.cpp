@@ -20,6 +20,7 @@ constexpr GraphPass graph_passes[] = {
     {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},
     {"recognize_attention", recognize_attention, "after dead code: what is left has one reader; before layouts: transposes around it become layouts of its operands"},
     {"split_products", split_products, "after attention, which has slices of one product; before layouts: what cut and product have between them become views"},
+    {"merge_convolutions", merge_convolutions, "before layouts: the parts are views of one tensor, whose order is chosen with all that reads them"},
     {"choose_layout", choose_layout, "before fusion: groups are made of nodes of one layout"},
     {"gate_weights", gate_weights, "after layouts: its weights lie as tiles read them; before algorithms, which want constant weights"},
     {"choose_algorithms", choose_algorithms, "after layouts, which cost depends on; before fusion: epilogues join whatever is chosen"},
@@ -29,6 +30,7 @@ constexpr GraphPass graph_passes[] = {
 };
 
 constexpr ProgramPass program_passes[] = {
+    {"elide_copies", elide_copies, "before steps are joined: a copy is a step of its own"},
     {"join_steps", join_steps, "before the arena: what runs at once must not share memory"},
     {"drop_barriers", drop_barriers, "before the arena: what may be touched between the same barriers must not share memory"},
     {"plan_arena", plan_arena, "nothing after it may add a tensor or a step"},

@@ -218,6 +218,28 @@ TEST_P(Programs, Heads) {
   }
 }
 
+// Heads of a detector: one product, which stores planes in several outputs.
+TEST_P(Programs, NarrowConvolutionsOfOneTensor) {
+  struct Case {
+    int64_t height, width;
+    Precision precision;
+  };
+  for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}}) {
+    Graph g;
+    uint64_t seed = 17;
+    const auto convolved = [&](ValueId v, int64_t from, int64_t to) {
+      return g.add(op_named("conv"), {v, test::random_weights(g, {to, from, 1, 1}, seed), test::random_weights(g, {to}, seed)}, {}, "c");
+    };
+    const ValueId x = g.add(op_named("relu"), {convolved(g.add_input("x", {DType::F32, {1, 8, height, width}, {}}), 8, 24)}, {}, "r");
+    const ValueId seen = g.add(op_named("sigmoid"), {convolved(x, 24, 1)}, {}, "s"), size = convolved(x, 24, 2), marks = convolved(x, 24, 10);
+    g.outputs = {size, seen, marks};
+    for (size_t i = 0; i < g.outputs.size(); ++i) g.values[g.outputs[i]].name = fmt::format("y{}", i);
+    const Program p = program_of(g, precision);
+    EXPECT_EQ(std::ranges::count_if(p.steps, [](const Step& s) { return s.args.size() > 5; }), 1);
+    expect_right(GetParam(), g, fmt::format("{} x {}", height, width), seed, precision);
+  }
+}
+
 // Squeeze and excite: its pool and both products are a kernel, and the product behind scales what it loads. Where instructions do not fit
 // (36 channels) it does not.
 TEST_P(Programs, SqueezeAndExcite) {

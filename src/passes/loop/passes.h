@@ -6,6 +6,7 @@
 
 namespace burnish {
 
+Program elide_copies(const Program& p, const Context& c);
 Program join_steps(const Program& p, const Context& c);
 Program drop_barriers(const Program& p, const Context& c);
 Program plan_arena(const Program& p, const Context& c);
