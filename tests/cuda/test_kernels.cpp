@@ -223,6 +223,51 @@ Schedule flattened(const StageGroup& g, const cuda_target::MatrixTile& tile) {
   return s;
 }
 
+// What is added to sums is asked for before them, or before the barrier behind them; not where threads would have other numbers, or where it may not be there.
+TEST_P(Kernels, LoadsOfResultsComeFirst) {
+  struct Stored {
+    const char* what;
+    const char* stores;  // of O, from T, X and W
+    const char* first;   // a value that is held; nothing: none is
+  };
+  for (const auto& [what, stores, first] : {
+           Stored{"a vector", "thread for t in 0..16 { vectorize for v in 0..4 { O[64*b + 4*t + v] = T[-4*t - v + 63] * W[4*t + v] + X[64*b + 4*t + v] } }", "X.held"},
+           {"several vectors, some of which are not there",
+            "for i in 0..min(4, -3*b + 4) { thread for t in 0..4 { vectorize for v in 0..4 { O[64*b + 16*i + 4*t + v] = T[16*i - 4*t - v + 15] + X[64*b + 16*i + 4*t + v] } } }", "X.held"},
+           {"one for all", "thread for t in 0..16 { unroll for i in 0..4 { O[64*b + 16*i + t] = T[16*i + t] + W[t] } }", "W.held"},
+           {"what is not there", "thread for t in 0..64 { O[64*b + t] = T[-t + 63] + select([-t + 30] >= 0, X[64*b + t], 0.0) }", ""},
+           {"sums of neighbours", "thread for t in 0..32 { alloc S: register f32[1] { S[0] = 0.0 thread for u in 0..2 { S[0] = S[0] + T[2*t + u] } O[64*b + t] = S[0] + X[64*b + t] } }", ""},
+           {"what the kernel writes", "thread for t in 0..64 { O[64*b + t] = T[-t + 63] + Q[64*b + t] }", ""}}) {
+    const Function f = parse_function(fmt::format(R"(func f(X: param f32[128], W: param f32[64], Q: out f32[128], O: out f32[128]) {{
+  parallel for b in 0..2 {{
+    alloc T: thread f32[64] {{
+      thread for s in 0..64 {{ T[s] = X[64*b + s] * 2.0 Q[64*b + s] = 1.0 }}
+      barrier
+      {}
+    }}
+  }}
+}})", stores));
+    verify(f);
+    const std::string source = c_like::kernels_of(f, cuda_target::dialect()).at(0).source;
+    const size_t held = source.find("_held_b");
+    EXPECT_EQ(held != std::string::npos, *first != 0) << what << source;
+    if (held != std::string::npos) {
+      EXPECT_LT(source.find(fmt::format("{}_held", first[0]), source.find('{')), source.find("__syncthreads")) << what << source;
+    }
+    std::vector<std::vector<float>> wanted, got;
+    for (BufferId b : f.params) wanted.emplace_back(static_cast<size_t>(f.buffers[b].size));
+    for (size_t k = 0; k < 2; ++k)
+      for (size_t i = 0; i < wanted[k].size(); ++i) wanted[k][i] = static_cast<float>((i * 7 + k) % 13);
+    got = wanted;
+    std::vector<void*> expected, args;
+    for (auto& m : wanted) expected.push_back(m.data());
+    for (auto& m : got) args.push_back(m.data());
+    interpret(f, expected);
+    ASSERT_TRUE(run_function(GetParam(), f, Precision::Strict, args, false)) << what;
+    EXPECT_EQ(got.back(), wanted.back()) << what;
+  }
+}
+
 // Of few channels: all reduce axes but the last as one, which is that of four threads.
 TEST_P(Kernels, FlattenedWindows) {
   std::mt19937_64 random(schedule_test::seed());
@@ -311,7 +356,7 @@ TEST_P(Kernels, StagedTiles) {
     const auto roles = roles_of(s, s.group().outputs.back());
     ASSERT_TRUE(roles);
     for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{.rows = 1, .columns = 1, .warps_m = 2, .warps_n = 1, .staged = 16}, {.rows = 2, .columns = 3, .warps_m = 2, .warps_n = 1, .staged = 24},
-                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48}}) {
+                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48},}) {
       const Precision p = t.staged == 48 ? Precision::Fp16 : Precision::Strict;
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "base/error.h"
+#include "target/c_like/early_loads.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -15,7 +16,7 @@ namespace {
 
 class Splitter {
  public:
-  Splitter(const Function& f, const Dialect& d) : f_(f), d_(d) {}
+  Splitter(const Function& f, const Dialect& d, size_t own_buffers) : f_(f), d_(d), own_buffers_(own_buffers) {}
 
   std::vector<Kernel> run() {
     if (f_.body) walk(f_.body);
@@ -71,7 +72,7 @@ class Splitter {
   }
 
   void together(const Stmt& before, const Stmt& after, int cluster) {
-    Printer p(f_, d_);
+    Printer p(f_, d_, own_buffers_);
     if (before->loop.extent <= d_.few_blocks) p.wait_late();
     p.expect(before);
     p.expect(after);
@@ -86,7 +87,7 @@ class Splitter {
   }
 
   void beside(std::vector<Stmt> parts) {
-    Printer p(f_, d_);
+    Printer p(f_, d_, own_buffers_);
     int64_t blocks = 0;
     const auto blocks_of = [&](const Stmt& s) { return is_parallel(s) ? s->loop.extent : 1; };
     for (const Stmt& s : parts)
@@ -150,6 +151,7 @@ class Splitter {
 
   const Function& f_;
   const Dialect& d_;
+  size_t own_buffers_;
   std::vector<Stmt> parts_, lone_;
   std::vector<std::vector<Stmt>> groups_;  // what stands between barriers
   std::vector<Kernel> kernels_;
@@ -157,6 +159,9 @@ class Splitter {
 
 }  // namespace
 
-std::vector<Kernel> kernels_of(const Function& f, const Dialect& d) { return Splitter(f, d).run(); }
+std::vector<Kernel> kernels_of(const Function& f, const Dialect& d) {
+  const Function early = with_early_loads(f);
+  return Splitter(early, d, f.buffers.size()).run();
+}
 
 }  // namespace burnish::c_like

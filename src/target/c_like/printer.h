@@ -14,6 +14,7 @@
 namespace burnish::c_like {
 
 std::string sanitized(std::string_view name);
+int64_t threads_inside(const Stmt& s);  // statements.cpp. What iterations of thread loops are multiplied to
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 std::string number(const Expr& constant);
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
@@ -34,7 +35,8 @@ Aff without_gaps(const Aff& place, std::span<const Gap> gaps);
 
 class Printer {
  public:
-  Printer(const Function& f, const Dialect& d);
+  // Registers of buffers from `own_buffers` on, which are but held (early_loads), are not counted.
+  Printer(const Function& f, const Dialect& d, size_t own_buffers);
 
   // The kernel will have this parallel loop: all of them are announced before the first is printed, since blocks have the threads of
   // the one that wants most.
@@ -148,6 +150,7 @@ class Printer {
 
   const Function& f_;
   const Dialect& d_;
+  size_t own_buffers_;
   std::vector<std::string> vars_, buffers_;
   Ranges ranges_;
   std::vector<bool> is_thread_;             // variables of thread loops

@@ -9,9 +9,6 @@
 
 namespace burnish::c_like {
 
-namespace {
-
-// Threads that the thread loops inside `s` number.
 int64_t threads_inside(const Stmt& s) {
   int64_t most = 1;
   if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Thread)
@@ -20,8 +17,6 @@ int64_t threads_inside(const Stmt& s) {
   return most;
 }
 
-}  // namespace
-
 std::string sanitized(std::string_view name) {
   std::string out;
   for (char c : name) out += std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
@@ -29,8 +24,8 @@ std::string sanitized(std::string_view name) {
   return out;
 }
 
-Printer::Printer(const Function& f, const Dialect& d)
-    : f_(f), d_(d), is_thread_(f.vars.size()), register_gaps_(f.buffers.size()), register_size_(f.buffers.size()),
+Printer::Printer(const Function& f, const Dialect& d, size_t own_buffers)
+    : f_(f), d_(d), own_buffers_(own_buffers), is_thread_(f.vars.size()), register_gaps_(f.buffers.size()), register_size_(f.buffers.size()),
       block_offset_(f.buffers.size(), -1) {
   // Names of the language and of other things are avoided by a number at the end.
   for (size_t v = 0; v < f.vars.size(); ++v)
@@ -359,7 +354,7 @@ void Printer::alloc(const Stmt& s) {
   ++indent_;
   statement(s.children()[0]);
   --indent_;
-  registers_ = std::max(beside, registers_ + register_size_[b] * size_of(buffer.dtype) / 4);
+  registers_ = std::max(beside, registers_ + (b < own_buffers_ ? register_size_[b] * size_of(buffer.dtype) / 4 : 0));
   std::swap(before, out_);
   open("{");
   line(fmt::format("{} {}[{}];", type_name(buffer.dtype), buffers_[b], register_size_[b]));
