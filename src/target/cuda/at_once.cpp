@@ -5,6 +5,7 @@
 #include <optional>
 #include <utility>
 
+#include "loop/matrix_sum.h"
 #include "target/cuda/space.h"
 
 namespace burnish::cuda_target {
@@ -24,11 +25,36 @@ int64_t threads_in(const Stmt& s) {
                                                                        : most;
 }
 
+// Registers of a step's operands; with those of the next one, where they are prefetched.
+double operands_of(const Function& f, const Stmt& tensor_loop, std::span<const ForStmt> threads, DType storage) {
+  constexpr double least = 24;
+  const auto m = matrix_sum(f, tensor_loop, threads);
+  if (!m) return least;
+  double values = 0;
+  bool prefetched = false;
+  for (const Expr& operand : {m->a, m->b}) {
+    double each = static_cast<double>(m->values()) * (depends_on(operand, m->row) || depends_on(operand, m->group) ? kMatrixPairs : 1);
+    for (const ForStmt& l : m->tiles)
+      if (depends_on(operand, l.var)) each *= static_cast<double>(l.extent);
+    values += each;
+    visit(operand, [&](const Expr& e) { prefetched |= e.kind() == ExprKind::Load && f.buffers[e.from()].prefetch > 0; });
+  }
+  return std::max(least, values * static_cast<double>(size_of(storage)) / 4 * (prefetched ? 2 : 1));
+}
+
+double operands_in(const Function& f, const Stmt& s, std::vector<ForStmt>& threads, DType storage) {
+  const bool loop = s.kind() == StmtKind::For;
+  if (loop && s->loop.kind == LoopKind::Tensor) return operands_of(f, s, threads, storage);
+  if (loop && s->loop.kind == LoopKind::Thread) threads.push_back(s->loop);
+  double most = 0;
+  for (const Stmt& c : s.children()) most = std::max(most, operands_in(f, c, threads, storage));
+  if (loop && s->loop.kind == LoopKind::Thread) threads.pop_back();
+  return most;
+}
+
 // Nothing where the function is several kernels, or shares memory among blocks.
-std::optional<Needs> needs_of(const Function& f) {
-  constexpr double
-      places = 30,
-      operands = 24;  // registers besides those of the function; operands of matrix instructions
+std::optional<Needs> needs_of(const Function& f, DType storage) {
+  constexpr double places = 30;  // registers besides those of the function and operands of matrix instructions
   if (!f.body) return std::nullopt;
   Needs n{.registers = places};
   bool one_kernel = true;
@@ -54,9 +80,9 @@ std::optional<Needs> needs_of(const Function& f) {
         bytes += (b.size * size_of(b.dtype) + 15) / 16 * 16;
     });
     n.block_bytes = std::max(n.block_bytes, bytes);
-    n.registers =
-        std::max(n.registers, places + (has_loop(s, LoopKind::Tensor) ? operands : 0) +
-                                  static_cast<double>(registers) / static_cast<double>(threads));
+    std::vector<ForStmt> around;
+    n.registers = std::max(n.registers, places + operands_in(f, s, around, storage) +
+                                            static_cast<double>(registers) / static_cast<double>(threads));
   };
   top_level(top_level, f.body);
   if (!one_kernel || n.blocks == 0) return std::nullopt;
@@ -85,7 +111,7 @@ bool prefers_one_launch(std::span<const Function* const> functions, const Device
   double most = 0;  // at work by themselves
   size_t parameters = 0;
   for (const Function* f : functions) {
-    const std::optional<Needs> n = needs_of(*f);
+    const std::optional<Needs> n = needs_of(*f, d.storage);
     if (!n) return false;
     parameters += f->params.size();
     most = std::max(most, std::min(resident(*n, d), static_cast<double>(n->blocks)));
