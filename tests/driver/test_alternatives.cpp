@@ -9,6 +9,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <random>
 
 #include "base/temporary_folder.h"
@@ -171,6 +172,26 @@ TEST_F(Avoiding, WhatMakesOutputsDifferIsNotUsed) {
   const ModelRace race = race_in_model(m, none, &others, 0.2, {});
   EXPECT_NE(race.note.find("outputs differ"), std::string::npos) << race.note;
   EXPECT_EQ(race.speedup, 1);
+}
+
+// Functions that passes on programs make anew are no tasks, and steps that are one only when compiled are timed one by one.
+TEST_F(Avoiding, TasksOfADeviceAreWhatIsScheduled) {
+  std::mt19937 random(7);
+  const std::string heads = model({.nodes = {node("Conv", {"x", "w0"}, {"a"}, {}, "lead"), node("Conv", {"a", "w1"}, {"b"}, {}, "one"), node("Sigmoid", {"b"}, {"p"}),
+                                             node("Conv", {"a", "w2"}, {"q"}, {}, "two"), node("Conv", {"a", "w3"}, {"r"}, {}, "three")},
+                                   .initializers = {weights("w0", {24, 8, 1, 1}, random), weights("w1", {1, 24, 1, 1}, random), weights("w2", {2, 24, 1, 1}, random),
+                                                    weights("w3", {10, 24, 1, 1}, random)},
+                                   .inputs = {value_info("x", kFloat, {1, 8, 12, 20})},
+                                   .outputs = {value_info("p", kFloat, {1, 1, 12, 20}), value_info("q", kFloat, {1, 2, 12, 20}), value_info("r", kFloat, {1, 10, 12, 20})}});
+  for (const char* target : {"cuda:sm_90", "cuda:sm_90,precision=fp16"}) {
+    const ModelTasks m = model_tasks(import_model(heads, "m.onnx", {}), make_target(target, 1));
+    const auto of_heads = std::ranges::find_if(m.tasks, [](const search::Task& t) { return std::ranges::count(t.sources, "one") + std::ranges::count(t.sources, "three") == 2; });
+    ASSERT_NE(of_heads, m.tasks.end()) << target;
+    EXPECT_EQ(of_heads->weight, 1) << target;
+    EXPECT_NE(of_heads->space, nullptr) << target;
+    const double steps = std::accumulate(m.tasks.begin(), m.tasks.end(), 0.0, [](double sum, const search::Task& t) { return sum + t.weight; });
+    EXPECT_EQ(steps, static_cast<double>(m.task_of_step.size())) << target;
+  }
 }
 
 TEST_F(Avoiding, ChangesAreTimedByWhatBelongsTogether) {
