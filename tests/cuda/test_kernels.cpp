@@ -356,12 +356,14 @@ TEST_P(Kernels, StagedTiles) {
     const auto roles = roles_of(s, s.group().outputs.back());
     ASSERT_TRUE(roles);
     for (const cuda_target::MatrixTile& t : {cuda_target::MatrixTile{.rows = 1, .columns = 1, .warps_m = 2, .warps_n = 1, .staged = 16}, {.rows = 2, .columns = 3, .warps_m = 2, .warps_n = 1, .staged = 24},
-                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48},}) {
-      const Precision p = t.staged == 48 ? Precision::Fp16 : Precision::Strict;
+                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48},
+                                             {.rows = 1, .columns = 1, .warps_m = 2, .warps_n = 1, .ahead = 3, .staged = 24},
+                                             {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .ahead = 1, .staged = 48}}) {
+      const Precision p = t.staged == 48 ? Precision::Fp16 : t.ahead ? Precision::Tf32 : Precision::Strict;
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
       ASSERT_NE(x.to_text().find("multi_buffer"), std::string::npos);
-      expect_right(Case(g, x), fmt::format("{} x {} tiles, {} channels staged", t.rows, t.columns, t.staged), p);
+      expect_right(Case(g, x), fmt::format("{} x {} tiles, {} channels staged, {} steps ahead", t.rows, t.columns, t.staged, t.ahead), p);
     }
   }
 }

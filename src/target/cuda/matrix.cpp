@@ -330,7 +330,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   const std::optional<Staged> staged = staged_operands(t, a, r, *operands, tile, d);
   if (tile.staged && !staged) return false;
   const int64_t depth = operands->lanes ? kFlatStep : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
-  if (tile.ahead > 1 && k.extent / tile.warps_k % (depth * tile.ahead)) return false;
+  if (tile.ahead > 1 && (staged ? tile.staged : k.extent / tile.warps_k) % (depth * tile.ahead)) return false;
   if (operands->weights) {
     const Stage w = t.group()[*operands->weights];
     const auto rank = static_cast<uint32_t>(w.axes.size());

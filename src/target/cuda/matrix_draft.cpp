@@ -133,6 +133,13 @@ double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& op
 double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t,
                  const Device& d) {
   if (t.weights) return pipelined_cycles_of(s, r, operands, t, d);
+  if (t.staged && t.ahead) {
+    // Weights alone are fetched ahead: behind the same tile that does not, until it is measured.
+    constexpr double behind = 1.01;
+    MatrixTile without = t;
+    without.ahead = 0;
+    return behind * cycles_of(s, r, operands, without, d);
+  }
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
   const int64_t x = o.axes[*r.tile].extent, channels = o.axes[r.vector].extent,
                 high = 2 * t.rows * t.warps_m;
@@ -242,13 +249,14 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
   const int64_t k = s.group()[r.acc].raxes[operands->reduce].extent;
   std::vector<MatrixTile> tiles;
   for (MatrixTile t : tiles_of(s, r, *operands, d)) {
-    if (t.ahead > 0 || t.warps_k > 1) continue;
+    if (t.warps_k > 1) continue;
     for (const int64_t chunk : {16, 24, 32, 48, 64}) {
       t.staged = chunk;
-      if (k % chunk == 0) tiles.push_back(t);
+      // Weights of a whole chunk ahead, or none.
+      if (k % chunk == 0 && (t.ahead == 0 || chunk == t.ahead * depth_for(chunk, d))) tiles.push_back(t);
     }
     const int64_t step = depth_for(k, d);
-    if (t.warps_m * t.warps_n < 4 || step * size_of(d.storage) < least_step) continue;
+    if (t.ahead > 0 || t.warps_m * t.warps_n < 4 || step * size_of(d.storage) < least_step) continue;
     t.weights = true;
     for (const int64_t steps : {1, 2, 3, 4, 6, 8}) {
       t.staged = steps * step;

@@ -21,8 +21,8 @@ std::string text_of(const ChainTile& t) {
          (t.in_registers() ? fmt::format(",groups:{}", t.groups) : "") + (t.tall ? fmt::format(",high:{}", t.tall) : "");
 }
 std::string text_of(const MatrixTile& t) {
-  return fmt::format("tile:{}x{},warps:{}x{}x{},{}:{}{}{}", t.rows, t.columns, t.warps_m, t.warps_n,
-                     t.warps_k, t.staged ? "staged" : "ahead", t.staged ? t.staged : t.ahead,
+  return fmt::format("tile:{}x{},warps:{}x{}x{}{}{}{}{}", t.rows, t.columns, t.warps_m, t.warps_n, t.warps_k,
+                     t.staged ? fmt::format(",staged:{}", t.staged) : "", t.ahead || !t.staged ? fmt::format(",ahead:{}", t.ahead) : "",
                      t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "");
 }
 std::string text_of(const SplitTile& x) {
