@@ -268,6 +268,33 @@ TEST_P(Kernels, LoadsOfResultsComeFirst) {
   }
 }
 
+// Threads of a warp beside the last result compute what is there for all, and do not store it: a branch would keep iterations apart.
+TEST_P(Kernels, ThreadsBesideTheLastResultStoreNothing) {
+  for (const int size : {64, 52}) {
+    const Function f = parse_function(fmt::format(R"(func f(X: param f32[64], O: out f32[104]) {{
+  parallel for b in 0..2 {{
+    alloc T: thread f32[{0}] {{
+      thread for t in 0..{0} {{ T[t] = X[t] }}
+      barrier
+      thread for g in 0..min(8, -8*b + 13) {{
+        thread for u in 0..4 {{ unroll for i in 0..2 {{ O[64*b + 8*g + 2*u + i] = T[32*b + 4*g + u] * 2.0 }} }}
+      }}
+    }}
+  }}
+}})", size));
+    verify(f);
+    const std::string source = c_like::kernels_of(f, cuda_target::dialect()).at(0).source;
+    const size_t loop = source.find("#pragma unroll"), condition = source.rfind("if (g");
+    ASSERT_TRUE(loop != std::string::npos && condition != std::string::npos) << source;
+    EXPECT_EQ(loop < condition, size == 64) << source;
+    std::vector<float> x(64), wanted(104), got(104);
+    for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i);
+    interpret(f, std::vector<void*>{x.data(), wanted.data()});
+    ASSERT_TRUE(run_function(GetParam(), f, Precision::Strict, {x.data(), got.data()}, false));
+    EXPECT_EQ(got, wanted);
+  }
+}
+
 // Of few channels: all reduce axes but the last as one, which is that of four threads.
 TEST_P(Kernels, FlattenedWindows) {
   std::mt19937_64 random(schedule_test::seed());

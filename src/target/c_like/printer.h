@@ -82,6 +82,7 @@ class Printer {
   std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
   bool accesses_registers(const Stmt& s) const;
   bool computable(const Stmt& body);  // whatever bounds its loop has
+  std::string also_where(const std::string& condition);
   bool harmless(const Stmt& loop);
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);

@@ -175,6 +175,12 @@ std::string Printer::within_bounds(const ForStmt& l, std::string condition) cons
   return condition;
 }
 
+// Stores happen only where this holds, too; what was there before.
+std::string Printer::also_where(const std::string& condition) {
+  const std::string both = where_.empty() || condition.empty() ? where_ + condition : fmt::format("{} && {}", where_, condition);
+  return std::exchange(where_, both);
+}
+
 void Printer::open_unrolled(const ForStmt& l) {
   unrolled_.insert(l.var);
   out_ += "#pragma unroll\n";
@@ -210,14 +216,19 @@ void Printer::thread_loop(const Stmt& s) {
   // Matrix instructions are whole warps': groups that have no iterations sum what nobody reads.
   const bool by_all = inside < kWarp && has_loop(s, LoopKind::Tensor) && (!l.lower.empty() || !l.upper.empty());
   if (by_all && !harmless(s)) unsupported("matrix instructions of some threads alone are not written");
-  const std::string condition = by_all ? there : within_bounds(l, there);
+  // Threads of a warp that have no iteration compute what they do not store, which is no branch.
+  const std::string bounds = within_bounds(l);
+  const bool stores = !by_all && !bounds.empty() && inside < kWarp && computable(s.children()[0]);
+  const std::string condition = by_all || stores ? there : within_bounds(l, there);
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
+  const std::string around = stores ? also_where(bounds) : where_;
   in_threads_ = true;
   thread_loops_.push_back(l);
   if (sums_threads(f_, s))
     sum_of_threads(s);
   else
     statement(s.children()[0]);
+  where_ = around;
   thread_loops_.pop_back();
   in_threads_ = !first;
   number_ = outer;
@@ -272,7 +283,7 @@ bool Printer::computable(const Stmt& body) {
     if (x.kind() == StmtKind::For) enter(x->loop);
     all &= !may_copy(x);  // a copy has no value to be held back
     all &= x.kind() == StmtKind::Store || x.kind() == StmtKind::Seq ||
-           (x.kind() == StmtKind::For && x->loop.kind == LoopKind::Vectorize);
+           (x.kind() == StmtKind::For && (x->loop.kind == LoopKind::Vectorize || x->loop.kind == LoopKind::Unroll || x->loop.kind == LoopKind::Thread));
     visit_loads(x, [&](const Expr& e) { all &= always_inside(e.from(), e.indices()[0]); });
   });
   return all;
@@ -298,9 +309,9 @@ void Printer::plain_loop(const Stmt& s) {
   if (l.kind == LoopKind::Unroll) {
     const std::string condition = within_bounds(l);
     // Iterations share what they read where none of them is left out: what is stored is.
-    if (condition.empty() || (where_.empty() && computable(s.children()[0]))) {
+    if (condition.empty() || computable(s.children()[0])) {
       open_unrolled(l);
-      const std::string around = std::exchange(where_, condition.empty() ? where_ : condition);
+      const std::string around = also_where(condition);
       statement(s.children()[0]);
       where_ = around;
       return close();
