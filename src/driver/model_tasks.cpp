@@ -19,7 +19,8 @@ namespace {
 Context context_for(const Target& target) {
   Context c;
   c.target = &target;
-  c.options.disable = {"elide_copies", "join_steps"};  // steps are tasks, and timed one by one
+  // Steps are tasks, and timed one by one; functions are what was scheduled.
+  c.options.disable = {"elide_copies", "join_steps"};
   return c;
 }
 

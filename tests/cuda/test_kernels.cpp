@@ -237,7 +237,10 @@ TEST_P(Kernels, LoadsOfResultsComeFirst) {
            {"one for all", "thread for t in 0..16 { unroll for i in 0..4 { O[64*b + 16*i + t] = T[16*i + t] + W[t] } }", "W.held"},
            {"what is not there", "thread for t in 0..64 { O[64*b + t] = T[-t + 63] + select([-t + 30] >= 0, X[64*b + t], 0.0) }", ""},
            {"sums of neighbours", "thread for t in 0..32 { alloc S: register f32[1] { S[0] = 0.0 thread for u in 0..2 { S[0] = S[0] + T[2*t + u] } O[64*b + t] = S[0] + X[64*b + t] } }", ""},
-           {"what the kernel writes", "thread for t in 0..64 { O[64*b + t] = T[-t + 63] + Q[64*b + t] }", ""}}) {
+           {"what the kernel writes", "thread for t in 0..64 { O[64*b + t] = T[-t + 63] + Q[64*b + t] }", ""},
+           {"a place that is computed", "thread for t in 0..64 { let k = {(i64(T[-t + 63])) % 64} { O[64*b + t] = T[t] + W[k] } }", ""},
+           {"an iteration that may not be there", "thread for t in 0..32 { unroll for i in 0..min(2, -b + 1) { O[64*b + 32*i + t] = T[32*i + t] + X[64*b + t + 33*b] } }", "X.held"},
+           {"what is shared", "thread for t in 0..64 { O[64*b + t] = max(W[t], 0.0) * max(W[t], 0.0) + T[t] }", "W.held"}}) {
     const Function f = parse_function(fmt::format(R"(func f(X: param f32[128], W: param f32[64], Q: out f32[128], O: out f32[128]) {{
   parallel for b in 0..2 {{
     alloc T: thread f32[64] {{

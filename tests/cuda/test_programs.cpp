@@ -279,6 +279,42 @@ TEST_P(Programs, SqueezeAndExcite) {
   }
 }
 
+// Parts that do not begin where vectors do are read otherwise.
+TEST_P(Programs, PartsAtUnalignedPlaces) {
+  const Graph g = parse_graph(R"(graph g {
+  input %x: f32[243]
+  %r: f32[243] = relu(%x)
+  %p: f32[3], %q: f32[240] = split(%r) {axis=0, sizes=[3,240]}
+  %y: f32[240] = exp(%q)
+  %z: f32[3] = neg(%p)
+  output %y, %z
+})");
+  const Program p = program_of(g);
+  const Launches l = cuda_target::launches_of(p, Precision::Strict);
+  size_t unaligned = 0;
+  for (const cuda_target::Launch& launch : l.launches)
+    for (size_t a = 0; a < launch.args.size(); ++a)
+      if (launch.args[a].offset % 16) {
+        ++unaligned;
+        EXPECT_EQ(l.kernels[launch.kernel].source.find("load4"), std::string::npos) << l.kernels[launch.kernel].source;
+      }
+  EXPECT_GT(unaligned, 0u) << to_text(p);
+  expect_right(GetParam(), g, "parts", 5);
+}
+
+// What a value shares it shares in its kernel.
+TEST(Factors, AreSharedInText) {
+  GroupBuilder b("group");
+  const StageId x = b.input("X", DType::F32, {{"i", 1024}});
+  b.output(b.compute("O", DType::F32, {{"i", 1024}}, [&](AxisVars a) {
+    Expr e = b.at(x, {a[0]});
+    for (int i = 0; i < 16; ++i) e = e * max(e + constant(0.5), constant(0));
+    return e;
+  }));
+  const auto kernels = c_like::kernels_of(*lower(make_target("cuda:sm_90", 1)->default_schedule(b.group())), cuda_target::dialect());
+  EXPECT_LT(kernels.at(0).source.size(), 20000u);
+}
+
 TEST(LaunchTable, EveryStepHasItsLaunches) {
   const Program p = program_of(test::random_network(3));
   const Launches l = cuda_target::launches_of(p, Precision::Strict);

@@ -14,6 +14,7 @@ const char* const functions_text = R"(
 func up(X: param f32[12], Y: out f32[12]) { parallel for i in 0..12 { Y[i] = X[i] + 1.0 } }
 func turned(X: param f32[12], Y: out f32[12]) { parallel for i in 0..3 { for j in 0..4 { let k = {-4*i - j + 11} { Y[k] = X[4*i + j] } } } }
 func vectors(X: param f32[12], Y: out f32[12]) { parallel for i in 0..3 { vectorize for j in 0..4 { Y[4*i + j] = X[4*i + j] * 2.0 } } }
+func summed(X: param f32[12], Y: out f32[12]) { parallel for i in 0..12 { Y[i] = 0.0 for k in 0..2 { Y[i] = Y[i] + X[i] } } }
 func twice(X: param f32[12], Y: out f32[12], Z: out f32[4]) { parallel for i in 0..12 { Y[i] = X[i] + 1.0 } parallel for i in 0..4 { Z[i] = X[i] } }
 func copy4(X: param f32[4], Y: out f32[4]) { parallel for i in 0..4 { Y[i] = X[i] } }
 func copy8(X: param f32[8], Y: out f32[8]) { parallel for i in 0..2 { vectorize for j in 0..4 { Y[4*i + j] = X[4*i + j] } } }
@@ -65,6 +66,7 @@ TEST(ElideCopies, WhereCopiesStay) {
   const test::PlainDevice device;
   const std::string rest = " step copy6(x, v)";
   EXPECT_EQ(left("step up(x, a) step copy4(a, y) step copy8(a + 16, z)" + rest, test::plain_target()), "up copy4 copy8 copy6") << "on a CPU";
+  EXPECT_EQ(left("step summed(x, a) step copy4(a, y) step copy8(a + 16, z)" + rest, device), "summed copy4 copy8 copy6") << "read by its maker";
   EXPECT_EQ(left("step up(x, a) step back4(a, y) step copy8(a + 16, z)" + rest, device), "up back4 copy8 copy6") << "another order";
   EXPECT_EQ(left("step up(x, a) step copy4(a, y) step copy8(a, b) step add8(a, b, z)" + rest, device), "up copy4 copy8 add8 copy6") << "somebody reads the whole";
   EXPECT_EQ(left("step vectors(x, a) step copy4(a, y) step copy8(x, z) step copy6(a + 8, v)", device), "vectors copy4 copy8 copy6") << "vectors across the parts' ends";

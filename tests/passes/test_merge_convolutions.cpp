@@ -49,7 +49,7 @@ const Case cases[] = {
   %l: f32[1,4,5,8] = relu(%z)
   output %s, %u, %r, %k, %l
 })"},
-    {"what another node reads, too, is left as it is", 1, 0, R"(graph g {
+    {"what another operator reads than the one whose result is put out", 2, 0, R"(graph g {
   input %x: f32[1,6,5,8]
   const %a: f32[3,6,1,1] = #1
   const %b: f32[3,6,1,1] = #2
@@ -58,6 +58,33 @@ const Case cases[] = {
   %s: f32[1,3,5,8] = sigmoid(%u)
   %t: f32[1,3,5,8] = add(%u, %v)
   output %s, %t
+})"},
+    {"more than go together", 3, 0, R"(graph g {
+  input %x: f32[1,6,6,8]
+  const %a: f32[16,6,1,1] = #1
+  const %b: f32[10,6,1,1] = #2
+  const %c: f32[16,6,1,1] = #3
+  const %d: f32[10,6,1,1] = #4
+  const %e: f32[12,6,1,1] = #5
+  %t: f32[1,16,6,8] = conv(%x, %a)
+  %u: f32[1,10,6,8] = conv(%x, %b)
+  %v: f32[1,16,6,8] = conv(%x, %c)
+  %w: f32[1,10,6,8] = conv(%x, %d)
+  %y: f32[1,12,6,8] = conv(%x, %e)
+  %z: f32[1,10,6,8] = add(%u, %w)
+  output %t, %u, %v, %y, %z
+})"},
+    {"parts that are no outputs", 4, 0, R"(graph g {
+  input %x: f32[1,6,6,8]
+  const %a: f32[8,6,1,1] = #1
+  const %b: f32[8,6,1,1] = #2
+  const %c: f32[8,8,3,3] = #3
+  const %d: f32[8,8,3,3] = #4
+  %t: f32[1,8,6,8] = conv(%x, %a)
+  %u: f32[1,8,6,8] = conv(%x, %b)
+  %v: f32[1,8,6,8] = conv(%t, %c) {pads=[1,1,1,1]}
+  %w: f32[1,8,6,8] = conv(%u, %d) {pads=[1,1,1,1]}
+  output %v, %w
 })"},
     {"other windows, other strides, wide ones", 5, 0, R"(graph g {
   input %x: f32[1,6,6,8]

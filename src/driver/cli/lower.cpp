@@ -27,7 +27,9 @@ void lower_command(const LowerArgs& args) {
     options.dump_dir = folder.path;
   }
   options.library = false;
-  if (args.pass != "join_steps") options.disable_passes.push_back("join_steps");  // groups are listed one by one
+  // Groups are listed one by one, as they were scheduled.
+  for (const char* pass : {"elide_copies", "join_steps"})
+    if (args.pass != pass) options.disable_passes.emplace_back(pass);
   const CompiledModel model = compile(args.model.path, options);
   if (!args.pass.empty()) {
     std::vector<std::filesystem::path> files;

@@ -5,8 +5,8 @@
 //   %o = conv(%x, W2, B2)                         %h, %s, %o = split(%z)
 //
 // Heads of a detector: each has fewer channels than a tile of instructions, and takes as long to
-// read its input as all of them together. Of one image the parts are planes one after another, which
-// elide_copies lets the kernel store where they are wanted.
+// read its input as all of them together. Outputs of one image are planes one after another, which
+// elide_copies lets the kernel store where they are wanted; other parts would be copied.
 #include <algorithm>
 #include <map>
 #include <optional>
@@ -37,8 +37,8 @@ class Merger {
     std::set<NodeId> merged;
     std::map<NodeId, std::vector<Narrow>> at;  // in the place of the first of them
     for (NodeId id = 0; id < g_.nodes.size(); ++id) {
-      if (merged.contains(id) || !is_narrow(id)) continue;
-      const std::vector<Narrow> together = siblings_of(id);
+      if (merged.contains(id) || !is_head(id)) continue;
+      const std::vector<Narrow> together = siblings_of(id, merged);
       if (together.size() < 2) continue;
       for (const Narrow& n : together) {
         merged.insert(n.conv);
@@ -77,13 +77,20 @@ class Merger {
     return {conv, finishes ? std::optional(readers_[v][0]) : std::nullopt};
   }
 
-  std::vector<Narrow> siblings_of(NodeId first) const {
+  bool is_head(NodeId id) const {
+    if (!is_narrow(id)) return false;
+    const Narrow n = narrow(id);
+    return is_output_[g_.nodes[n.finish.value_or(n.conv)].outputs[0]];
+  }
+
+  // From the first on, as many as go together.
+  std::vector<Narrow> siblings_of(NodeId first, const std::set<NodeId>& merged) const {
     const Node& one = g_.nodes[first];
     std::vector<Narrow> all;
     int64_t sum = 0;
     for (const NodeId id : readers_[one.inputs[0]]) {
       const Node& n = g_.nodes[id];
-      if (!is_narrow(id) || n.inputs[0] != one.inputs[0] || n.attrs != one.attrs) continue;
+      if (id < first || merged.contains(id) || !is_head(id) || n.inputs[0] != one.inputs[0] || n.attrs != one.attrs) continue;
       const Shape &a = shape(n.inputs[1]), &b = shape(one.inputs[1]);
       if (!std::equal(a.begin() + 1, a.end(), b.begin() + 1, b.end()) || sum + channels(id) > most_together) continue;
       sum += channels(id);
@@ -93,10 +100,10 @@ class Merger {
   }
 
   // Constants one after another, zeros for one that is absent.
-  ValueId joined(const std::vector<Narrow>& parts, size_t input, Shape shape, const char* name) {
+  ValueId joined(const std::vector<Narrow>& parts, size_t input, Shape whole, const char* name) {
     int64_t each = 1, at = 0;
-    for (size_t i = 1; i < shape.size(); ++i) each *= shape[i];
-    auto all = std::make_shared<Tensor>(DType::F32, std::move(shape));
+    for (size_t i = 1; i < whole.size(); ++i) each *= whole[i];
+    auto all = std::make_shared<Tensor>(DType::F32, std::move(whole));
     for (const Narrow& n : parts) {
       const Node& conv = g_.nodes[n.conv];
       const Tensor* t = input < conv.inputs.size() && conv.inputs[input] != no_value ? g_.values[conv.inputs[input]].constant.get() : nullptr;

@@ -13,6 +13,7 @@
 #include <set>
 #include <tuple>
 
+#include "loop/loads.h"
 #include "passes/loop/passes.h"
 
 namespace burnish {
@@ -57,8 +58,9 @@ class Scatter {
     value_ = f_.add_buffer({.name = b.name + ".value", .dtype = b.dtype, .scope = Scope::Register, .size = 1});
   }
 
-  // Nothing where a vector may lie across two pieces.
+  // Nothing where a vector may lie across two pieces, or where the function reads what it has stored.
   std::optional<Function> run() {
+    visit(f_.body, [&](const Stmt& s) { visit_loads(s, [&](const Expr& e) { failed_ |= e.from() == whole_; }); });
     f_.body = scattered(f_.body);
     if (failed_) return std::nullopt;
     return f_;

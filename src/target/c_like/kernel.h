@@ -86,6 +86,7 @@ struct Kernel {
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers
 };
 
+int64_t threads_inside(const Stmt& s);  // what iterations of thread loops are multiplied to
 inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 inline constexpr int64_t kLargestCluster = 16;  // that some can, when they are asked to
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks, `most` of them, reads in the second

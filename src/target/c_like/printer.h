@@ -14,7 +14,6 @@
 namespace burnish::c_like {
 
 std::string sanitized(std::string_view name);
-int64_t threads_inside(const Stmt& s);  // statements.cpp. What iterations of thread loops are multiplied to
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 std::string number(const Expr& constant);
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
@@ -82,7 +81,7 @@ class Printer {
   std::string within_bounds(const ForStmt& l, std::string condition = "") const;  // and what else has to hold
   bool accesses_registers(const Stmt& s) const;
   bool computable(const Stmt& body);  // whatever bounds its loop has
-  std::string also_where(const std::string& condition);
+  std::string also_where(const std::string& condition);  // stores happen where that holds, too; what was there before
   bool harmless(const Stmt& loop);
   void open_unrolled(const ForStmt& l);
   void enter(const ForStmt& loop);

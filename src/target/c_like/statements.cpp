@@ -175,7 +175,6 @@ std::string Printer::within_bounds(const ForStmt& l, std::string condition) cons
   return condition;
 }
 
-// Stores happen only where this holds, too; what was there before.
 std::string Printer::also_where(const std::string& condition) {
   const std::string both = where_.empty() || condition.empty() ? where_ + condition : fmt::format("{} && {}", where_, condition);
   return std::exchange(where_, both);
@@ -218,10 +217,10 @@ void Printer::thread_loop(const Stmt& s) {
   if (by_all && !harmless(s)) unsupported("matrix instructions of some threads alone are not written");
   // Threads of a warp that have no iteration compute what they do not store, which is no branch.
   const std::string bounds = within_bounds(l);
-  const bool stores = !by_all && !bounds.empty() && inside < kWarp && computable(s.children()[0]);
-  const std::string condition = by_all || stores ? there : within_bounds(l, there);
+  const bool in_stores = !by_all && !bounds.empty() && inside < kWarp && !sums_threads(f_, s) && computable(s.children()[0]);
+  const std::string condition = by_all || in_stores ? there : within_bounds(l, there);
   if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
-  const std::string around = stores ? also_where(bounds) : where_;
+  const std::string around = in_stores ? also_where(bounds) : where_;
   in_threads_ = true;
   thread_loops_.push_back(l);
   if (sums_threads(f_, s))
@@ -282,6 +281,7 @@ bool Printer::computable(const Stmt& body) {
   visit(body, [&](const Stmt& x) {
     if (x.kind() == StmtKind::For) enter(x->loop);
     all &= !may_copy(x);  // a copy has no value to be held back
+    all &= x.kind() != StmtKind::For || x->loop.kind != LoopKind::Thread || !sums_threads(f_, x);  // a sum is stored at once
     all &= x.kind() == StmtKind::Store || x.kind() == StmtKind::Seq ||
            (x.kind() == StmtKind::For && (x->loop.kind == LoopKind::Vectorize || x->loop.kind == LoopKind::Unroll || x->loop.kind == LoopKind::Thread));
     visit_loads(x, [&](const Expr& e) { all &= always_inside(e.from(), e.indices()[0]); });

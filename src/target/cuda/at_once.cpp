@@ -17,14 +17,6 @@ struct Needs {
   double registers = 0;  // of a thread, about
 };
 
-// What the iterations of thread loops, of parallel ones, are multiplied to.
-int64_t threads_in(const Stmt& s) {
-  int64_t most = 1;
-  for (const Stmt& c : s.children()) most = std::max(most, threads_in(c));
-  return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Thread ? s->loop.extent * most
-                                                                       : most;
-}
-
 // Registers of a step's operands; with those of the next one, where they are prefetched.
 double operands_of(const Function& f, const Stmt& tensor_loop, std::span<const ForStmt> threads, DType storage) {
   constexpr double least = 24;
@@ -66,7 +58,7 @@ std::optional<Needs> needs_of(const Function& f, DType storage) {
     one_kernel &= s.kind() != StmtKind::Barrier;
     const bool parallel = s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel;
     n.blocks += parallel ? s->loop.extent : 1;
-    const int64_t threads = parallel ? threads_in(s) : 1;
+    const int64_t threads = parallel ? c_like::threads_inside(s) : 1;
     n.threads = std::max(n.threads, threads);
     int64_t bytes = 0, registers = 0;
     const bool shares = has_loop(s, LoopKind::Thread);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "base/error.h"
 
@@ -107,12 +108,26 @@ class Collector {
     }
   }
 
-  // Functions are printed when first used, and again where arguments overlap.
+  // Bytes that arguments are aligned to: of parts that begin within a tensor fewer, perhaps, than a vector has.
+  std::vector<int64_t> alignments(const Step& s) const {
+    const Function& f = p_.functions[s.function];
+    std::vector<int64_t> all;
+    for (size_t a = 0; a < s.args.size(); ++a) {
+      constexpr int64_t widest = 16;
+      const int64_t offset = offset_of(s, a), own = f.buffers[f.params[a]].align;
+      all.push_back(offset % widest ? std::min(own, offset & -offset) : own);
+    }
+    return all;
+  }
+
+  // Functions are printed when first used, and again where arguments overlap, or are aligned otherwise.
   const std::vector<uint32_t>& kernels_of_step(const Step& s) {
     const bool over = writes_over(p_, s);
-    const auto [at, fresh] = printed_.emplace(std::pair(s.function, over), std::vector<uint32_t>());
+    const std::vector<int64_t> aligned_to = alignments(s);
+    const auto [at, fresh] = printed_.emplace(std::tuple(s.function, over, aligned_to), std::vector<uint32_t>());
     if (!fresh) return at->second;
     Function f = p_.functions[s.function];
+    for (size_t a = 0; a < s.args.size(); ++a) f.buffers[f.params[a]].align = aligned_to[a];
     const std::string name = f.name + (over ? "_over" : "");
     // Of functions with one name the later ones have a number behind it.
     for (int n = 1;; ++n) {
@@ -153,7 +168,7 @@ class Collector {
   c_like::Dialect unrestricted_;
   std::vector<int> slot_;
   Launches all_;
-  std::map<std::pair<uint32_t, bool>, std::vector<uint32_t>> printed_;
+  std::map<std::tuple<uint32_t, bool, std::vector<int64_t>>, std::vector<uint32_t>> printed_;
   std::set<std::string> names_;
 };
 
