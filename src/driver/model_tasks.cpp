@@ -19,8 +19,7 @@ namespace {
 Context context_for(const Target& target) {
   Context c;
   c.target = &target;
-  // Steps are tasks, and timed one by one; functions are what was scheduled.
-  c.options.disable = {"elide_copies", "join_steps"};
+  c.options.disable = passes_across_steps();  // steps are tasks, and timed one by one
   return c;
 }
 

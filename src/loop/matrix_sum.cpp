@@ -5,12 +5,6 @@
 
 namespace burnish {
 
-namespace {
-
-bool depends_on(const Index& i, VarId v);
-
-}  // namespace
-
 bool depends_on(const Expr& e, VarId v) {
   bool found = false;
   visit(e, [&](const Expr& x) {
@@ -20,13 +14,13 @@ bool depends_on(const Expr& e, VarId v) {
   return found;
 }
 
-namespace {
-
 bool depends_on(const Index& i, VarId v) {
   return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) {
            return x.a.slope(v) != 0 || (x.value && depends_on(x.value, v));
          });
 }
+
+namespace {
 
 bool whole(const ForStmt& l, int64_t extent) { return l.extent == extent && l.lower.empty() && l.upper.empty(); }
 
@@ -88,22 +82,26 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
   return m;
 }
 
-Result<> check_matrix_sums(const Function& f) {
-  std::optional<Reason> failure;
+void visit_tensor_loops(const Stmt& s, const std::function<void(const Stmt&, std::span<const ForStmt>)>& f) {
   std::vector<ForStmt> threads;
-  const std::function<void(const Stmt&)> walk = [&](const Stmt& s) {
-    if (failure) return;
-    const bool loop = s.kind() == StmtKind::For;
-    if (loop && s->loop.kind == LoopKind::Tensor) {
-      if (auto m = matrix_sum(f, s, threads); !m) failure = Reason{m.reason()};
-      return;
-    }
-    const bool thread = loop && s->loop.kind == LoopKind::Thread;
-    if (thread) threads.push_back(s->loop);
-    for (const Stmt& c : s.children()) walk(c);
+  const std::function<void(const Stmt&)> walk = [&](const Stmt& x) {
+    const bool loop = x.kind() == StmtKind::For;
+    if (loop && x->loop.kind == LoopKind::Tensor) return f(x, threads);
+    const bool thread = loop && x->loop.kind == LoopKind::Thread;
+    if (thread) threads.push_back(x->loop);
+    for (const Stmt& c : x.children()) walk(c);
     if (thread) threads.pop_back();
   };
-  if (f.body) walk(f.body);
+  walk(s);
+}
+
+Result<> check_matrix_sums(const Function& f) {
+  std::optional<Reason> failure;
+  const auto check_loop = [&](const Stmt& s, std::span<const ForStmt> threads) {
+    if (failure) return;
+    if (auto m = matrix_sum(f, s, threads); !m) failure = Reason{m.reason()};
+  };
+  if (f.body) visit_tensor_loops(f.body, check_loop);
   if (failure) return *failure;
   return Done{};
 }

@@ -18,6 +18,7 @@
 //           unroll ...
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <span>
 #include <vector>
@@ -44,8 +45,12 @@ struct MatrixSum {
 // `threads`: the thread loops around, outermost first. Says what does not fit.
 Result<MatrixSum> matrix_sum(const Function& f, const Stmt& tensor_loop, std::span<const ForStmt> threads);
 
-// Does the value depend on the variable?
+// Does the value, or the place, depend on the variable?
 bool depends_on(const Expr& e, VarId v);
+bool depends_on(const Index& i, VarId v);
+
+// Calls f(loop, thread loops around it, the outermost first) for every tensor loop.
+void visit_tensor_loops(const Stmt& s, const std::function<void(const Stmt&, std::span<const ForStmt>)>& f);
 
 // Of all tensor loops of the function the first that does not fit.
 Result<> check_matrix_sums(const Function& f);

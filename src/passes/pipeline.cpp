@@ -69,6 +69,8 @@ std::vector<std::string_view> pass_names() {
   return names;
 }
 
+std::vector<std::string> passes_across_steps() { return {"elide_copies", "join_steps"}; }
+
 Graph optimize_graph(const Graph& g, const Context& context) {
   check_names(context);
   return run_passes(graph_passes, g, context);

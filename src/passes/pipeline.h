@@ -2,6 +2,7 @@
 #pragma once
 
 #include <span>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -20,6 +21,9 @@ Graph optimize_graph(const Graph& g, const Context& context);
 
 // From fused groups to the program; context.target must be set.
 Program lower_graph(const Graph& groups, const Context& context);
+
+// Those on programs after which functions are no longer what was scheduled, one a step: left out where steps are looked at one by one.
+std::vector<std::string> passes_across_steps();
 
 // Does `name` belong to the graph passes (after which there is no program yet)?
 bool is_graph_pass(std::string_view name);

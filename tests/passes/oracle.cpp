@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <filesystem>
 #include <random>
@@ -56,6 +57,10 @@ ValueId random_weights(Graph& g, Shape shape, uint64_t& seed) {
     t.data<float>()[i] = static_cast<float>(static_cast<int64_t>(seed >> 40)) / (1 << 23) - 1;
   }
   return g.add_constant("w", std::make_shared<Tensor>(std::move(t)));
+}
+
+size_t count(const Graph& g, std::string_view op) {
+  return static_cast<size_t>(std::ranges::count_if(g.nodes, [&](const Node& n) { return n.op->name == op; }));
 }
 
 std::vector<Tensor> interpret_program(const Program& p, const Graph& g,

@@ -17,6 +17,8 @@ std::vector<Tensor> random_inputs(const Graph& g, uint64_t seed);
 // A constant "w" of floats between -1 and 1; `seed` goes on.
 ValueId random_weights(Graph& g, Shape shape, uint64_t& seed);
 
+size_t count(const Graph& g, std::string_view op);  // nodes
+
 // Runs a program in the interpreter.
 std::vector<Tensor> interpret_program(const Program& p, const Graph& g,
                                       const std::vector<Tensor>& inputs);

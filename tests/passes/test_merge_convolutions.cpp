@@ -114,10 +114,6 @@ const Case cases[] = {
 })"},
 };
 
-size_t count(const Graph& g, std::string_view op) {
-  return static_cast<size_t>(std::ranges::count_if(g.nodes, [&](const Node& n) { return n.op->name == op; }));
-}
-
 TEST(MergeConvolutions, MeanTheSame) {
   const test::PlainDevice device;
   for (const Case& c : cases) {
@@ -126,8 +122,8 @@ TEST(MergeConvolutions, MeanTheSame) {
     EXPECT_EQ(to_text(merge_convolutions(before, {.target = &test::plain_target()})), to_text(before)) << "on a CPU";
     const Graph after = merge_convolutions(before, {.target = &device});
     verify(after);
-    EXPECT_EQ(count(after, "conv"), c.convolutions) << to_text(after);
-    EXPECT_EQ(count(after, "where"), c.wheres) << to_text(after);
+    EXPECT_EQ(test::count(after, "conv"), c.convolutions) << to_text(after);
+    EXPECT_EQ(test::count(after, "where"), c.wheres) << to_text(after);
     for (size_t i = 0; i < before.outputs.size(); ++i)
       EXPECT_EQ(after.values[after.outputs[i]].name, before.values[before.outputs[i]].name);
     const auto inputs = test::random_inputs(before, 3);

@@ -66,23 +66,18 @@ const Case cases[] = {
 })"},
 };
 
-size_t count(const Graph& g, std::string_view op) {
-  return static_cast<size_t>(
-      std::ranges::count_if(g.nodes, [&](const Node& n) { return n.op->name == op; }));
-}
-
 TEST(SplitProducts, MeanTheSame) {
   const test::PlainDevice device;
   for (const Case& c : cases) {
     SCOPED_TRACE(c.name);
     const Graph before = parse_graph(c.text);
-    EXPECT_EQ(count(split_products(before, {.target = &test::plain_target()}), "matmul"), 1u)
+    EXPECT_EQ(test::count(split_products(before, {.target = &test::plain_target()}), "matmul"), 1u)
         << "one product on a CPU";
     const Graph after = split_products(before, {.target = &device});
     verify(after);
-    EXPECT_EQ(count(after, "matmul"), c.products) << to_text(after);
-    EXPECT_EQ(count(after, "mul"), 0u) << "scaled weights";
-    EXPECT_EQ(count(after, "split"), c.products == 1 ? 1u : 0u);
+    EXPECT_EQ(test::count(after, "matmul"), c.products) << to_text(after);
+    EXPECT_EQ(test::count(after, "mul"), 0u) << "scaled weights";
+    EXPECT_EQ(test::count(after, "split"), c.products == 1 ? 1u : 0u);
     const auto inputs = test::random_inputs(before, 3);
     const auto wanted = test::evaluate_graph(before, inputs);
     test::expect_close(test::evaluate_graph(after, inputs), wanted, 1e-5, c.name);

@@ -9,6 +9,7 @@
 #include "base/temporary_folder.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
+#include "passes/pipeline.h"
 
 namespace burnish::cli {
 
@@ -27,9 +28,8 @@ void lower_command(const LowerArgs& args) {
     options.dump_dir = folder.path;
   }
   options.library = false;
-  // Groups are listed one by one, as they were scheduled.
-  for (const char* pass : {"elide_copies", "join_steps"})
-    if (args.pass != pass) options.disable_passes.emplace_back(pass);
+  for (const std::string& pass : passes_across_steps())  // groups are listed one by one
+    if (args.pass != pass) options.disable_passes.push_back(pass);
   const CompiledModel model = compile(args.model.path, options);
   if (!args.pass.empty()) {
     std::vector<std::filesystem::path> files;

@@ -179,9 +179,15 @@ class Elision {
   // The step in its new form, if there is one.
   bool store(size_t step, size_t arg, const std::vector<Piece>& pieces) {
     Step s = p_.steps[step];
-    const Function& f = p_.functions[s.function];
-    auto scattered = Scatter(f, f.params[arg], pieces).run();
-    if (!scattered) return false;
+    const std::tuple key{s.function, arg, places(pieces)};
+    auto known = functions_.find(key);
+    if (known == functions_.end()) {
+      const Function& f = p_.functions[s.function];
+      auto scattered = Scatter(f, f.params[arg], pieces).run();
+      if (!scattered) return false;
+      known = functions_.emplace(key, static_cast<uint32_t>(p_.functions.size())).first;
+      p_.functions.push_back(std::move(*scattered));
+    }
     stored_in_pieces_.insert(s.args[arg]);
     if (s.offsets.empty()) s.offsets.resize(s.args.size(), 0);
     for (size_t i = 0; i < pieces.size(); ++i) {
@@ -197,8 +203,6 @@ class Elision {
         if (std::ranges::find(s.sources, source) == s.sources.end()) s.sources.push_back(source);
     }
     if (std::ranges::count(s.offsets, 0) == std::ssize(s.offsets)) s.offsets.clear();
-    const auto [known, fresh] = functions_.try_emplace({s.function, arg, places(pieces)}, static_cast<uint32_t>(p_.functions.size()));
-    if (fresh) p_.functions.push_back(std::move(*scattered));
     s.function = known->second;
     p_.steps[step] = std::move(s);
     return true;

@@ -17,6 +17,7 @@
 #include <unordered_map>
 
 #include "expr/interval.h"
+#include "loop/matrix_sum.h"
 #include "target/c_like/kernel.h"
 
 namespace burnish::c_like {
@@ -34,10 +35,6 @@ struct Held {
   BufferId buffer = 0;
   Index place;
 };
-
-bool moves_with(const Index& i, VarId v) {
-  return i.a.slope(v) != 0 || std::ranges::any_of(i.atoms, [&](const Atom& x) { return x.a.slope(v) != 0; });
-}
 
 bool is_loaded(const Index& i) {
   return std::ranges::any_of(i.atoms, [](const Atom& x) { return bool(x.value); });
@@ -205,9 +202,9 @@ class Hoister {
     int64_t own = 1;
     Aff place(0);
     const auto needed = [&](VarId v) {
-      return moves_with(at, v) || std::ranges::any_of(around, [&](const Stmt& s) {
+      return depends_on(at, v) || std::ranges::any_of(around, [&](const Stmt& s) {
                const auto moved = [&](const Bound& b) { return b.a.slope(v) != 0; };
-               return s.kind() == StmtKind::Let ? moves_with(s->index, v)
+               return s.kind() == StmtKind::Let ? depends_on(s->index, v)
                                                 : std::ranges::any_of(s->loop.lower, moved) || std::ranges::any_of(s->loop.upper, moved);
              });
     };

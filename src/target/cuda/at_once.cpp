@@ -34,16 +34,6 @@ double operands_of(const Function& f, const Stmt& tensor_loop, std::span<const F
   return std::max(least, values * static_cast<double>(size_of(storage)) / 4 * (prefetched ? 2 : 1));
 }
 
-double operands_in(const Function& f, const Stmt& s, std::vector<ForStmt>& threads, DType storage) {
-  const bool loop = s.kind() == StmtKind::For;
-  if (loop && s->loop.kind == LoopKind::Tensor) return operands_of(f, s, threads, storage);
-  if (loop && s->loop.kind == LoopKind::Thread) threads.push_back(s->loop);
-  double most = 0;
-  for (const Stmt& c : s.children()) most = std::max(most, operands_in(f, c, threads, storage));
-  if (loop && s->loop.kind == LoopKind::Thread) threads.pop_back();
-  return most;
-}
-
 // Nothing where the function is several kernels, or shares memory among blocks.
 std::optional<Needs> needs_of(const Function& f, DType storage) {
   constexpr double places = 30;  // registers besides those of the function and operands of matrix instructions
@@ -72,9 +62,11 @@ std::optional<Needs> needs_of(const Function& f, DType storage) {
         bytes += (b.size * size_of(b.dtype) + 15) / 16 * 16;
     });
     n.block_bytes = std::max(n.block_bytes, bytes);
-    std::vector<ForStmt> around;
-    n.registers = std::max(n.registers, places + operands_in(f, s, around, storage) +
-                                            static_cast<double>(registers) / static_cast<double>(threads));
+    double operands = 0;
+    visit_tensor_loops(s, [&](const Stmt& loop, std::span<const ForStmt> around) {
+      operands = std::max(operands, operands_of(f, loop, around, storage));
+    });
+    n.registers = std::max(n.registers, places + operands + static_cast<double>(registers) / static_cast<double>(threads));
   };
   top_level(top_level, f.body);
   if (!one_kernel || n.blocks == 0) return std::nullopt;
