@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <map>
 
+#include "expr/half.h"
 #include "schedule/steps.h"
 #include "schedule/substitute.h"
 
@@ -177,6 +178,28 @@ Expr with_narrow_sums(const Expr& e, int64_t most, bool& found) {
   return e.with_children(children);
 }
 
+bool is_half(double x) { return float_of_half(half_of_float(static_cast<float>(x))) == x; }
+
+// A bias and limits of such a sum, f32 that is rounded to f16 afterwards, as f16; null where it is something else.
+Expr finished(const Expr& e) {
+  if (is(e, BinaryOp::Add)) {
+    const Expr sum = half_of(e.children()[0]);
+    const bool computed = sum && (sum.kind() == ExprKind::Call || (sum.kind() == ExprKind::Binary && sum.binary() == BinaryOp::Mul));
+    return computed ? call(DType::F16, "fma", {sum, constant(1, DType::F16), cast(DType::F16, e.children()[1])}) : Expr{};
+  }
+  if (!is(e, BinaryOp::Max) && !is(e, BinaryOp::Min)) return {};
+  const Expr& limit = e.children()[1];
+  const Expr inner = limit.kind() == ExprKind::Const && is_half(limit.number()) ? finished(e.children()[0]) : Expr{};
+  return inner ? binary(e.binary(), inner, constant(limit.number(), DType::F16)) : Expr{};
+}
+
+Expr with_narrow_ends(const Expr& e) {
+  return rewrite(e, [](const Expr& x) {
+    const bool rounded = x.kind() == ExprKind::Cast && x.dtype() == DType::F16 && x.children()[0].dtype() == DType::F32;
+    return rounded ? finished(x.children()[0]) : Expr{};
+  });
+}
+
 }  // namespace
 
 Result<> apply(Stages s, const step::Narrow& x) {
@@ -187,7 +210,7 @@ Result<> apply(Stages s, const step::Narrow& x) {
   bool found = false;
   const Expr body = t.is_compute() && !t.is_reduction() ? with_narrow_sums(t.body, x.most, found) : Expr{};
   if (!found) return refuse("{} has no sums of products of f16", x.stage);
-  t.body = body;
+  t.body = with_narrow_ends(body);
   return Done{};
 }
 

@@ -597,15 +597,21 @@ TEST_P(Kernels, ChainsWithoutProjections) {
 TEST_P(Kernels, ChainsInRegisters) {
   using cuda_target::ChainTile;
   const auto expect_chain = [this](int stride, const ChainTile& t, Precision p) {
-    const StageGroup g = target_test::chain(17, 11, stride, 24, 48);
+    const bool halves = p == Precision::Fp16;
+    const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : halves ? 0.5 : 1.0, .storage = halves ? DType::F16 : DType::F32};
+    const StageGroup g = target_test::chain(17, 11, stride, 24, halves ? 96 : 48, 1, d.storage);
     Schedule s(g);
     inline_cheap(s);
-    ASSERT_TRUE(cuda_target::by_chain(s, t, {.products = p == Precision::Strict ? 3.0 : 1.0}));
+    ASSERT_TRUE(cuda_target::by_chain(s, t, d));
     EXPECT_EQ(s.to_text().find("cache_read(X, E.acc, tf32)") != std::string::npos, p == Precision::Tf32);
     const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(p));
     ASSERT_EQ(kernels.size(), 1u);
-    EXPECT_NE(kernels[0].source.find("of_later_thread"), std::string::npos);
-    EXPECT_EQ(kernels[0].source.find("load_tiles4") != std::string::npos, p == Precision::Tf32);
+    const std::string& source = kernels[0].source;
+    EXPECT_NE(source.find("of_later_thread"), std::string::npos);
+    EXPECT_EQ(source.find("load_tiles") != std::string::npos, p != Precision::Strict);
+    // Two halves share a register, also on their way.
+    EXPECT_EQ(source.find("unsigned E_") != std::string::npos, halves) << source;
+    EXPECT_EQ(source.find("half E_"), std::string::npos) << source;
     expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
   };
   expect_chain(1, {.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, Precision::Strict);
@@ -615,6 +621,11 @@ TEST_P(Kernels, ChainsInRegisters) {
   // Two instructions share what they read of the input.
   expect_chain(1, {.columns = 3, .warps_k = 3, .chunk = 48, .weights = 2, .rows = 2, .groups = 7}, Precision::Tf32);
   expect_chain(2, {.columns = 4, .chunk = 16, .groups = 7}, Precision::Strict);
+  // Halves: steps of 8, of 16, of 32.
+  expect_chain(1, {.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, Precision::Fp16);
+  expect_chain(1, {.columns = 5, .warps_k = 3, .chunk = 48, .weights = 2, .rows = 2, .groups = 7}, Precision::Fp16);
+  expect_chain(2, {.columns = 6, .warps_k = 2, .chunk = 32, .weights = 1, .groups = 7}, Precision::Fp16);
+  expect_chain(2, {.columns = 2, .chunk = 32, .groups = 7}, Precision::Fp16);
 }
 
 // What a block's warps have summed lies over the data and weights that they have read, once all of them have.

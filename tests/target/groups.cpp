@@ -29,27 +29,29 @@ StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c,
   std::vector<NamedExtent> raxes = {{"ky", c.kernel}, {"kx", c.kernel}};
   const int depth = c.depthwise ? 1 : c.in / c.groups;
   if (!c.depthwise) raxes.insert(raxes.begin(), {"k", depth});
-  const StageId w = b.constant(name + ".w", DType::F32, {{"c", c.out}, {"k", depth}, {"ky", c.kernel}, {"kx", c.kernel}});
+  const DType storage = b[x].dtype;
+  const auto as = [](DType t, const Expr& e) { return e.dtype() == t ? e : cast(t, e); };
+  const StageId w = b.constant(name + ".w", storage, {{"c", c.out}, {"k", depth}, {"ky", c.kernel}, {"kx", c.kernel}});
   const StageId bias = b.constant(name + ".b", DType::F32, {{"c", c.out}});
-  const Expr fill = pad ? constant(0) : Expr{};
+  const Expr fill = pad ? constant(0, storage) : Expr{};
   const StageId acc = b.reduce(name + ".acc", DType::F32, axes, raxes, Combine::Sum, [&](AxisVars a, AxisVars r) {
     Index k(c.depthwise ? a[1] : r[0]);
     if (c.groups > 1) k.atoms.push_back({a[1], {}, c.out / c.groups, 0, depth});
     const Aff ky = r[c.depthwise ? 0 : 1], kx = r[c.depthwise ? 1 : 2];
-    return b.at(x, {a[0], k, a[2] * c.stride + ky - Aff(pad), a[3] * c.stride + kx - Aff(pad)}, fill) *
-           b.at(w, {a[1], c.depthwise ? Aff(0) : r[0], ky, kx});
+    return as(DType::F32, b.at(x, {a[0], k, a[2] * c.stride + ky - Aff(pad), a[3] * c.stride + kx - Aff(pad)}, fill)) *
+           as(DType::F32, b.at(w, {a[1], c.depthwise ? Aff(0) : r[0], ky, kx}));
   });
-  const StageId out = b.compute(name, DType::F32, axes, [&](AxisVars a) {
+  const StageId out = b.compute(name, storage, axes, [&](AxisVars a) {
     Expr v = b.at(acc, at(a)) + b.at(bias, {a[1]});
-    if (residual != none) v = v + b.at(residual, at(a));
-    return c.relu ? max(v, constant(0)) : v;
+    if (residual != none) v = v + as(DType::F32, b.at(residual, at(a)));
+    return as(storage, c.relu ? max(v, constant(0)) : v);
   });
   b[out].layout = nhwc;
   return out;
 }
 
-StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout, int images) {
-  return b.input("X", DType::F32, {{"n", images}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout, int images, DType storage) {
+  return b.input("X", storage, {{"n", images}, {"c", channels}, {"y", height}, {"x", width}}, std::move(layout));
 }
 
 StageGroup softmax(int64_t rows, int64_t length) {
@@ -134,10 +136,10 @@ StageGroup transposition(int64_t batch, int64_t rows, int64_t columns) {
   return b.group();
 }
 
-StageGroup chain(int height, int width, int stride, int channels, int expanded, int images) {
+StageGroup chain(int height, int width, int stride, int channels, int expanded, int images, DType storage) {
   GroupBuilder b("chain");
   const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
-  const StageId x = image(b, channels, height, width, nhwc, images);
+  const StageId x = image(b, channels, height, width, nhwc, images, storage);
   const StageId e = conv(b, "E", x, {height, width, channels, expanded});
   const StageId d = conv(b, "D", e, {height, width, expanded, expanded, 3, stride, true});
   b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, false}, stride == 1 ? x : none));

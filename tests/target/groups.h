@@ -21,8 +21,9 @@ struct Conv {
   int groups = 1;
 };
 
+// Of numbers that are stored as those of x.
 StageId conv(GroupBuilder& b, const std::string& name, StageId x, const Conv& c, StageId residual = none);
-StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc, int images = 1);
+StageId image(GroupBuilder& b, int channels, int height, int width, Layout layout = nhwc, int images = 1, DType storage = DType::F32);
 StageGroup softmax(int64_t rows, int64_t length);
 StageGroup layer_norm(int64_t rows, int64_t length);
 // The mean of every row, or of every column.
@@ -33,7 +34,7 @@ StageGroup product(int64_t m, int64_t n, int64_t k);
 // O[j, b, i] = 2 X[b, i, j] + Y[j, i]
 StageGroup transposition(int64_t batch, int64_t rows, int64_t columns);
 // conv 1x1 -> depthwise 3x3 -> conv 1x1, plus the input where the stride is 1.
-StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72, int images = 1);
+StageGroup chain(int height, int width, int stride, int channels = 24, int expanded = 72, int images = 1, DType storage = DType::F32);
 // conv of an image -> depthwise 3x3 -> conv 1x1, which may be missing.
 struct ImageChain {
   int channels = 3, height = 20, width = 20, filter = 3, first_stride = 2, stride = 1, expanded = 32;

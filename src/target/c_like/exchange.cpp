@@ -1,7 +1,7 @@
 // Registers that the threads of a warp read of one another (Scope::Warp). Of a place, the loop over
 // threads with the largest step says whose it is: beyond that step it is another thread's, so many
 // behind. Before instructions sum, each thread is given all that its operands have of others, every
-// value once.
+// value once. Halves lie in pairs of neighbours, a register each.
 #include <set>
 
 #include "target/c_like/printer.h"
@@ -61,13 +61,14 @@ void Printer::exchange(const TensorLoop& t) {
   for (const auto& [whose, places] : wanted) {
     const auto& [b, after] = whose;
     const std::string name = fmt::format("{}_after{}", buffers_[b], after);
-    const std::string type = type_name(f_.buffers[b].dtype);
-    line(fmt::format("{} {}[{}];", type, name, *places.rbegin() + 1));
-    for (const int64_t at : places)
+    std::set<int64_t> registers;
+    for (const int64_t at : places) registers.insert(at / in_a_register(b));
+    line(fmt::format("{} {}[{}];", register_type(b), name, *registers.rbegin() + 1));
+    for (const int64_t at : registers)
       line(fmt::format("{0}[{2}] = {3}({1}[{2}], {4});", name, buffers_[b], at, d_.of_later_thread,
                        after));
     exchanged_[whose] = name;
-    registers_ += static_cast<int64_t>(places.size());
+    registers_ += static_cast<int64_t>(registers.size());
   }
 }
 
@@ -78,9 +79,52 @@ Lanes Printer::exchanged(BufferId b, const Index& i) {
   if (h.after > 0 && other == exchanged_.end())
     unsupported("registers of other threads are read by matrix instructions alone");
   register_size_[b] = std::max(register_size_[b], ranges_.bounds(h.own).hi + 1);
+  const std::string& name = h.after > 0 ? other->second : buffers_[b];
+  if (in_a_register(b) > 1) return halves_of(name, h.own);
   Lanes out = index(h.own);
-  for (std::string& x : out)
-    x = fmt::format("{}[{}]", h.after > 0 ? other->second : buffers_[b], x);
+  for (std::string& x : out) x = fmt::format("{}[{}]", name, x);
+  return out;
+}
+
+int64_t Printer::in_a_register(BufferId b) const {
+  return f_.buffers[b].scope == Scope::Warp && f_.buffers[b].dtype == DType::F16 ? 2 : 1;
+}
+
+std::string Printer::register_type(BufferId b) const {
+  return type_name(in_a_register(b) > 1 ? DType::U32 : f_.buffers[b].dtype);
+}
+
+// The registers of lanes that are neighbours, from an even place on, as their numbers; of one lane
+// the one that it is in.
+Lanes Printer::registers_of_pairs(const Index& own) {
+  Aff pair(floor_div(own.a.c, 2));
+  int64_t odd = floor_mod(own.a.c, 2);
+  const bool moves = lane_ && lanes_ > 1 && own.a.slope(*lane_) != 0;
+  bool even = !moves || (own.a.slope(*lane_) == 1 && odd == 0 && lanes_ % 2 == 0);
+  for (const Term& t : own.a.terms) {
+    if (moves && t.var == *lane_) continue;
+    even &= t.k % 2 == 0;
+    pair.add(t.var, t.k / 2);
+  }
+  if (!even || !own.is_affine()) unsupported("halves in registers that are no pairs are not written");
+  Lanes out;
+  for (int k = 0; k < (moves ? lanes_ : 1); k += 2) {
+    out.push_back(aff(pair));
+    pair.c += 1;
+  }
+  return out;
+}
+
+// By lane.
+Lanes Printer::halves_of(const std::string& name, const Index& own) {
+  halves_ = true;
+  const bool high_alone = floor_mod(own.a.c, 2) != 0;
+  const bool moves = lane_ && lanes_ > 1 && own.a.slope(*lane_) != 0;
+  Lanes out;
+  for (const std::string& n : registers_of_pairs(own)) {
+    if (moves || !high_alone) out.push_back(fmt::format("low({}[{}])", name, n));
+    if (moves || high_alone) out.push_back(fmt::format("high({}[{}])", name, n));
+  }
   return out;
 }
 

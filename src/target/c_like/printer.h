@@ -106,6 +106,10 @@ class Printer {
   Held held(BufferId b, const Index& i) const;
   void exchange(const TensorLoop& t);
   Lanes exchanged(BufferId b, const Index& i);
+  int64_t in_a_register(BufferId b) const;  // elements
+  std::string register_type(BufferId b) const;
+  Lanes registers_of_pairs(const Index& own);
+  Lanes halves_of(const std::string& registers, const Index& own);
 
   // matrix_tiles.cpp
   void find_tiles(TensorLoop& t);

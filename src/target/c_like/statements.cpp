@@ -368,7 +368,7 @@ void Printer::alloc(const Stmt& s) {
   registers_ = std::max(beside, registers_ + (b < own_buffers_ ? register_size_[b] * size_of(buffer.dtype) / 4 : 0));
   std::swap(before, out_);
   open("{");
-  line(fmt::format("{} {}[{}];", type_name(buffer.dtype), buffers_[b], register_size_[b]));
+  line(fmt::format("{} {}[{}];", register_type(b), buffers_[b], ceil_div(register_size_[b], in_a_register(b))));
   out_ += before;
   close();
 }
@@ -383,7 +383,8 @@ void Printer::store(const Stmt& s) {
   const Index at = own_part(s->buffer, s->index);
   const int width =
       lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
-  const bool pairs = width > 1 && buffer.dtype == DType::F16;
+  const bool in_pairs = in_a_register(s->buffer) > 1, pairs = in_pairs || (width > 1 && buffer.dtype == DType::F16);
+  if (in_pairs && lanes_ < 2) unsupported("halves in registers that are stored one by one are not written");
   const Lanes x = pairs ? half_pairs(s->value) : value(s->value);
   if (!where_.empty()) open(fmt::format("if ({}) {{", where_));
   if (width > 0) {
@@ -399,7 +400,9 @@ void Printer::store(const Stmt& s) {
       base.a.c += width;
     }
   } else {
-    const Lanes to = places(s->buffer, at);
+    Lanes to = in_pairs ? registers_of_pairs(at) : places(s->buffer, at);
+    if (in_pairs)
+      for (std::string& x : to) x = fmt::format("{}[{}]", buffers_[s->buffer], x);
     const size_t n = std::max(to.size(), x.size());
     for (size_t k = 0; k < n; ++k)
       line(fmt::format("{} = {};", to[to.size() == 1 ? 0 : k], x[x.size() == 1 ? 0 : k]));

@@ -109,8 +109,12 @@ bool widened_half(const Expr& e) {
          e.children()[0].dtype() == DType::F16;
 }
 
+// Sums of products of halves, and what is no less or no more than such a sum and a number.
 bool is_half_arithmetic(const Expr& e) {
-  return e.dtype() == DType::F16 && ((e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul) || e.kind() == ExprKind::Call);
+  if (e.dtype() != DType::F16) return false;
+  const bool limits = e.kind() == ExprKind::Binary && (e.binary() == BinaryOp::Max || e.binary() == BinaryOp::Min);
+  if (limits) return e.children()[1].kind() == ExprKind::Const && is_half_arithmetic(e.children()[0]);
+  return (e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul) || e.kind() == ExprKind::Call;
 }
 
 // Cheap, and without effect where it is not wanted: may stand in both arms of `?:`.
@@ -406,10 +410,18 @@ Lanes Printer::half_pairs(const Expr& e) {
   // A product of two halves is exact in f32: both ways round once.
   const bool rounds_once = e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul && e.dtype() == DType::F32 &&
                            std::ranges::all_of(e.children(), [&](const Expr& x) { return converts(x, DType::F32, DType::F16); });
-  if (rounds_once || (is_half_arithmetic(e) && e.kind() == ExprKind::Binary))
-    return by_pairs("product_of_pairs", {e.children()[0], e.children()[1]});
-  if (is_half_arithmetic(e) && e.callee() == "fma")
-    return by_pairs("fma_of_pairs", {e.children()[0], e.children()[1], e.children()[2]});
+  if (rounds_once) return by_pairs("product_of_pairs", {e.children()[0], e.children()[1]});
+  if (is_half_arithmetic(e)) {
+    const Expr& x = e.children()[0];
+    if (e.kind() == ExprKind::Call)
+      return by_pairs("fma_of_pairs", {x, e.children()[1], e.children()[2]});
+    if (e.binary() == BinaryOp::Max && is_zero(e.children()[1]) && x.kind() == ExprKind::Call)
+      return by_pairs("relu_of_fma_of_pairs", {x.children()[0], x.children()[1], x.children()[2]});
+    return by_pairs(e.binary() == BinaryOp::Mul   ? "product_of_pairs"
+                    : e.binary() == BinaryOp::Max ? "larger_of_pairs"
+                                                  : "smaller_of_pairs",
+                    {x, e.children()[1]});
+  }
   Lanes pairs;
   if (e.kind() == ExprKind::Select && !loads_where(e)) {
     const Lanes condition = value(e.children()[0]);

@@ -36,7 +36,7 @@ std::string sum_of(Schedule& t, const std::string& out) {
 }
 
 // Products of halves that are summed as halves: a window of 3x3. Their roundings are of the size of those of the operands, and half
-// as many instructions are needed.
+// as many instructions are needed; of what finishes them a fifth, and a bias is a half in other engines, too.
 constexpr int64_t most_halves = 9;
 
 // The depthwise sum becomes a formula, with its weights channels last: of its stage, or where that is read.
@@ -46,8 +46,8 @@ void expand_depthwise(Schedule& t, const Link& l, const Device& d) {
   channels_last(t, a, l.weights, a.axes[l.roles.vector].var);
   if (d.storage != DType::F16) (void)t.apply(step::AbsorbAddend{acc});  // one operation less than adding it to the sum
   t.expand(acc);
-  if (d.storage == DType::F16) t.narrow(acc, most_halves);
   if (acc != out) t.inline_stage(acc);
+  if (d.storage == DType::F16) t.narrow(out, most_halves);
 }
 
 // E in the block's memory, or in registers, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
@@ -212,7 +212,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
   if (chain.expanded % (c.chunk * c.splits) || (c.chunk / 8) % c.expand_n || ((c.splits > 1 || c.rows > 1) && !chain.project) || c.rows > kMatrixPairs) return false;
   if (chain.project && (c.columns % c.warps_x || (c.rows * c.columns / c.warps_x) % kMatrixPairs || chain.channels % (8 * c.warps_n))) return false;
   const int64_t step = chain.project ? 2 * kMatrixDepth * c.warps_k : 8;  // channels at a time
-  if (c.in_registers() ? !fits_registers(chain, c, d) : c.chunk % step != 0) return false;
+  if (c.in_registers() ? !fits_registers(chain, c) : c.chunk % step != 0) return false;
   if (chain.project ? c.tall > 0 : c.weights > 0) return false;
   Schedule t = s;
   const StageGroup& g = t.group();

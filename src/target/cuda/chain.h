@@ -86,7 +86,7 @@ void window_in_block(Schedule& t, const std::string& input, const std::string& o
                      const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c);
 
 // chain_registers.cpp. Of tiles with fewer groups than a warp has.
-bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d);
+bool fits_registers(const Chain& chain, const ChainTile& c);
 struct Expansion {  // what is stored, its sum, and what that reads; the sum's longest loop, in steps of `depth`, and columns of a warp's instructions
   std::string out, acc, input;
   Roles roles;

@@ -26,11 +26,10 @@ int64_t groups_of(const Chain& chain) {
 
 }  // namespace
 
-bool fits_registers(const Chain& chain, const ChainTile& c, const Device& d) {
-  return c.in_registers() && c.groups > 0 && d.storage == DType::F32 && chain.expand &&
-         chain.project && c.warps_y * c.warps_x * c.warps_n == 1 &&
-         c.rows * chain.stride == kMatrixPairs && c.chunk % (c.warps_k * kMatrixDepth) == 0 &&
-         c.groups == groups_of(chain);
+bool fits_registers(const Chain& chain, const ChainTile& c) {
+  return c.in_registers() && c.groups > 0 && chain.expand && chain.project &&
+         c.warps_y * c.warps_x * c.warps_n == 1 && c.rows * chain.stride == kMatrixPairs &&
+         c.chunk % (c.warps_k * kMatrixDepth) == 0 && c.groups == groups_of(chain);
 }
 
 bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, const Projection& at,
@@ -75,8 +74,8 @@ bool expand_in_registers(Schedule& t, const Chain& chain, const Expansion& e, co
     // Every chunk reads all of it: rounded once.
     const bool round = d.products == 1;
     if (!cached(t, e.input, round || c.splits > 1 ? e.acc : "", out, at.block, chain.input_channels,
-           e.depth, kMatrixPairs, across, kRows, c.threads(), e.depths,
-           round ? std::optional(DType::TF32) : std::nullopt))
+                e.depth, kMatrixPairs, across, kRows, c.threads(), e.depths,
+                round ? std::optional(DType::TF32) : std::nullopt))
       return false;
   }
   return !t.failure();
@@ -87,7 +86,8 @@ std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d) {
   for (int64_t columns = 2; columns <= 8; ++columns) {
     // A warp alone has too long a way.
     for (const int64_t warps : {2, 3, 4, 6, 8, 12}) {
-      for (const int64_t instructions : {1, 2}) {
+      for (const int64_t instructions : {1, 2, 4}) {
+        if (instructions > 2 && d.storage != DType::F16) continue;
         for (const int64_t weights : {0, 1, 2}) {
           const ChainTile t{.columns = columns,
                             .warps_k = warps,
@@ -96,7 +96,7 @@ std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d) {
                             .rows = kMatrixPairs / chain.stride,
                             .groups = groups_of(chain)};
           if (chain.expanded % t.chunk == 0 && t.rows * columns % kMatrixPairs == 0 &&
-              fits_registers(chain, t, d))
+              fits_registers(chain, t))
             tiles.push_back(t);
         }
       }
@@ -155,6 +155,8 @@ double register_cycles(const Chain& chain, const ChainTile& c, const Device& d) 
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   const bool exact = d.products > 1;
   const Costs& k = exact ? kExact : kRounded;
+  const int64_t size = size_of(d.storage);
+  const double word = real(size) / 4;  // registers and banks of an element
   const int64_t summed = chain.first ? chain.first->terms : chain.input_channels,
                 across = chain.region(c.columns), steps = ceil_div(summed, kMatrixDepth);
   const int64_t halo = chain.window - chain.stride, window = chain.window * chain.window,
@@ -162,31 +164,34 @@ double register_cycles(const Chain& chain, const ChainTile& c, const Device& d) 
       own = 2 * n * c.rows * c.columns;                    // values of a thread
   const int64_t sums = c.rows * c.columns / 2 * (chain.channels / 8);  // tiles of an instruction
   // A thread's: sums, expanded values with those of others, a window's weights, operands.
-  const double registers = 38 +
-                           real(4 * sums + n * (across * (4 + 2 * halo) + 2 * window + 2 * steps)) +
+  const double registers = 38 + real(4 * sums) +
+                           word * real(n * (across * (4 + 2 * halo) + 2 * window + 2 * steps)) +
                            (exact ? 24 : 0);
-  int64_t input = kRows * across * (chain.input_channels + 4);
+  int64_t input = kRows * across * (chain.input_channels + 16 / size) * size;  // bytes
   if (chain.first) {
-    input = 1;
+    input = 4;
     for (const int64_t extent : chain.first->region(kRows, across)) input *= extent;
   }
   const int64_t kept =
-      c.weights == 0 ? 0 : chain.expanded * (1 + window + (c.weights > 1 ? chain.channels : 0));
-  const int64_t partial = c.warps_k > 1 ? c.high() * c.columns * c.warps_k * chain.channels : 0;
-  const double bytes = 4 * real(input + std::max(kept, partial)), warps = real(c.warps_k);
+      c.weights == 0
+          ? 0
+          : chain.expanded * (4 + size * (window + (c.weights > 1 ? chain.channels : 0)));
+  const int64_t partial = c.warps_k > 1 ? 4 * c.high() * c.columns * c.warps_k * chain.channels : 0;
+  const double bytes = real(input + std::max(kept, partial)), warps = real(c.warps_k);
   if (registers > most_registers || bytes > real(d.block_bytes) || (exact && n > 1))
     return infinite;
   // Of a chunk, a warp's: instructions, and turns of the block's memory, which also exchanges
   // registers.
-  const double chunk = real(across) * (real(steps) * (k.operand + real(n) * k.product) +
-                                       real(n) * (4 * k.value + real(2 * halo))) +
-                       real(own * (window + 4)) + k.sums * real(n * sums) +
-                       real(n * (window + steps + chain.channels / 8)) * (c.weights ? 1 : 1.5) + 20;
+  const double chunk =
+      real(across) * (word * real(steps) * (k.operand + real(n) * k.product) +
+                      real(n) * (4 * k.value + word * real(2 * halo))) +
+      word * real(own * (window + 4)) + word * k.sums * real(n * sums) +
+      word * real(n * (window + steps + chain.channels / 8)) * (c.weights ? 1 : 1.5) + 20;
   const double turns =
-      real(across * (4 * steps + 4 * n * halo) + n * (window + 1) * (c.weights ? 2 : 1) +
-           (c.weights > 1 ? 2 * n * chain.channels / 8 : 0));
+      word * real(across * (4 * steps + 4 * n * halo) + n * (window + 1) * (c.weights ? 2 : 1) +
+                  (c.weights > 1 ? 2 * n * chain.channels / 8 : 0));
   const double chunks = real(chain.expanded / c.chunk / c.splits),
-               copies = k.copied * real(input + kept) / 4 / (32 * warps);
+               copies = k.copied * real(input + kept) / 16 / (32 * warps);
   const double out = real(c.high() * c.columns * chain.channels) / 4 / (32 * warps) *
                          (k.stored + (c.warps_k > 1 ? k.part * warps : 0)) +
                      k.sum * real(sums);

@@ -277,6 +277,19 @@ HELPER unsigned fma_of_pairs(unsigned a, unsigned b, unsigned c) {
   return pair_of(fmaf((float)low(a), (float)low(b), (float)low(c)), fmaf((float)high(a), (float)high(b), (float)high(c)));
 }
 #endif
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+HELPER unsigned relu_of_fma_of_pairs(unsigned a, unsigned b, unsigned c) { unsigned x; asm("fma.rn.relu.f16x2 %0, %1, %2, %3;" : "=r"(x) : "r"(a), "r"(b), "r"(c)); return x; }
+HELPER unsigned larger_of_pairs(unsigned a, unsigned b) { unsigned x; asm("max.NaN.f16x2 %0, %1, %2;" : "=r"(x) : "r"(a), "r"(b)); return x; }
+HELPER unsigned smaller_of_pairs(unsigned a, unsigned b) { unsigned x; asm("min.NaN.f16x2 %0, %1, %2;" : "=r"(x) : "r"(a), "r"(b)); return x; }
+#else
+HELPER unsigned larger_of_pairs(unsigned a, unsigned b) {
+  return pair_of(max_nan((float)low(a), (float)low(b)), max_nan((float)high(a), (float)high(b)));
+}
+HELPER unsigned smaller_of_pairs(unsigned a, unsigned b) {
+  return pair_of(min_nan((float)low(a), (float)low(b)), min_nan((float)high(a), (float)high(b)));
+}
+HELPER unsigned relu_of_fma_of_pairs(unsigned a, unsigned b, unsigned c) { return larger_of_pairs(fma_of_pairs(a, b, c), 0); }
+#endif
 HELPER void store2(half* p, unsigned a) { *(unsigned*)p = a; }
 HELPER void store4(half* p, unsigned a, unsigned b) { *(uint2*)p = make_uint2(a, b); }
 HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(uint4*)p = make_uint4(a, b, c, d); }
