@@ -609,6 +609,7 @@ TEST_P(Kernels, ChainsInRegisters) {
     const std::string& source = kernels[0].source;
     EXPECT_NE(source.find("of_later_thread"), std::string::npos);
     EXPECT_EQ(source.find("load_tiles") != std::string::npos, p != Precision::Strict);
+    EXPECT_EQ(source.find("relu_of_fma_of_pairs(") != std::string::npos, halves) << "what finishes a sum of halves";
     // Two halves share a register, also on their way.
     EXPECT_EQ(source.find("unsigned E_") != std::string::npos, halves) << source;
     EXPECT_EQ(source.find("half E_"), std::string::npos) << source;

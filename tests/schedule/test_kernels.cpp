@@ -349,5 +349,42 @@ TEST(Reductions, NarrowSums) {
   expect_same(c, "narrow");
 }
 
+// Behind such a sum a bias, and limits that are halves, are halves, too, where the result is one; other limits are not.
+TEST(Reductions, NarrowEnds) {
+  constexpr DType H = DType::F16;
+  constexpr int64_t n = 37, terms = 5;
+  const auto wide = [](Expr e) { return cast(F, std::move(e)); };
+  for (const double limit : {6.0, 0.1}) {
+    GroupBuilder b("ends"), exact("ends");
+    for (GroupBuilder* g : {&b, &exact}) {
+      const StageId x = g->input("X", H, {{"i", n + terms}}), w = g->constant("W", H, {{"k", terms}}), bias = g->constant("B", F, {{"i", n}});
+      const auto product = [&](AxisVars i, int64_t k) { return std::pair(g->at(x, {i[0] + Aff(k)}), g->at(w, {Aff(k)})); };
+      const auto finished = [&](Expr e) { return min(max(std::move(e), constant(0)), constant(limit)); };
+      if (g == &b) {
+        const StageId sum = g->reduce("S", F, {{"i", n}}, {{"k", terms}}, Combine::Sum,
+                                      [&](AxisVars i, AxisVars k) { return wide(g->at(x, {i[0] + k[0]})) * wide(g->at(w, {k[0]})); });
+        g->output(g->compute("O", H, {{"i", n}}, [&](AxisVars i) { return cast(H, finished(g->at(sum, {i[0]}) + g->at(bias, {i[0]}))); }));
+        continue;
+      }
+      g->output(g->compute("O", H, {{"i", n}}, [&](AxisVars i) {
+        const auto as_double = [](Expr e) { return cast(DType::F64, std::move(e)); };
+        Expr sum;
+        for (int64_t k = 0; k < terms; ++k) {
+          const auto [p, q] = product(i, k);
+          sum = sum ? cast(H, as_double(p) * as_double(q) + as_double(sum)) : p * q;
+        }
+        if (limit != 6) return cast(H, finished(wide(sum) + g->at(bias, {i[0]})));
+        return cast(H, finished(wide(cast(H, as_double(sum) + as_double(cast(H, g->at(bias, {i[0]})))))));
+      }));
+    }
+    Case c(b.group());
+    c.schedule.expand("S");
+    c.schedule.inline_stage("S");
+    c.schedule.narrow("O", 9);
+    c.oracle = exact.group();
+    expect_same(c, fmt::format("limit {}", limit));
+  }
+}
+
 }  // namespace
 }  // namespace burnish::schedule_test
