@@ -568,6 +568,26 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
   }
 }
 
+// Blocks inside of the image have loops of their own, which do not ask what lies outside.
+TEST_P(Kernels, BlocksInsideOfImages) {
+  using cuda_target::ChainTile;
+  const cuda_target::Device halves{.products = 0.5, .storage = DType::F16};
+  for (const ChainTile& t : {ChainTile{.columns = 6, .expand_n = 1, .weights = 1}, ChainTile{.columns = 4, .warps_k = 2, .chunk = 32, .rows = 2, .groups = 7}}) {
+    const StageGroup g = target_test::chain(50, 22, 1, 24, 96, 1, DType::F16);
+    Schedule s(g);
+    inline_cheap(s);
+    ASSERT_TRUE(cuda_target::by_chain(s, t, halves));
+    const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(Precision::Fp16));
+    ASSERT_EQ(kernels.size(), 1u);
+    const std::string& source = kernels[0].source;
+    const size_t otherwise = source.find("} else {");
+    ASSERT_NE(otherwise, std::string::npos) << source;
+    EXPECT_EQ(source.rfind(" : 0x0u", otherwise), std::string::npos) << source;
+    EXPECT_NE(source.find(" : 0x0u", otherwise), std::string::npos) << source;
+    expect_right(Case(g, s), fmt::format("{} columns", t.columns), Precision::Fp16);
+  }
+}
+
 // Without a projection a block has any rectangle and any eights of channels.
 TEST_P(Kernels, ChainsWithoutProjections) {
   using cuda_target::ChainTile;

@@ -58,7 +58,10 @@ class Lifetimes {
     std::set<BufferId> accessed;
     bool in_threads = false;
     const std::function<void(const Stmt&)> inside = [&](const Stmt& x) {
-      if (x.kind() == StmtKind::Alloc && !in_threads && has_loop(s, LoopKind::Thread) &&
+      const bool known =
+          x.kind() == StmtKind::Alloc &&
+          std::ranges::any_of(all, [&](const Lifetime& l) { return l.buffer == x->buffer; });
+      if (x.kind() == StmtKind::Alloc && !known && !in_threads && has_loop(s, LoopKind::Thread) &&
           !in_registers(f_.buffers[x->buffer].scope))
         all.push_back({.buffer = x->buffer});
       if (x.kind() == StmtKind::Store) accessed.insert(x->buffer);

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "target/c_like/early_loads.h"
+#include "target/c_like/inside_loops.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -160,7 +161,7 @@ class Splitter {
 }  // namespace
 
 std::vector<Kernel> kernels_of(const Function& f, const Dialect& d) {
-  const Function early = with_early_loads(f);
+  const Function early = d.half_pairs ? with_inside_loops(with_early_loads(f)) : with_early_loads(f);
   return Splitter(early, d, f.buffers.size()).run();
 }
 
