@@ -15,6 +15,7 @@ constexpr GraphPass graph_passes[] = {
     {"fold_constants", fold_constants, "shapes and weights computed by nodes become constants that all later passes can read"},
     {"simplify", simplify, "before folding of batch norms: an identity between conv and norm would hide the pair"},
     {"fold_batch_norm", fold_batch_norm, "before fusion: what is folded needs no epilogue"},
+    {"compose_convolutions", compose_convolutions, "after folding of batch norms, which stand between two convolutions; before fusion, for which a product begins a group"},
     {"fold_constants", fold_constants, "weights rewritten by the passes above"},
     {"common_subexpressions", common_subexpressions, "after folding: equal weights have become equal constants"},
     {"dead_code", dead_code, "before layouts: a dead consumer must not ask for a conversion"},

@@ -13,6 +13,7 @@ Graph fold_batch_norm(const Graph& g, const Context& c);
 Graph common_subexpressions(const Graph& g, const Context& c);
 Graph recognize_attention(const Graph& g, const Context& c);
 Graph split_products(const Graph& g, const Context& c);
+Graph compose_convolutions(const Graph& g, const Context& c);
 Graph merge_convolutions(const Graph& g, const Context& c);
 Graph choose_layout(const Graph& g, const Context& c);
 Graph gate_weights(const Graph& g, const Context& c);
