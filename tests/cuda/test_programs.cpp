@@ -106,7 +106,7 @@ TEST(Factors, AreRoundedOnce) {
   for (int64_t i = 0; i < weights->size(); ++i) weights->set(i, {DType::F32, 0.1 + 1e-3 * static_cast<double>(i), 0});
   auto more = std::make_shared<Tensor>(DType::F32, Shape{32, 32, 1, 1});
   for (int64_t i = 0; i < more->size(); ++i) more->set(i, {DType::F32, 0.2 - 1e-3 * static_cast<double>(i), 0});
-  const ValueId between = g.add(op_named("conv"), {x, g.add_constant("w", weights)}, {}, "between");
+  const ValueId between = g.add(op_named("relu"), {g.add(op_named("conv"), {x, g.add_constant("w", weights)}, {}, "before")}, {}, "between");
   g.outputs = {g.add(op_named("conv"), {between, g.add_constant("v", more)}, {}, "y")};
   for (const Precision precision : {Precision::Strict, Precision::Tf32}) {
     const Program p = program_of(g, precision);

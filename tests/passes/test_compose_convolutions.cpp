@@ -45,6 +45,14 @@ const Case cases[] = {
   %w: f32[1,2,5,7] = conv(%v, %c)
   output %w
 })"},
+    {"not half as much", 2, R"(graph g {
+  input %x: f32[1,24,5,7]
+  const %a: f32[16,24,1,1] = #1
+  const %b: f32[14,16,1,1] = #2
+  %u: f32[1,16,5,7] = conv(%x, %a)
+  %v: f32[1,14,5,7] = conv(%u, %b)
+  output %v
+})"},
     {"a bottleneck, which multiplies less as two", 2, R"(graph g {
   input %x: f32[1,24,5,7]
   const %a: f32[4,24,1,1] = #1
@@ -94,6 +102,9 @@ TEST(ComposeConvolutions, MeanTheSame) {
     const Graph after = compose_convolutions(before, context);
     verify(after);
     EXPECT_EQ(test::count(after, "conv"), c.convolutions) << to_text(after);
+    if (&c == &cases[1]) {
+      EXPECT_EQ(after.nodes[0].inputs.size(), 2u) << "no bias where there was none";
+    }
     for (size_t i = 0; i < before.outputs.size(); ++i)
       EXPECT_EQ(after.values[after.outputs[i]].name, before.values[before.outputs[i]].name);
     const auto inputs = test::random_inputs(before, 3);

@@ -1,4 +1,5 @@
-// A convolution and the pointwise one that alone reads it, with nothing between them, become one, where that multiplies less:
+// A convolution and the pointwise one that alone reads it, with nothing between them, become one, where that multiplies half as much or
+// less; two are better cut into kernels with what is around them:
 //
 //   conv(conv(x, W, b), V, c)  ->  conv(x, V W, V b + c)
 //
@@ -53,15 +54,17 @@ class Composer {
     const Tensor &w = *out.values[first.inputs[1]].constant, &v = *g_.values[n.inputs[1]].constant;
     const int64_t middle = w.shape[0], channels = v.shape[0], terms = middle ? w.size() / middle : 0;
     int64_t work = 0;
-    if (terms == 0 || channels * terms >= middle * (terms + channels) || __builtin_mul_overflow(channels * terms, middle, &work) || work > most_work) return false;
+    if (terms == 0 || 2 * channels * terms > middle * (terms + channels) || __builtin_mul_overflow(channels * terms, middle, &work) || work > most_work) return false;
     Shape shape = w.shape;
     shape[0] = channels;
     const auto weights = product(v, w, shape, middle, terms);
-    const auto bias = biases(out, first, n, v, middle);
-    if (!weights || !bias) return false;
+    const bool biased = has_bias(first) || has_bias(n);
+    const auto bias = biased ? biases(out, first, n, v, middle) : nullptr;
+    if (!weights || biased != (bias != nullptr)) return false;
     const std::string source = first.source.empty() || n.source.empty() ? first.source + n.source : first.source + "+" + n.source;
-    const ValueId new_w = out.add_constant(out.values[first.inputs[1]].name, weights), new_b = out.add_constant(out.values[new_w].name + ".bias", bias);
-    const NodeId made = out.add_node(*first.op, {first.inputs[0], new_w, new_b}, first.attrs, source, {g_.values[n.outputs[0]].name});
+    std::vector<ValueId> inputs = {first.inputs[0], out.add_constant(out.values[first.inputs[1]].name, weights)};
+    if (biased) inputs.push_back(out.add_constant(out.values[inputs[1]].name + ".bias", bias));
+    const NodeId made = out.add_node(*first.op, std::move(inputs), first.attrs, source, {g_.values[n.outputs[0]].name});
     rewriter_.set(n.outputs[0], out.nodes[made].outputs[0]);
     return true;
   }

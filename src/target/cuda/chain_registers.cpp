@@ -122,22 +122,22 @@ constexpr Costs kRounded = {.start = 3900,
                             .part = 9.5,
                             .stored = 0.4,
                             .sum = 5.8};
-// The same of 218 tiles of 5 chains in fp16: 9% off.
-constexpr Costs kHalves = {.start = 2914,
-                           .copied = 0.055,
-                           .iteration = 322,
+// The same of 133 tiles of 5 chains in fp16.
+constexpr Costs kHalves = {.start = 2990,
+                           .copied = 3.44,
+                           .iteration = 410,
                            .far = 45,
-                           .waiting = 4.64,
-                           .issue = 0.31,
-                           .memory = 1.12,
+                           .waiting = 2.47,
+                           .issue = 0.53,
+                           .memory = 1.2,
                            .power = 4,
                            .operand = 1,
                            .product = 1,
                            .value = 1,
                            .sums = 1,
-                           .part = 3.3,
+                           .part = 11.9,
                            .stored = 0.4,
-                           .sum = 14.4};
+                           .sum = 4.8};
 // Guessed: what a number's parts take, beside the same of an earlier fit.
 constexpr Costs kExact = {.start = 4090,
                           .copied = 10.8,
