@@ -45,7 +45,7 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
     body = body->children[0];
   }
   const int64_t steps = depth / kMatrixDepth;
-  if (!whole(m.depth, m.depth.extent) || depth % kMatrixDepth || (steps != 1 && steps != 2 && steps != 4))
+  if (!whole(m.depth, m.depth.extent) || depth % kMatrixDepth || (!m.elements && steps != 1 && steps != 2 && steps != 4))
     return refuse("tensor loop {} has {} iterations, not {}, {} or {}", name, depth, kMatrixDepth, 2 * kMatrixDepth, 4 * kMatrixDepth);
   for (; body.kind() == StmtKind::For && body->loop.kind == LoopKind::Unroll; body = body->children[0]) {
     if (!whole(body->loop, body->loop.extent)) return refuse("loop {} inside tensor loop {} varies", f.vars[body->loop.var], name);
@@ -57,7 +57,7 @@ Result<MatrixSum> matrix_sum(const Function& f, const Stmt& s, std::span<const F
   m.place = body->index;
   const Expr& value = body->value;
   const auto is = [](const Expr& e, BinaryOp op) { return e.kind() == ExprKind::Binary && e.binary() == op; };
-  if (f.buffers[m.sums].scope != Scope::Register || value.dtype() != DType::F32 || !is(value, BinaryOp::Add) ||
+  if (!in_registers(f.buffers[m.sums].scope) || value.dtype() != DType::F32 || !is(value, BinaryOp::Add) ||
       !is(value.children()[1], BinaryOp::Mul))
     return refuse("tensor loop {} does not add products of f32 in registers", name);
   const Expr& before = value.children()[0];

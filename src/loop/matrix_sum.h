@@ -11,7 +11,9 @@
 //               unroll ...              // more tiles
 //                 C[...] = C[...] + A(g, i, k) * B(t, j, k)
 //
-// Depth may be two loops, of which each thread of four has one iteration of the outer one:
+// Sums may be read by other threads of the warp (Scope::Warp): as an operand of what follows.
+//
+// Depth may be two loops, of which each thread of four has one iteration of the outer one, and any number of steps:
 //
 //       tensor for k in 0..4
 //         unroll for e in 0..2 * n

@@ -36,7 +36,10 @@ void Printer::exchange(const TensorLoop& t) {
   std::map<std::pair<BufferId, int64_t>, std::set<int64_t>> wanted;
   std::map<VarId, int64_t> extents;
   for (const auto* loops : {&t.around, &t.sum.tiles})
-    for (const ForStmt& l : *loops) extents[l.var] = l.extent;
+    for (const ForStmt& l : *loops) {
+      extents[l.var] = l.extent;
+      ranges_.set(l.var, 0, l.extent - 1);
+    }
   extents[t.sum.elements ? t.sum.elements->var : t.sum.depth.var] = t.sum.values();
   const auto places = [&](const Aff& a, std::set<int64_t>& out) {
     std::set<int64_t> all = {a.c};
@@ -70,6 +73,21 @@ void Printer::exchange(const TensorLoop& t) {
     exchanged_[whose] = name;
     registers_ += static_cast<int64_t>(registers.size());
   }
+}
+
+// The column of B that a thread (g, t) has is number g, printed as two digits. In registers that other loops have filled, 8 threads a row,
+// what lies at the place of column g is the thread's own.
+Expr Printer::own_columns(const TensorLoop& t, const Expr& b) const {
+  return rewrite(b, [&](const Expr& e) {
+    if (e.kind() != ExprKind::Load || f_.buffers[e.from()].scope != Scope::Warp) return Expr();
+    Index at = e.indices()[0];
+    const int64_t step = at.a.slope(t.odd);
+    if (step == 0 || at.a.slope(t.half) != kMatrixPairs * step) return Expr();
+    at.a.add(t.half, -kMatrixPairs * step);
+    at.a.add(t.odd, -step);
+    at.a.add(t.sum.group, step);
+    return load(e.dtype(), e.from(), {at});
+  });
 }
 
 // The element by lane.

@@ -1,6 +1,7 @@
 // Places in memory, and loads from there: by vectors where lanes lie side by side, under conditions
 // without branches.
 #include <algorithm>
+#include <numeric>
 
 #include "target/c_like/printer.h"
 
@@ -50,8 +51,8 @@ int Printer::vector_width(BufferId b, const Index& i) const {
   constexpr int widest = 16;  // bytes
   if (in_registers(buffer.scope) || !in_vectors(buffer.dtype))
     return 0;
-  if (lanes_ != 2 && lanes_ != 4 && lanes_ != 8) return 0;
-  const int width = std::min(lanes_, widest / size_of(buffer.dtype));
+  const int width = std::gcd(lanes_, widest / size_of(buffer.dtype));
+  if (width < 2) return 0;
   if (block_offset_[b] < 0 && buffer.scope != Scope::Param && buffer.scope != Scope::Shared)
     return 0;
   if (i.a.slope(*lane_) != 1 || i.a.c % width || buffer.align % (width * size_of(buffer.dtype)))

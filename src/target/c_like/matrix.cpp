@@ -5,7 +5,8 @@
 // variables replaced: k by n * t + e and, in B, the column of (t, j) by (g / 2, g % 2).
 //
 // Instructions on halves want pairs: at depths 2t, 2t + 1, 2t + 8, 2t + 9 where they sum 16 at a
-// time, which is two pairs of neighbours just so, or at the first two where they sum 8.
+// time, which is two pairs of neighbours just so, or at the first two where they sum 8: the last of
+// an odd number of pairs.
 //
 // Where A lies in the block's memory a warp loads it in the order of the instruction's registers (matrix_tiles.cpp).
 //
@@ -94,7 +95,7 @@ Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<
   const MatrixSum& m = t.sum;
   if (t.eights) return operand_in_eights(t, e, row);
   const int n = static_cast<int>(m.values());
-  const Expr at = operand_of_thread(t, e, row);
+  const Expr at = row ? operand_of_thread(t, e, row) : own_columns(t, operand_of_thread(t, e, row));
   lane_ = m.elements ? m.elements->var : m.depth.var;
   lanes_ = n;
   ranges_.set(*lane_, 0, n - 1);
@@ -171,11 +172,11 @@ void Printer::tensor_sums(const TensorLoop& t) {
       sums += fmt::format("{}{}", sums.empty() ? "" : ", ", place(m.sums, own_part(m.sums, at)));
     }
   }
-  if (n == 1)
-    line(fmt::format("{}({}, {}, {}, {});", d_.matrix_sum, sums, upper[0], lower[0], b[0]));
   for (size_t e = 0; e + 1 < n; e += 2)
     line(fmt::format("{}({}, {}, {}, {}, {}, {}, {});", d_.matrix_sum, sums, upper[e], lower[e],
                      upper[e + 1], lower[e + 1], b[e], b[e + 1]));
+  if (n % 2 == 1)
+    line(fmt::format("{}({}, {}, {}, {});", d_.matrix_sum, sums, upper[n - 1], lower[n - 1], b[n - 1]));
   close_tiles(t.around.size() + m.tiles.size());
 }
 

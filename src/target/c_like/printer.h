@@ -105,6 +105,7 @@ class Printer {
   };
   Held held(BufferId b, const Index& i) const;
   void exchange(const TensorLoop& t);
+  Expr own_columns(const TensorLoop& t, const Expr& b) const;
   Lanes exchanged(BufferId b, const Index& i);
   int64_t in_a_register(BufferId b) const;  // elements
   std::string register_type(BufferId b) const;
