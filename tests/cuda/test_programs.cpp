@@ -240,6 +240,40 @@ TEST_P(Programs, NarrowConvolutionsOfOneTensor) {
   }
 }
 
+// A convolution whose only reader are such heads is one kernel with them; not where something else reads it. Two such pairs that do not
+// depend on one another are one launch.
+TEST_P(Programs, PairsWithHeads) {
+  const auto expect_launches = [&](int64_t height, int64_t width, Precision precision, int branches, bool read_twice, size_t launches) {
+    Graph g;
+    uint64_t seed = 23;
+    const auto convolved = [&](ValueId v, int64_t from, int64_t to, int64_t kernel) {
+      Attrs a;
+      a.set("pads", std::vector<int64_t>(4, kernel / 2));
+      const ValueId w = test::random_weights(g, {to, from, kernel, kernel}, seed);
+      // What is summed is of the size of one product, so that roundings are, too.
+      auto& weights = *std::const_pointer_cast<Tensor>(g.values[w].constant);
+      for (int64_t i = 0; i < weights.size(); ++i) weights.data<float>()[i] /= std::sqrt(static_cast<float>(from * kernel * kernel));
+      return g.add(op_named("conv"), {v, w, test::random_weights(g, {to}, seed)}, a, "c");
+    };
+    const ValueId input = g.add_input("x", {DType::F32, {1, 24, height, width}, {}});
+    for (int b = 0; b < branches; ++b) {
+      const ValueId x = g.add(op_named("relu"), {convolved(input, 24, 24, 3)}, {}, "r");
+      const ValueId seen = g.add(op_named("sigmoid"), {convolved(x, 24, 1, 1)}, {}, "s"), marks = convolved(x, 24, 10 + b, 1);
+      g.outputs.insert(g.outputs.end(), {seen, marks});
+      if (read_twice) g.outputs.push_back(g.add(op_named("tanh"), {x}, {}, "t"));
+    }
+    for (size_t i = 0; i < g.outputs.size(); ++i) g.values[g.outputs[i]].name = fmt::format("y{}", i);
+    const std::string what = fmt::format("{} x {}, {} branches, {} readers, precision {}", height, width, branches, read_twice + 1, static_cast<int>(precision));
+    const Program p = program_of(g, precision);
+    EXPECT_EQ(cuda_target::launches_of(p, precision).launches.size(), launches) << what;
+    expect_right(GetParam(), g, what, seed, precision);
+  };
+  expect_launches(72, 33, Precision::Strict, 1, false, 2);
+  expect_launches(16, 18, Precision::Fp16, 2, false, 2);
+  expect_launches(12, 20, Precision::Tf32, 1, false, 2);
+  expect_launches(12, 20, Precision::Tf32, 1, true, 4);
+}
+
 // Squeeze and excite: its pool and both products are a kernel, and the product behind scales what it loads. Where instructions do not fit
 // (36 channels) it does not.
 TEST_P(Programs, SqueezeAndExcite) {

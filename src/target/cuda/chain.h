@@ -7,7 +7,7 @@
 
 namespace burnish::cuda_target {
 
-// A sum of products and what finishes it: roles of an image of one kind of point.
+// A sum of products with a constant, and what finishes it.
 struct Link {
   Roles roles;
   StageId input = 0;    // of the product: what is not constant
@@ -35,6 +35,8 @@ struct Chain {
   int64_t region(int64_t points) const { return (points - 1) * stride + window; }
 };
 
+// chain_links.cpp. What `out` is, or finishes.
+std::optional<Link> product_of(const Schedule& s, StageId out, bool scaled = false);  // or of scaled data (is_scaled)
 std::optional<Chain> chain_of(const Schedule& s);
 
 // chain_banks.cpp. What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.

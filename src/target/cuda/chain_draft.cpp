@@ -113,11 +113,13 @@ double best_cycles(const Chain& c, const Device& d) {
   return best;
 }
 
+constexpr double kWithinNetwork = 1.4;  // of an estimate of products by themselves
+
 // The same of a product, and of a depthwise convolution of so many terms, by points; both as measured inside CenterFace and MobileNetV2.
 // A convolution of few channels takes what its instructions do, and what it stores.
 double product_cycles(const Schedule& s, const Roles& r, const Device& d) {
   const double cycles = matrix_cycles(s, r, d);
-  if (std::isfinite(cycles)) return 1.4 * cycles;
+  if (std::isfinite(cycles)) return kWithinNetwork * cycles;
   constexpr double little = 3200, bytes_of_cycle = 1000;
   const auto stored = static_cast<double>(points(s.group()[r.out].axes) * size_of(d.storage));
   return little + 0.9 * window_cycles(s, r, d) + stored / bytes_of_cycle;
@@ -160,6 +162,7 @@ bool scales_operand(const Schedule& s, const Device& d) {
 double network_cycles(const Schedule& s, const Device& d) {
   const StageGroup& g = s.group();
   if (const auto chain = chain_of(s)) return best_cycles(*chain, d);
+  if (const auto pair = pair_cycles(s, d)) return kWithinNetwork * *pair;
   if (const auto squeeze = squeeze_cycles(s, d)) return *squeeze;
   constexpr double kernel = 2400;  // whatever it does
   if (std::ranges::none_of(g.stages, &Stage::is_reduction)) return kernel;

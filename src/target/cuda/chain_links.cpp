@@ -10,22 +10,10 @@ namespace {
 
 bool is_load_of(const Expr& e, StageId s) { return e.kind() == ExprKind::Load && e.from() == s; }
 
+// Of an image.
 std::optional<Link> link_of(const Schedule& s, StageId out) {
-  const StageGroup& g = s.group();
-  const auto roles = roles_of(s, out);
-  if (!roles || !roles->tile || roles->outer.size() != 1 || roles->grouped || !is_product(g[roles->acc])) return std::nullopt;
-  Link l{.roles = *roles};
-  int constants = 0;
-  for (const Expr& factor : g[l.roles.acc].body.children()) {
-    if (is_scaled(factor)) return std::nullopt;
-    const Expr& e = load_of(factor);
-    const bool constant = g[e.from()].kind == StageKind::Constant;
-    constants += constant;
-    (constant ? l.weights : l.input) = e.from();
-  }
-  if (constants != 1) return std::nullopt;
-  if (l.roles.acc != l.roles.out) l.finish = cost(g[l.roles.out].body);
-  return l;
+  auto l = product_of(s, out);
+  return l && l->roles.outer.size() == 1 ? l : std::nullopt;
 }
 
 size_t stages_of(const Link& l) { return l.roles.acc != l.roles.out ? 2 : 1; }
@@ -41,6 +29,24 @@ int64_t lone_extent(const Stage& s) {
 }
 
 }  // namespace
+
+std::optional<Link> product_of(const Schedule& s, StageId out, bool scaled) {
+  const StageGroup& g = s.group();
+  const auto roles = roles_of(s, out);
+  if (!roles || !roles->tile || roles->grouped || !is_product(g[roles->acc])) return std::nullopt;
+  Link l{.roles = *roles};
+  int constants = 0;
+  for (const Expr& factor : g[l.roles.acc].body.children()) {
+    if (is_scaled(factor) && !scaled) return std::nullopt;
+    const Expr& e = load_of(factor);
+    const bool constant = g[e.from()].kind == StageKind::Constant;
+    constants += constant;
+    (constant ? l.weights : l.input) = e.from();
+  }
+  if (constants != 1) return std::nullopt;
+  if (l.roles.acc != l.roles.out) l.finish = cost(g[l.roles.out].body);
+  return l;
+}
 
 std::optional<uint32_t> axis_moved(const Stage& s, StageId of, VarId v) {
   std::optional<uint32_t> found;

@@ -110,10 +110,6 @@ std::optional<Operands> operands_of(const Schedule& s, const Stage& acc, const R
   return found;
 }
 
-namespace {
-
-// Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x; `last`:
-// the innermost axis outside of the tile.
 WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands& operands, const MatrixTile& tile, const std::string& split,
                      std::optional<uint32_t> last) {
   const bool image = operands.image;
@@ -151,6 +147,8 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
   w.channels = own;
   return w;
 }
+
+namespace {
 
 // The block's tile of what is stored, dealt out to all threads: vectors of channels, columns, rows. The loop of all blocks, and
 // the innermost of threads.
@@ -204,7 +202,8 @@ std::pair<std::string, std::string> store_by_block(Schedule& t, const std::strin
   return {block, bound.back()};
 }
 
-// The sum along `loop` of axis k: from memory, or from the block's, chunk by chunk.
+}  // namespace
+
 bool sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis& k, const std::string& loop, int64_t depth, const MatrixTile& tile,
                   const std::optional<Staged>& staged, const std::string& out, const std::string& block) {
   std::string chunk, within = loop;
@@ -218,6 +217,8 @@ bool sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis
   t.guard_halo(stage);
   return !staged || stage_operands(t, *staged, stage, chunk, tile);
 }
+
+namespace {
 
 // Warps have parts of the reduction each, or one all of it, whose sums meet in the block's memory:
 //   acc = sum over ko of acc.rf[.., ko],   acc.rf = acc.rf.acc,   acc.rf.acc = sum over ki, by instructions
@@ -303,6 +304,20 @@ void pack_points(Schedule& t, const Stage& acc, const Operands& operands) {
 
 }  // namespace
 
+void pack_weights(Schedule& t, int64_t channels, const Operands& operands, const MatrixTile& tile, int64_t depth, const std::optional<Staged>& staged) {
+  if (!operands.weights) return;
+  const Stage w = t.group()[*operands.weights];
+  const auto rank = static_cast<uint32_t>(w.axes.size());
+  // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
+  const bool whole = channels % (8 * tile.columns * tile.warps_n) == 0;
+  if (staged && staged->weights)
+    t.pack(w.name, fragments(rank, operands.channels, operands.depth, tile.columns, tile.staged));
+  else
+    t.pack(w.name, whole ? fragments(rank, operands.channels, operands.depth, tile.columns, operands.lanes ? kMatrixLanes : depth,
+                                     staged ? staged->depths : Depths::Neighbours, w.dtype)
+                         : axes_in_order(rank, {operands.channels}, {operands.depth}));
+}
+
 std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& s, const Roles& r, const MatrixTile& tile) {
   const auto operands = operands_of(s, s.group()[r.acc], r);
   if (!operands || !r.tile) return {};
@@ -331,18 +346,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (tile.staged && !staged) return false;
   const int64_t depth = operands->lanes ? kFlatStep : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && (staged ? tile.staged : k.extent / tile.warps_k) % (depth * tile.ahead)) return false;
-  if (operands->weights) {
-    const Stage w = t.group()[*operands->weights];
-    const auto rank = static_cast<uint32_t>(w.axes.size());
-    // Warps beyond the channels are guarded: by rows, which the guards' bounds are those of.
-    const bool whole = o.axes[r.vector].extent % (8 * tile.columns * tile.warps_n) == 0;
-    if (staged && staged->weights)
-      t.pack(w.name, fragments(rank, operands->channels, operands->depth, tile.columns, tile.staged));
-    else
-      t.pack(w.name, whole ? fragments(rank, operands->channels, operands->depth, tile.columns, operands->lanes ? kMatrixLanes : depth,
-                                       staged ? staged->depths : Depths::Neighbours, w.dtype)
-                           : axes_in_order(rank, {operands->channels}, {operands->depth}));
-  }
+  pack_weights(t, o.axes[r.vector].extent, *operands, tile, depth, staged);
   pack_points(t, a, *operands);
   if (through_block(tile)) {
     if (!by_parts(t, out, acc, r, *operands, tile, depth, staged, last)) return false;

@@ -49,4 +49,24 @@ std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const
 // `reader` sums by chunks, whose loop it is.
 bool stage_operands(Schedule& t, const Staged& x, const std::string& reader, const std::string& chunk, const MatrixTile& tile);
 
+// matrix.cpp
+// Loops of a warp's tile in a block's, which are those of `x`; `split`: warps that have parts of the reduction, an axis of x; `last`:
+// the innermost axis outside of the tile. What is outside ends with the block's channels, but for `last`.
+WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands& operands, const MatrixTile& tile, const std::string& split,
+                     std::optional<uint32_t> last);
+// The sum along `loop` of axis k: from memory, or from the block's, chunk by chunk.
+bool sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis& k, const std::string& loop, int64_t depth, const MatrixTile& tile,
+                  const std::optional<Staged>& staged, const std::string& out, const std::string& block);
+// Constant weights of so many channels as the tile's instructions ask for them.
+void pack_weights(Schedule& t, int64_t channels, const Operands& operands, const MatrixTile& tile, int64_t depth, const std::optional<Staged>& staged);
+
+// A product of what a tile has summed, by the threads that have it (product_pair.cpp): the tile's columns of instructions, and steps
+// of 8 of its depth; bytes that are stored instead.
+struct Following {
+  int64_t columns = 0, steps = 0, passes = 1;
+  double stored = 0;
+};
+// matrix_draft.cpp. Of the tile with what follows.
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d, const Following& f);
+
 }  // namespace burnish::cuda_target

@@ -85,6 +85,15 @@ double blocks_for(const Stage& o, const Roles& r, const Operands& operands, cons
   return blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
 }
 
+// What follows the sums of a tile: a warp's instructions, whose one operand is at hand, and the other one's loads, of all warps that
+// are present.
+double following_cycles(const MatrixTile& t, const Following& f, double present, const Device& d) {
+  if (f.columns == 0) return 0;
+  const double loads = real(f.columns * f.steps * f.passes), work = kInstruction * d.products * real(t.rows) * loads;
+  const double share = real(size_of(d.storage)) / 4, loading = present * loads * (kLoad + kLoadDepth * real(kMatrixDepth) * share);
+  return real(f.passes) * kLatency + std::max({work, present / 4 * work, loading});
+}
+
 // Both operands in the block's memory: the time of a chunk is that of what is busiest, a multiprocessor's instructions, its memory, or its
 // share of the second-level cache, or else what a block's warps wait for. Fitted to 1,100 tiles of 42 products that an H200 measured: of a
 // product's choice 10% is lost on average.
@@ -99,14 +108,15 @@ constexpr double start = 420, wave = 1210, store = 28;
 constexpr double margin = 1.2;                       // large maps of few channels take up to 1.5 times their estimate
 }  // namespace pipelined
 
-double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
+double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d, const Following& f) {
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
   const auto staged = staged_operands(s, acc, r, operands, t, d);
   if (!staged) return std::numeric_limits<double>::infinity();
   constexpr double most_registers = 200, around = 48;
   const bool halves = d.storage == DType::F16;
   const double tiles = real(t.rows * t.columns), fragments = real((2 * t.rows + t.columns) * depth_for(t.staged, d)) * real(size_of(d.storage)) / 16;
-  const double registers = around + (d.products > 1 ? 16 : 0) + 4 * tiles + fragments, warps = real(t.threads()) / 32;
+  const double following = real(t.rows * f.columns);
+  const double registers = around + (d.products > 1 ? 16 : 0) + 4 * (tiles + following) + fragments, warps = real(t.threads()) / 32;
   const double memory = std::max(block_bytes(t), real(staged->bytes));
   if (registers > most_registers || registers * warps * 32 > 65536 || memory > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
   const double blocks = blocks_for(o, r, operands, t);
@@ -124,21 +134,22 @@ double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& op
   const double reads = warps * steps * 32 * real(16 * t.rows + 8 * t.columns);  // rows of 32 bytes a step
   const double chunk = std::max({pipelined::turn + std::max({matrix, work, steps * pipelined::chain * d.products}), of_quarter * matrix, of_quarter * work, together * (reads + copied) / pipelined::block_memory,
                                  together * copied / pipelined::fetched, chunks > 1 ? pipelined::fetch / real(std::min(t.stages, k / t.staged) - 1) : 0});
-  const double wave = pipelined::fetch + chunks * chunk + pipelined::wave + pipelined::store * tiles * of_quarter * 4;
+  const double stored = f.columns ? following * real(f.passes) : tiles;
+  const double wave = pipelined::fetch + chunks * chunk + pipelined::wave + pipelined::store * stored * of_quarter * 4 + following_cycles(t, f, of_quarter * 4, d);
   const double share = real(size_of(d.storage)) / 4;
-  const double bytes = 4 * share * real(points(o.axes)) * ((through_block(t) ? 1 : kParts) + real(k) / real(o.axes[r.vector].extent));
+  const double bytes = 4 * share * real(points(o.axes)) * ((f.columns ? 0 : through_block(t) ? 1 : kParts) + real(k) / real(o.axes[r.vector].extent)) + kParts * f.stored;
   return pipelined::margin * (pipelined::start + std::max({waves * wave, bytes / kMemory, blocks * chunks * copied / kSecondLevel}));
 }
 
 double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t,
-                 const Device& d) {
-  if (t.weights) return pipelined_cycles_of(s, r, operands, t, d);
+                 const Device& d, const Following& f = {}) {
+  if (t.weights) return pipelined_cycles_of(s, r, operands, t, d, f);
   if (t.staged && t.ahead) {
     // Weights alone are fetched ahead: behind the same tile that does not, until it is measured.
     constexpr double behind = 1.01;
     MatrixTile without = t;
     without.ahead = 0;
-    return behind * cycles_of(s, r, operands, without, d);
+    return behind * cycles_of(s, r, operands, without, d, f);
   }
   const Stage &o = s.group()[r.out], &acc = s.group()[r.acc];
   const int64_t x = o.axes[*r.tile].extent, channels = o.axes[r.vector].extent,
@@ -155,8 +166,8 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const auto staged = staged_operands(s, acc, r, operands, t, d);
   if (t.staged && !staged) return std::numeric_limits<double>::infinity();
   const double memory = std::max(block_bytes(t), staged ? real(staged->bytes) : 0);
-  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases),
-               registers = registers_of(t, d, depth, phases, at_once);
+  const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns * phases), following = real(t.rows * f.columns),
+               registers = registers_of(t, d, depth, phases, at_once) + 4 * following;
   if (registers > 215 || registers * warps * 32 > 65536 || memory > real(d.block_bytes))
     return std::numeric_limits<double>::infinity();
   const double resident =
@@ -187,10 +198,11 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   // parts of lines takes longer.
   const double read =
       4 * share * (real(8 * t.columns * t.warps_n * phases) * all + real(8 * high) * std::min(all, 1.7 * inner));
-  const double bytes = 4 * share * real(points(o.axes)) * ((through_block(t) ? 1 : kParts) + inner / real(channels));
+  const double bytes = 4 * share * real(points(o.axes)) * ((f.columns ? 0 : through_block(t) ? 1 : kParts) + inner / real(channels)) + kParts * f.stored;
   // Few registers leave more to be overlapped.
   const double overlap = std::clamp(0.4 + registers / 125, 0.6, 1.4);
-  const double wave = (steps * step + copying) * overlap + kWave + (phases > 1 ? kPhase : 0) + kStore * tiles * present;
+  const double stored = f.columns ? following * real(f.passes) : tiles;
+  const double wave = (steps * step + copying) * overlap + kWave + (phases > 1 ? kPhase : 0) + kStore * stored * present + following_cycles(t, f, present, d);
   return kStart + std::max({waves * wave, bytes / kMemory, blocks * read / kSecondLevel});
 }
 
@@ -271,6 +283,11 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d) {
   const std::vector<MatrixTile> tiles = matrix_tiles(s, r, d);
   return tiles.empty() ? std::numeric_limits<double>::infinity() : matrix_cycles(s, r, tiles[0], d);
+}
+
+double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d, const Following& f) {
+  const auto operands = operands_of(s, s.group()[r.acc], r);
+  return operands && !operands->lanes ? cycles_of(s, r, *operands, t, d, f) : std::numeric_limits<double>::infinity();
 }
 
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {

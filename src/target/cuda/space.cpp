@@ -23,7 +23,7 @@ Schedule inlined(const StageGroup& g, const Device& d) {
     if (!x.is_compute() || x.is_reduction() || !is_scaled(x.body)) continue;
     Schedule t = s;
     t.inline_stage(x.name);
-    if (!t.failure() && scales_operand(t, d)) return t;
+    if (!t.failure() && (scales_operand(t, d) || pair_cycles(t, d))) return t;
   }
   return s;
 }
@@ -108,7 +108,7 @@ class WaysSpace : public Space {
 
 bool prefers_one_kernel(const StageGroup& g, const Device& d) {
   const Schedule s = inlined(g, d);
-  return chain_pays(s, d) || !squeeze_tiles(s, d).empty() || scales_operand(s, d);
+  return chain_pays(s, d) || pair_pays(s, d) || !squeeze_tiles(s, d).empty() || scales_operand(s, d);
 }
 
 double kernel_us(const StageGroup& g, const Device& d) {

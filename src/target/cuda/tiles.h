@@ -121,7 +121,7 @@ Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t 
 // What brings rows of `size` elements, of which a warp loads pieces of 16 bytes, to different banks; or to few enough that more memory
 // would cost more.
 int64_t piece_padding(int64_t size, DType t);
-// Lays out what is stored from registers: a thread's channels as vectors where they fit.
+// Lays out what is stored from registers: a thread's channels as vectors where they fit and are neighbours in memory.
 void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, uint32_t channel_axis, int64_t columns);
 // Lays out its sum along `k`, of which `depth_loop` is the loop, or a part, that instructions go through. `ahead`: the reduction
 // is one loop, each iteration of which has so many steps of instructions, whose operands the one before loads; 0: it is not.
@@ -130,6 +130,8 @@ void sum_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, con
 // The same along the axes `rest` and, whose neighbours go to the threads of four, `lanes` (Schedule::flatten): a step of instructions
 // has `n` neighbours of `rest`.
 void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& lanes, const Axis& rest, int64_t n);
+// The same along `k`, all of it in one step: each of the four has the neighbours that it has summed itself.
+void sum_by_owners(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k);
 // copies.cpp. A copy in the block's memory by its threads: vectors of the innermost axis, then neighbours along the others, from the
 // innermost on. `order`: of its axes in memory; `region`: how much of each axis a block has, or at most.
 void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<uint32_t>& order, const std::vector<int64_t>& region,
@@ -196,6 +198,20 @@ struct SplitTile {
 std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d);
 bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d);
 
+// product_pair.cpp. A product or convolution and the 1x1 product that alone reads it, in one kernel.
+struct PairTile {
+  MatrixTile first;  // whose warps have all channels
+  int64_t columns;   // of the second one's instructions, a warp's at once
+  bool kept = false; // what these read besides is in the block's memory, on its way while the first are summed
+};
+// From the best by estimate; none where it is no such pair.
+std::vector<PairTile> pair_tiles(const Schedule& s, const Device& d);
+// An estimate of a run with the best tile, as matrix_cycles; none where it is no such pair.
+std::optional<double> pair_cycles(const Schedule& s, const Device& d);
+// Whether one kernel takes less time than two, by estimates.
+bool pair_pays(const Schedule& s, const Device& d);
+bool by_pair(Schedule& s, const PairTile& x, const Device& d);
+
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block
@@ -219,7 +235,7 @@ std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d);
 bool chain_pays(const Schedule& s, const Device& d);
 // Is it a product of data that is scaled where it is loaded, by matrix instructions?
 bool scales_operand(const Schedule& s, const Device& d);
-// What a chain, sums of one point, a product, a depthwise convolution or a kernel without sums takes within a network, by estimates; 0 of others.
+// What a chain, a pair, sums of one point, a product, a depthwise convolution or a kernel without sums takes within a network, by estimates; 0 of others.
 double network_cycles(const Schedule& s, const Device& d);
 bool by_chain(Schedule& s, const ChainTile& c, const Device& d);
 

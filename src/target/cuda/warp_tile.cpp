@@ -95,8 +95,10 @@ void store_by_warps(Schedule& t, const std::string& stage, const WarpLoops& w, u
   order.insert(order.end(), w.bound.begin(), w.bound.end());
   const Stage& s = t.group()[*t.group().named(stage)];
   const int64_t width = stored_at_once(columns, s.dtype);
+  std::vector<uint32_t> order_in_memory = physical_order(s);
+  std::erase_if(order_in_memory, [&](uint32_t a) { return a != channel_axis && s.axes[a].extent == 1; });
   std::string vector;
-  if (s.axes[channel_axis].extent % width == 0 && in_vectors(s.dtype)) {
+  if (order_in_memory.back() == channel_axis && s.axes[channel_axis].extent % width == 0 && in_vectors(s.dtype)) {
     std::string more;
     std::tie(more, vector) = t.split(stage, w.channels, width, Tail::Whole);
     registers.push_back(more);
@@ -141,6 +143,19 @@ void sum_by_lanes(Schedule& t, const std::string& stage, const WarpLoops& w, con
   order.insert(order.end(), {steps, fours, lane});
   if (rest.extent <= most_unrolled) t.unroll(stage, steps);
   t.unroll(stage, fours);
+  t.tensorize(stage, lane);
+  registers.insert(registers.begin(), own);
+  lay_out(t, stage, w, std::move(order), registers, "");
+}
+
+void sum_by_owners(Schedule& t, const std::string& stage, const WarpLoops& w, const Axis& k) {
+  std::vector<std::string> registers = tiles_of_warp(t, stage, w);
+  auto [lane, own] = t.split(stage, k.name, k.extent / kMatrixLanes);
+  std::vector<std::string> order = w.outside;
+  order.insert(order.end(), w.bound.begin(), w.bound.end());
+  for (const Axis& other : t.group()[*t.group().named(stage)].raxes)
+    if (other.name != k.name) order.push_back(other.name);
+  order.push_back(lane);
   t.tensorize(stage, lane);
   registers.insert(registers.begin(), own);
   lay_out(t, stage, w, std::move(order), registers, "");
