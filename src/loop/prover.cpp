@@ -34,6 +34,24 @@ bool is_small(const Aff& a) {
          std::all_of(a.terms.begin(), a.terms.end(), [&](const Term& t) { return small(t.k); });
 }
 
+// a * m - b * q, in one pass.
+Aff combined(const Aff& a, int64_t m, const Aff& b, int64_t q) {
+  Aff out(a.c * m - b.c * q);
+  size_t i = 0, j = 0;
+  while (i < a.terms.size() || j < b.terms.size()) {
+    const bool of_a =
+        j == b.terms.size() || (i < a.terms.size() && a.terms[i].var <= b.terms[j].var);
+    const bool of_b =
+        i == a.terms.size() || (j < b.terms.size() && b.terms[j].var <= a.terms[i].var);
+    const Term t{of_a ? a.terms[i].var : b.terms[j].var,
+                 (of_a ? a.terms[i].k * m : 0) - (of_b ? b.terms[j].k * q : 0)};
+    i += of_a;
+    j += of_b;
+    if (t.k != 0) out.terms.push_back(t);
+  }
+  return out;
+}
+
 }  // namespace
 
 bool same_atom(const Atom& a, const Atom& b) {
@@ -71,18 +89,26 @@ Aff Prover::resolved(Aff a) const {
 void Prover::assume(const Aff& nonnegative) {
   Aff fact = resolved(nonnegative);
   if (fact.is_const() || !is_small(fact)) return;
-  if (fact.terms.size() > 1) facts_.push_back(fact);
+  if (fact.terms.size() > 1) add_fact(fact);
   // Ranges that become narrower narrow others, through the facts that tie them.
   std::vector<Aff> queue = {std::move(fact)};
   for (int rounds = 0; !queue.empty() && rounds < most_rounds; ++rounds) {
     Aff next = std::move(queue.back());
     queue.pop_back();
     for (Id v : narrow(next)) {
-      for (const Aff& f : facts_) {
-        if (f.slope(v) && !(f == next)) queue.push_back(f);
-      }
+      if (v >= facts_of_.size()) continue;
+      for (const uint32_t n : facts_of_[v])
+        if (!(facts_[n] == next)) queue.push_back(facts_[n]);
     }
   }
+}
+
+void Prover::add_fact(const Aff& fact) {
+  for (const Term& t : fact.terms) {
+    if (t.var >= facts_of_.size()) facts_of_.resize(t.var + 1);
+    facts_of_[t.var].push_back(static_cast<uint32_t>(facts_.size()));
+  }
+  facts_.push_back(fact);
 }
 
 // What a fact says about each of its variables alone, rounded to whole numbers; returns those that
@@ -105,7 +131,10 @@ std::vector<Prover::Id> Prover::narrow(const Aff& fact) {
 }
 
 void Prover::reset(Mark m) {
-  facts_.resize(m.facts);
+  while (facts_.size() > m.facts) {
+    for (const Term& t : facts_.back().terms) facts_of_[t.var].pop_back();
+    facts_.pop_back();
+  }
   atoms_.resize(m.atoms);
   definitions_.resize(m.definitions);
   while (undo_.size() > m.ranges) {
@@ -221,15 +250,17 @@ bool Prover::prove(const Aff& goal, int depth) {
 
 // With facts that bring in higher variables, or with those that do not.
 bool Prover::eliminate(const Aff& goal, Term top, bool higher, int depth) {
-  for (size_t n = facts_.size(); n-- > 0;) {
-    const Aff& fact = facts_[n];
+  if (top.var >= facts_of_.size()) return false;
+  const std::vector<uint32_t>& facts = facts_of_[top.var];
+  for (size_t n = facts.size(); n-- > 0;) {
+    const Aff& fact = facts_[facts[n]];
     if ((fact.terms[fact.terms.size() - 1].var > top.var) != higher) continue;
     int64_t s = fact.slope(top.var);
-    if (s == 0 || (top.k > 0) != (s > 0)) continue;
+    if ((top.k > 0) != (s > 0)) continue;
     if (--budget_ < 0) return false;
     int64_t g = std::gcd(top.k, s), m = std::abs(s) / g, q = std::abs(top.k) / g;
     if (m > largest_factor || q > largest_factor) continue;
-    Aff rest = goal * m - fact * q;
+    Aff rest = combined(goal, m, fact, q);
     rest.c += m - 1;
     if (prove(rest, depth + 1)) return true;
   }

@@ -58,11 +58,13 @@ class Prover {
   bool prove(const Aff& goal, int depth);
   bool eliminate(const Aff& goal, Term top, bool higher, int depth);
   std::vector<Id> narrow(const Aff& fact);
+  void add_fact(const Aff& fact);
   Aff resolved(Aff a) const;
   Aff stand_in(const Atom& atom);
   std::vector<Range> ranges_;
   std::vector<std::pair<Id, Range>> undo_;  // ranges before they were narrowed
   std::vector<Aff> facts_;
+  std::vector<std::vector<uint32_t>> facts_of_;  // by variable: the numbers of those that it is in
   std::vector<AtomId> atoms_;
   std::vector<std::pair<VarId, Aff>> definitions_;
   int budget_ = 0, deepest_ = 0;

@@ -118,7 +118,7 @@ bool never_meet(const SharedAccess& a, VarId a_var, const SharedAccess& b, VarId
                 const std::set<Prover::Id>& outer) {
   // That a place lies within a part of a tensor leads searches astray where the rest tells iterations apart.
   const auto bounded = [](const SharedAccess& x) { return std::ranges::any_of(x.facts, [&](const Aff& fact) { return bounds_place(x, fact); }); };
-  return ((bounded(a) || bounded(b)) && never_meet(a, a_var, b, b_var, outer, false)) || never_meet(a, a_var, b, b_var, outer, true);
+  return never_meet(a, a_var, b, b_var, outer, true) || ((bounded(a) || bounded(b)) && never_meet(a, a_var, b, b_var, outer, false));
 }
 
 namespace {
