@@ -13,12 +13,19 @@ constexpr int64_t largest_factor = int64_t{1} << 18, largest_coefficient = int64
 constexpr int most_rounds = 100, most_sharpenings = 8;
 constexpr int steps = 1000;  // at each depth of search
 
-int64_t clamp(__int128 v) {
-  return static_cast<int64_t>(std::clamp<__int128>(v, -unbounded, unbounded));
+int64_t clamp(int64_t v) { return std::clamp(v, -unbounded, unbounded); }
+
+int64_t times(int64_t k, int64_t v) {
+  int64_t product = 0;
+  if (__builtin_mul_overflow(k, v, &product)) return (k < 0) == (v < 0) ? unbounded : -unbounded;
+  return clamp(product);
 }
 
-int64_t times(int64_t k, int64_t v) { return clamp(static_cast<__int128>(k) * v); }
-int64_t plus(int64_t a, int64_t b) { return clamp(static_cast<__int128>(a) + b); }
+int64_t plus(int64_t a, int64_t b) {
+  int64_t sum = 0;
+  if (__builtin_add_overflow(a, b, &sum)) return a > 0 ? unbounded : -unbounded;
+  return clamp(sum);
+}
 
 // What a loaded integer may be.
 std::pair<int64_t, int64_t> range_of_dtype(DType t) {
@@ -143,6 +150,15 @@ void Prover::reset(Mark m) {
   }
 }
 
+int64_t Prover::least(const Aff& a) const {
+  int64_t lo = a.c;
+  for (const Term& t : a.terms) {
+    const auto [l, h] = t.var < ranges_.size() ? ranges_[t.var] : std::pair(-unbounded, unbounded);
+    lo = plus(lo, times(t.k, t.k < 0 ? h : l));
+  }
+  return lo;
+}
+
 Prover::Range Prover::range(const Aff& a) const {
   int64_t lo = a.c, hi = a.c;
   for (const Term& t : a.terms) {
@@ -233,7 +249,7 @@ bool Prover::search(const Aff& goal, std::initializer_list<int> depths) {
 // variable at a time, the highest first: stand-ins before what they stand for, inner loops before
 // outer ones.
 bool Prover::prove(const Aff& goal, int depth) {
-  if (range(goal).first >= 0) return true;
+  if (least(goal) >= 0) return true;
   if (depth == deepest_ || !is_small(goal) || goal.is_const()) return false;
   Term top = goal.terms[goal.terms.size() - 1];
   if (eliminate(goal, top, false, depth)) return true;
