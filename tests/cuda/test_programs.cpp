@@ -12,6 +12,7 @@
 #include "graph/op.h"
 #include "passes/oracle.h"
 #include "passes/pipeline.h"
+#include "schedule/support.h"
 #include "target/target.h"
 
 namespace burnish::cuda_test {
@@ -268,9 +269,10 @@ TEST_P(Programs, PairsWithHeads) {
     EXPECT_EQ(cuda_target::launches_of(p, precision).launches.size(), launches) << what;
     expect_right(GetParam(), g, what, seed, precision);
   };
+  expect_launches(12, 20, Precision::Tf32, 1, false, 2);
+  if (schedule_test::cases(4) < 4) return;  // proofs take minutes under sanitizers
   expect_launches(72, 33, Precision::Strict, 1, false, 2);
   expect_launches(16, 18, Precision::Fp16, 2, false, 2);
-  expect_launches(12, 20, Precision::Tf32, 1, false, 2);
   expect_launches(12, 20, Precision::Tf32, 1, true, 4);
 }
 
