@@ -226,6 +226,7 @@ TEST_P(Programs, NarrowConvolutionsOfOneTensor) {
     Precision precision;
   };
   for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}}) {
+    if (schedule_test::cases(4) < 4 && precision != Precision::Strict) continue;  // proofs take minutes under sanitizers
     Graph g;
     uint64_t seed = 17;
     const auto convolved = [&](ValueId v, int64_t from, int64_t to) {
