@@ -150,24 +150,22 @@ void Prover::reset(Mark m) {
   }
 }
 
+Prover::Range Prover::range_of(const Term& t) const {
+  auto [lo, hi] = t.var < ranges_.size() ? ranges_[t.var] : std::pair(-unbounded, unbounded);
+  if (t.k < 0) std::swap(lo, hi);
+  return {times(t.k, lo), times(t.k, hi)};
+}
+
 int64_t Prover::least(const Aff& a) const {
   int64_t lo = a.c;
-  for (const Term& t : a.terms) {
-    const auto [l, h] = t.var < ranges_.size() ? ranges_[t.var] : std::pair(-unbounded, unbounded);
-    lo = plus(lo, times(t.k, t.k < 0 ? h : l));
-  }
+  for (const Term& t : a.terms) lo = plus(lo, range_of(t).first);
   return lo;
 }
 
 Prover::Range Prover::range(const Aff& a) const {
-  int64_t lo = a.c, hi = a.c;
-  for (const Term& t : a.terms) {
-    auto [l, h] = t.var < ranges_.size() ? ranges_[t.var] : std::pair(-unbounded, unbounded);
-    if (t.k < 0) std::swap(l, h);
-    lo = plus(lo, times(t.k, l));
-    hi = plus(hi, times(t.k, h));
-  }
-  return {lo, hi};
+  int64_t hi = a.c;
+  for (const Term& t : a.terms) hi = plus(hi, range_of(t).second);
+  return {least(a), hi};
 }
 
 Aff Prover::flatten(const Index& i) {

@@ -54,6 +54,7 @@ class Prover {
   Range range_of(Id id) const { return ranges_[id]; }
 
  private:
+  Range range_of(const Term& t) const;
   int64_t least(const Aff& a) const;  // of its range
   bool search(const Aff& goal, std::initializer_list<int> depths);
   bool prove(const Aff& goal, int depth);

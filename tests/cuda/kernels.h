@@ -6,8 +6,15 @@
 #include "cuda/machines.h"
 #include "schedule/support.h"
 #include "target/cuda/dialect.h"
+#include "target/cuda/space.h"
 
 namespace burnish::cuda_test {
+
+// An sm_90 of that precision, as the target has it.
+inline cuda_target::Device device(cuda_target::Precision p) {
+  using cuda_target::Precision;
+  return {.products = p == Precision::Strict ? 3.0 : p == Precision::Tf32 ? 1.0 : 0.5, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+}
 
 class Kernels : public OnMachine {
  protected:

@@ -339,7 +339,7 @@ TEST_P(Kernels, PipelinedTiles) {
                                            {.rows = 1, .columns = 3, .warps_m = 1, .warps_n = 2, .staged = 16, .stages = 4}};
   for (size_t i = 0; i < shapes.size(); ++i) {
     for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
-      const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+      const cuda_target::Device d = device(p);
       const StageGroup g = stored(shapes[i], d.storage);
       Schedule s(g);
       inline_cheap(s);
@@ -396,7 +396,7 @@ TEST_P(Kernels, BfloatTensors) {
                                                  {.height = 9, .width = 11, .in = 32, .out = 24, .kernel = 3},
                                                  {.height = 7, .width = 6, .in = 5, .out = 3, .kernel = 3, .stride = 2}};
   for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
-    const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+    const cuda_target::Device d = device(p);
     for (const target_test::Conv& c : shapes) {
       const StageGroup g = stored(c, DType::BF16);
       expect_right(Case(g, cuda_target::default_schedule(g, d)), fmt::format("{} from {} by {}, precision {}", c.out, c.in, c.kernel, int(p)), p);
@@ -473,7 +473,7 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
 // Blocks inside of the image have loops of their own, which do not ask what lies outside.
 TEST_P(Kernels, BlocksInsideOfImages) {
   using cuda_target::ChainTile;
-  const cuda_target::Device halves{.products = 0.5, .storage = DType::F16};
+  const cuda_target::Device halves = device(Precision::Fp16);
   for (const ChainTile& t : {ChainTile{.columns = 6, .expand_n = 1, .weights = 1}, ChainTile{.columns = 4, .warps_k = 2, .chunk = 32, .rows = 2, .groups = 7}}) {
     const StageGroup g = target_test::chain(50, 22, 1, 24, 96, 1, DType::F16);
     Schedule s(g);
@@ -498,7 +498,7 @@ TEST_P(Kernels, ChainsWithoutProjections) {
                                ChainTile{.columns = 21, .chunk = 8, .tall = 1}}) {
       const StageGroup g = target_test::image_chain({.channels = 24, .height = 21, .width = 19, .filter = 1, .first_stride = 1, .stride = stride, .expanded = 48, .by_planes = false, .project = false});
       for (const Precision p : {Precision::Strict, Precision::Tf32}) {
-        const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : 1.0};
+        const cuda_target::Device d = device(p);
         Schedule s(g);
         inline_cheap(s);
         ChainTile fits = t;
@@ -520,7 +520,7 @@ TEST_P(Kernels, ChainsInRegisters) {
   using cuda_target::ChainTile;
   const auto expect_chain = [this](int stride, const ChainTile& t, Precision p) {
     const bool halves = p == Precision::Fp16;
-    const cuda_target::Device d{.products = p == Precision::Strict ? 3.0 : halves ? 0.5 : 1.0, .storage = halves ? DType::F16 : DType::F32};
+    const cuda_target::Device d = device(p);
     const StageGroup g = target_test::chain(17, 11, stride, 24, halves ? 96 : 48, 1, d.storage);
     Schedule s(g);
     inline_cheap(s);

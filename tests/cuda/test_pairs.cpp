@@ -4,7 +4,6 @@
 #include <random>
 
 #include "cuda/kernels.h"
-#include "target/cuda/space.h"
 #include "target/cuda/tiles.h"
 #include "target/cuda/ways.h"
 #include "target/groups.h"
@@ -26,8 +25,6 @@ struct PairCase {
                        residual ? ", residual" : "", scaled ? ", scaled" : "", finished ? "" : ", bare", static_cast<int>(precision));
   }
 };
-
-Device device(Precision p) { return {.products = p == Precision::Strict ? 3.0 : 1.0, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32}; }
 
 // A load in f32, of what is stored in halves perhaps.
 Expr f32(const Expr& x) { return x.dtype() == DType::F32 ? x : cast(DType::F32, x); }

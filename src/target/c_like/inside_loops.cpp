@@ -11,10 +11,8 @@
 #include <algorithm>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "expr/interval.h"
-#include "target/c_like/kernel.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -26,8 +24,7 @@ class Questions {
  public:
   explicit Questions(const Stmt& loop) {
     visit(loop, [&](const Stmt& s) {
-      if (s.kind() == StmtKind::For)
-        ranges_.set(s->loop.var, 0, s->loop.extent - 1), own_.insert(s->loop.var);
+      if (s.kind() == StmtKind::For) ranges_.set(s->loop.var, 0, s->loop.extent - 1);
       if (s.kind() == StmtKind::Let) lets_.emplace(s->var, s->index);
     });
     visit(loop, [&](const Stmt& s) {
@@ -61,20 +58,14 @@ class Questions {
   }
 
   std::optional<Aff> least_of(const Aff& a) const {
-    Aff whole(a.c);
-    for (const Term& t : a.terms) {
-      const auto let = lets_.find(t.var);
-      if (let == lets_.end())
-        whole.add(t.var, t.k);
-      else if (!let->second.is_affine())
-        return std::nullopt;
-      else
-        whole += let->second.a * t.k;
-    }
+    const Aff whole = substitute(a, [&](VarId v) -> const Aff* {
+      const auto let = lets_.find(v);
+      return let != lets_.end() && let->second.is_affine() ? &let->second.a : nullptr;
+    });
     Aff least(whole.c);
     for (const Term& t : whole.terms) {
       if (lets_.contains(t.var)) return std::nullopt;
-      if (own_.contains(t.var))
+      if (ranges_.knows(t.var))
         least.c += ranges_.bounds(Aff::of(t.var, t.k)).lo;
       else
         least.add(t.var, t.k);
@@ -83,8 +74,7 @@ class Questions {
   }
 
   std::vector<Expr> selects_;
-  Ranges ranges_;
-  std::set<VarId> own_;
+  Ranges ranges_;  // of the loop's own variables
   std::map<VarId, Index> lets_;
 };
 
