@@ -235,6 +235,7 @@ class Lowering {
   const Warm* warm_ = nullptr;
   std::vector<StageId> owners_;  // stages whose loop is being warmed up
   std::optional<VarId> lane_;    // the open vector loop
+  bool lanes_apart_ = false;     // Loop::apart
   std::string lane_name_;
   std::vector<const Aff*> env_;  // axis variables of the statement being translated
   Expr acc_;

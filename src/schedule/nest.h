@@ -23,6 +23,7 @@ struct Loop {
   Tail tail = Tail::Guard;
   LoopId first = kNoLoop, second = kNoLoop;  // of a fused loop: the two that it stands for
   std::vector<int64_t> cuts = {};            // partition: where new segments begin
+  bool apart = false;                        // vectorize: each lane loads by itself
   int64_t threads = 0;                       // bind: at least so many, of which the first have iterations
 
   bool is_split() const { return outer != kNoLoop; }

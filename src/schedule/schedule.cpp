@@ -124,8 +124,8 @@ void Schedule::reorder(std::string_view stage, std::vector<std::string> loops) {
 void Schedule::unroll(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Unroll{str(stage), str(loop)});
 }
-void Schedule::vectorize(std::string_view stage, std::string_view loop) {
-  record(*this, failure_, step::Vectorize{str(stage), str(loop)});
+void Schedule::vectorize(std::string_view stage, std::string_view loop, bool apart) {
+  record(*this, failure_, step::Vectorize{str(stage), str(loop), apart});
 }
 void Schedule::parallel(std::string_view stage, std::string_view loop) {
   record(*this, failure_, step::Parallel{str(stage), str(loop)});
@@ -147,8 +147,8 @@ void Schedule::store_at(std::string_view stage, std::string_view at_stage,
 void Schedule::store_root(std::string_view stage) {
   record(*this, failure_, step::StoreRoot{str(stage)});
 }
-void Schedule::flatten(std::string_view stage, int64_t multiple, int64_t lanes) {
-  record(*this, failure_, step::Flatten{str(stage), multiple, lanes});
+void Schedule::flatten(std::string_view stage, int64_t multiple, int64_t lanes, std::string_view inner) {
+  record(*this, failure_, step::Flatten{str(stage), multiple, lanes, str(inner)});
 }
 void Schedule::expand(std::string_view stage) { record(*this, failure_, step::Expand{str(stage)}); }
 void Schedule::narrow(std::string_view stage, int64_t most) { record(*this, failure_, step::Narrow{str(stage), most}); }

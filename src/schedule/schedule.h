@@ -44,6 +44,7 @@ struct Unroll {
 };
 struct Vectorize {
   std::string stage, loop;
+  bool apart = false;  // what is stored is a vector; what each lane loads may lie apart, and under a guard of its own. Of threads
 };
 struct Parallel {
   std::string stage, loop;
@@ -71,6 +72,7 @@ struct Flatten {  // the reduction is along one axis, of a multiple of `multiple
   std::string stage;
   int64_t multiple;
   int64_t lanes = 1;  // above 1: the last reduce axis stays apart, of a multiple of `lanes`
+  std::string inner = {};  // a reduce axis that alone is filled up, its neighbours being those of the axis; else all are, in order
 };
 struct Expand {  // the reduction becomes one expression of all its terms
   std::string stage;
@@ -170,7 +172,7 @@ class Schedule {
   std::string fuse(std::string_view stage, std::string_view outer, std::string_view inner);
   void reorder(std::string_view stage, std::vector<std::string> loops);
   void unroll(std::string_view stage, std::string_view loop);
-  void vectorize(std::string_view stage, std::string_view loop);
+  void vectorize(std::string_view stage, std::string_view loop, bool apart = false);
   void parallel(std::string_view stage, std::string_view loop);
   void bind(std::string_view stage, std::string_view loop, int64_t threads = 0);
   void tensorize(std::string_view stage, std::string_view loop);
@@ -178,7 +180,7 @@ class Schedule {
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
   void inline_stage(std::string_view stage);
-  void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1);
+  void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1, std::string_view inner = {});
   void expand(std::string_view stage);
   void narrow(std::string_view stage, int64_t most);
   std::string cache_read(std::string_view stage, std::string_view reader = {}, std::optional<DType> dtype = {});

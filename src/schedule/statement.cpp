@@ -159,6 +159,14 @@ Expr Lowering::translate(const Expr& e) {
   return r;
 }
 
+// Of the positions along an axis that lie in memory: blocks of a packed constant are whole, filled up with zeros (pack_constant).
+static int64_t stored_extent(const Stage& constant, size_t axis) {
+  const int64_t extent = constant.axes[axis].extent;
+  for (const LayoutDim& d : constant.layout)
+    if (d.axis == axis && d.mod == 0) return ceil_div(extent, d.div) * d.div;
+  return extent;
+}
+
 // A producer in the group has its halo filled; anything else is guarded where it may be read
 // outside its domain.
 Expr Lowering::translate_load(const Expr& e) {
@@ -169,11 +177,12 @@ Expr Lowering::translate_load(const Expr& e) {
   auto read = [&] { return load(e.dtype(), storage_[s].buffer, {address(s, place)}); };
   if (t.is_compute() && !info_[s].output) return read();
   if (!e.fill() && !whole_) return read();
+  const bool zeros = t.kind == StageKind::Constant && (!e.fill() || (e.fill().kind() == ExprKind::Const && e.fill().number() == 0));
   std::vector<Index> inside;
   for (size_t a = 0; a < place.size(); ++a) {
     const Index& i = place[a];
     Index rest = i;
-    rest.a = Aff(t.axes[a].extent - 1) - i.a;
+    rest.a = Aff((zeros ? stored_extent(t, a) : t.axes[a].extent) - 1) - i.a;
     for (Atom& atom : rest.atoms) atom.scale = -atom.scale;
     inside.push_back(i);
     inside.push_back(std::move(rest));
@@ -218,7 +227,7 @@ Expr Lowering::guarded(std::vector<Index> conditions, const std::function<Expr()
     Interval range = ranges_.bounds(c);
     if (range.hi < 0) return otherwise();
     if (range.lo >= 0) continue;
-    if (has_lane(c) && !without_lane(c)) refuse_schedule("a guard varies across vector lanes of {}", lane_name_);
+    if (has_lane(c) && !without_lane(c) && !lanes_apart_) refuse_schedule("a guard varies across vector lanes of {}", lane_name_);
     left.push_back(std::move(c));
   }
   if (left.empty()) return then();

@@ -36,7 +36,7 @@ std::string text(const step::Reorder& x) {
 }
 std::string text(const step::Unroll& x) { return fmt::format("unroll({}, {})", x.stage, x.loop); }
 std::string text(const step::Vectorize& x) {
-  return fmt::format("vectorize({}, {})", x.stage, x.loop);
+  return fmt::format("vectorize({}, {}{})", x.stage, x.loop, x.apart ? ", apart" : "");
 }
 std::string text(const step::Parallel& x) {
   return fmt::format("parallel({}, {})", x.stage, x.loop);
@@ -53,7 +53,10 @@ std::string text(const step::StoreAt& x) {
 }
 std::string text(const step::StoreRoot& x) { return fmt::format("store_root({})", x.stage); }
 std::string text(const step::Flatten& x) {
-  return x.lanes == 1 ? fmt::format("flatten({}, {})", x.stage, x.multiple) : fmt::format("flatten({}, {}, {})", x.stage, x.multiple, x.lanes);
+  std::string s = fmt::format("flatten({}, {}", x.stage, x.multiple);
+  if (x.lanes > 1 || !x.inner.empty()) s += fmt::format(", {}", x.lanes);
+  if (!x.inner.empty()) s += ", " + x.inner;
+  return s + ")";
 }
 std::string text(const step::Expand& x) { return fmt::format("expand({})", x.stage); }
 std::string text(const step::Narrow& x) { return fmt::format("narrow({}, {})", x.stage, x.most); }
@@ -207,7 +210,14 @@ ScheduleStep parse_step(std::string_view raw) {
     }
     if (name == "reorder") return step::Reorder{stage, a.names()};
     if (name == "unroll") return loop_step(step::Unroll{});
-    if (name == "vectorize") return loop_step(step::Vectorize{});
+    if (name == "vectorize") {
+      step::Vectorize x{stage, a.name()};
+      if (!a.left()) return x;
+      const std::string kind = a.name();
+      require(kind == "apart", "{}: '{}' should be apart", line, kind);
+      x.apart = true;
+      return x;
+    }
     if (name == "parallel") return loop_step(step::Parallel{});
     if (name == "bind") {
       step::Bind x{stage, a.name()};
@@ -225,6 +235,7 @@ ScheduleStep parse_step(std::string_view raw) {
       step::Flatten x{stage, 1};
       x.multiple = a.number();
       if (a.left()) x.lanes = a.number();
+      if (a.left()) x.inner = a.name();
       return x;
     }
     if (name == "expand") return stage_step(step::Expand{});

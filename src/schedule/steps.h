@@ -49,6 +49,8 @@ Result<> apply(Stages s, const step::Flatten& x);
 // The stage of that name, or why there is none; inputs are refused unless `any`.
 Result<StageId> find_stage(const Stages& s, std::string_view name, bool any = false);
 bool is_output(const StageGroup& g, StageId s);
+// Is 0 read, if anything, outside of what is loaded?
+bool zero_outside(const Expr& load);
 // Of the part that the stage's next rfactor makes.
 std::string part_name(const StageGroup& g, const std::string& stage);
 

@@ -177,7 +177,7 @@ Result<> apply(Stages s, const step::CacheRead& x) {
     if (!reader) return refuse("a copy of {} as {} wants to know who reads it", x.stage, name_of(copy.dtype));
     if (!is_float(own) || !is_float(copy.dtype)) return refuse("{} is {}: only floats are copied as another type, {}", x.stage, name_of(own), name_of(copy.dtype));
     bool filled = false;
-    visit(s.group[*reader].body, [&](const Expr& e) { filled |= e.kind() == ExprKind::Load && e.from() == *id && e.fill(); });
+    visit(s.group[*reader].body, [&](const Expr& e) { filled |= e.kind() == ExprKind::Load && e.from() == *id && !zero_outside(e); });
     if (filled) return refuse("{} reads {} with a fill of {}", x.reader, x.stage, name_of(own));
   }
   copy.axes = fresh_axes(s.group, s.group[*id].axes, becomes);
@@ -193,7 +193,8 @@ Result<> apply(Stages s, const step::CacheRead& x) {
   if (type != own) copy.body = cast(type, copy.body);
   insert_stage(s, at, std::move(copy));
   replace_loads(s, kPending, [&](const Expr& e) {
-    const Expr copied = load(type, at, {e.indices().begin(), e.indices().end()}, e.fill());
+    const Expr fill = e.fill() && type != own ? constant(0.0, type) : e.fill();
+    const Expr copied = load(type, at, {e.indices().begin(), e.indices().end()}, fill);
     return type == own ? copied : cast(own, copied);
   });
   return Done{};

@@ -176,7 +176,9 @@ Result<> apply(Stages s, const step::Unroll& x) {
   return set_kind(s, x.stage, x.loop, LoopKind::Unroll);
 }
 Result<> apply(Stages s, const step::Vectorize& x) {
-  return set_kind(s, x.stage, x.loop, LoopKind::Vectorize);
+  if (auto ok = set_kind(s, x.stage, x.loop, LoopKind::Vectorize); !ok) return ok;
+  find_leaf(s, x.stage, x.loop)->loop().apart = x.apart;
+  return Done{};
 }
 Result<> apply(Stages s, const step::Parallel& x) {
   return set_kind(s, x.stage, x.loop, LoopKind::Parallel);

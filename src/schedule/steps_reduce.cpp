@@ -24,8 +24,6 @@ bool ends_with(const StageGroup& g, const Expr& load, const Axis& k) {
   return false;
 }
 
-bool zero_outside(const Expr& load) { return !load.fill() || (load.fill().kind() == ExprKind::Const && load.fill().number() == 0); }
-
 Expr with_fill(const Expr& load_) {
   return load(load_.dtype(), load_.from(), {load_.indices().begin(), load_.indices().end()}, constant(0.0, load_.dtype()));
 }
@@ -39,11 +37,22 @@ Expr ended(const StageGroup& g, const Expr& product, const Axis& k) {
   });
 }
 
+// The product's terms filled up to a multiple of `n` along `k` by some that are 0.
+Axis filled_up(const StageGroup& g, Expr& product, Axis k, int64_t n) {
+  if (k.extent % n == 0) return k;
+  product = ended(g, product, k);
+  k.extent = ceil_div(k.extent, n) * n;
+  return k;
+}
+
 }  // namespace
+
+bool zero_outside(const Expr& load) { return !load.fill() || (load.fill().kind() == ExprKind::Const && load.fill().number() == 0); }
 
 // Terms behind the last one are outside of what every load reads, by its outermost reduce axis, where loads give 0: they are
 // products, which are 0 then. A guard says so too, by which copies of what is read do not reach there. Those behind the end of
-// the axis that stays apart are 0 by a guard.
+// the axis that stays apart are 0 by a guard; so are those behind the end of the inner one, or by what lies outside of what is
+// read, which copies hold.
 Result<> apply(Stages s, const step::Flatten& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};
@@ -58,6 +67,16 @@ Result<> apply(Stages s, const step::Flatten& x) {
     apart = flat.back();
     flat.pop_back();
   }
+  const bool product = t.op == Combine::Sum && is_float(t.dtype) && t.body.kind() == ExprKind::Binary && t.body.binary() == BinaryOp::Mul &&
+                       std::ranges::all_of(t.body.children(), [](const Expr& e) { return loaded_by(e) && zero_outside(loaded_by(e)); });
+  Expr body = t.body;
+  if (!x.inner.empty()) {
+    const auto inner = std::ranges::find(flat, x.inner, &Axis::name);
+    if (inner == flat.end()) return refuse("{} has no reduce axis {} to flatten", x.stage, x.inner);
+    if (!product && inner->extent % x.multiple) return refuse("{} is no product of loads: {} terms are no multiple of {}", x.stage, inner->extent, x.multiple);
+    *inner = filled_up(s.group, body, *inner, x.multiple);
+    std::rotate(inner, inner + 1, flat.end());
+  }
   int64_t terms = 1;
   for (const Axis& a : flat)
     if (__builtin_mul_overflow(terms, a.extent, &terms)) return refuse("{} has more than 2^63 terms", x.stage);
@@ -66,18 +85,15 @@ Result<> apply(Stages s, const step::Flatten& x) {
   for (const auto* axes : {&t.axes, &t.raxes})
     for (const Axis& a : *axes)
       if (a.name == all.name && (axes == &t.axes || apart)) return refuse("{} has an axis {} already", x.stage, a.name);
-  const bool product = t.op == Combine::Sum && is_float(t.dtype) && t.body.kind() == ExprKind::Binary && t.body.binary() == BinaryOp::Mul &&
-                       std::ranges::all_of(t.body.children(), [](const Expr& e) { return loaded_by(e) && zero_outside(loaded_by(e)); });
   if (whole > terms) {
-    if (!product || !std::ranges::all_of(t.body.children(), [&](const Expr& e) { return ends_with(s.group, loaded_by(e), flat[0]); }))
+    if (!product || !std::ranges::all_of(body.children(), [&](const Expr& e) { return ends_with(s.group, loaded_by(e), flat[0]); }))
       return refuse("{} is no product of loads along its first reduce axis: {} terms are no multiple of {}", x.stage, terms, x.multiple);
-    t.body = rewrite(t.body, [&](const Expr& e) { return e.kind() == ExprKind::Load ? with_fill(e) : Expr{}; });
-    if (flat.size() > 1) t.body = ended(s.group, t.body, {all.name, all.var, terms});
+    body = rewrite(body, [&](const Expr& e) { return e.kind() == ExprKind::Load ? with_fill(e) : Expr{}; });
+    if (flat.size() > 1) body = ended(s.group, body, {all.name, all.var, terms});
   }
   if (apart && apart->extent % x.lanes) {
     if (!product) return refuse("{} is no product of loads: {} terms are no multiple of {}", x.stage, apart->extent, x.lanes);
-    t.body = ended(s.group, t.body, *apart);
-    apart->extent = ceil_div(apart->extent, x.lanes) * x.lanes;
+    apart = filled_up(s.group, body, *apart, x.lanes);
   }
   std::map<VarId, Index> becomes;
   int64_t inner = 1;
@@ -91,7 +107,7 @@ Result<> apply(Stages s, const step::Flatten& x) {
     becomes[flat[i].var] = digit;
     inner *= extent;
   }
-  t.body = substitute_indices(t.body, becomes);
+  t.body = substitute_indices(body, becomes);
   if (t.init) t.init = substitute_indices(t.init, becomes);
   t.raxes = {all};
   if (apart) t.raxes.push_back(*apart);

@@ -194,6 +194,12 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
           !__builtin_mul_overflow(div, inner.div, &div)) {
         i = inner.a + i * inner.div;
         affine_form = true;
+      } else if (const int64_t rest = inner.mod / div; !inner.value && inner.mod % div == 0 && inner.scale == 1 && i == Aff(0) &&
+                 (mod == 0 || rest % mod == 0)) {  // (a / b % m) / c = a / (b * c) % (m / c)
+        i = inner.a;
+        div *= inner.div;
+        if (mod == 0) mod = rest;
+        affine_form = true;
       }
     }
     if (affine_form) {
@@ -229,7 +235,7 @@ Index Lowering::address(StageId s, const std::vector<Index>& position) {
 // Vectors are contiguous or one element for all lanes; registers are indexed by what code
 // generation expands.
 void Lowering::check_access(StageId s, const Index& flat) {
-  if (lane_) {
+  if (lane_ && !lanes_apart_) {
     int64_t slope = flat.a.slope(*lane_);
     for (const Atom& atom : flat.atoms) {
       bool moves = atom.a.slope(*lane_) != 0;

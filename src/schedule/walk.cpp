@@ -184,6 +184,7 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
     break;
   case LoopKind::Vectorize:
     if (!constant) refuse_schedule("{} is vectorized but its extent varies", name);
+    if (loop.apart && !has_threads_) refuse_schedule("{} has lanes that load apart, which threads alone can", name);
     if (e.count > kMaxLanes)
       refuse_schedule("{} has {} lanes, split it to {} at most", name, e.count, kMaxLanes);
     break;
@@ -213,6 +214,7 @@ void Lowering::walk_entry(Walk& w, size_t i, Part part, const Entry& e, Stmts& o
   know(v, *e.lower, *e.upper);
   if (kind == LoopKind::Vectorize) {
     lane_ = v;
+    lanes_apart_ = loop.apart;
     lane_name_ = name;
   }
   size_t lets = lets_.size();

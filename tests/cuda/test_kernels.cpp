@@ -582,15 +582,16 @@ TEST_P(Kernels, SumsOverWhatWasSummed) {
 TEST_P(Kernels, ChainsOfImages) {
   using cuda_target::ChainTile;
   const ChainTile t{.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4};
-  for (const target_test::ImageChain& c : {target_test::ImageChain{.height = 37, .width = 44}, target_test::ImageChain{.height = 21, .width = 27, .filter = 5, .first_stride = 1, .stride = 2},
-                                           target_test::ImageChain{.channels = 4, .height = 30, .width = 23, .by_planes = false, .project = false}}) {
-    const StageGroup g = target_test::image_chain(c);
-    Schedule s(g);
-    inline_cheap(s);
-    for (const auto& [p, d] : {std::pair(Precision::Strict, cuda_target::Device{}), std::pair(Precision::Tf32, cuda_target::Device{.products = 1})}) {
-      Schedule x = s;
-      ASSERT_TRUE(cuda_target::by_chain(x, t, d));
-      expect_right(Case(g, x), fmt::format("{} x {}", c.height, c.width), p);
+  for (target_test::ImageChain c : {target_test::ImageChain{.height = 37, .width = 44}, target_test::ImageChain{.height = 21, .width = 27, .filter = 5, .first_stride = 1, .stride = 2},
+                                    target_test::ImageChain{.channels = 4, .height = 30, .width = 23, .by_planes = false, .project = false},
+                                    target_test::ImageChain{.channels = 6, .height = 19, .width = 26}}) {
+    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+      c.storage = device(p).storage;
+      const StageGroup g = target_test::image_chain(c);
+      Schedule s(g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, t, device(p))) << c.channels << " channels";
+      expect_right(Case(g, s), fmt::format("{} x {}", c.height, c.width), p);
     }
   }
 }

@@ -186,6 +186,27 @@ TEST(Flatten, LastReduceAxisStaysApart) {
   }
 }
 
+// Channels filled up to fours are neighbours of the one axis; constants in blocks of them hold zeros, which need no guard.
+TEST(Flatten, AnAxisIsFilledUp) {
+  for (const int64_t channels : {3, 4, 6}) {
+    GroupBuilder b("conv");
+    StageId x = b.input("X", F, {{"c", channels}, {"y", 6}, {"x", 9}}), w = b.constant("W", F, {{"o", 5}, {"c", channels}, {"ky", 3}, {"kx", 3}});
+    b.output(b.reduce("O", F, {{"o", 5}, {"y", 6}, {"x", 7}}, {{"k", channels}, {"ky", 3}, {"kx", 3}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
+      return b.at(x, {r[0], a[1] + r[1] - Aff(1), a[2] + r[2]}, constant(0.0)) * b.at(w, {a[0], r[0], r[1], r[2]});
+    }));
+    Case c(b.group());
+    c.schedule.pack("W", {{0}, {2}, {3, 4, 0}, {3, 1, 4}, {1, 4, 0}, {1, 1, 4}});
+    c.schedule.flatten("O", 4, 4, "k");
+    c.schedule.split("O", "r", 4, Tail::Exact);
+    EXPECT_EQ(c.schedule.to_text(), Schedule(replayed(b.group(), c.schedule.to_text()).value()).to_text());
+    const std::string loops = to_text(schedule_test::lowered(c.schedule));
+    size_t guards = 0;
+    for (size_t at = 0; (at = loops.find("select(", at)) != std::string::npos; ++at) ++guards;
+    EXPECT_EQ(guards, 1u) << loops;  // of the image
+    expect_same(c, fmt::format("{} channels", channels));
+  }
+}
+
 TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");

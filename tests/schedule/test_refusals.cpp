@@ -61,6 +61,7 @@ TEST(Refused, Steps) {
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");
   refused("flatten(S, 1, 4)", "none is left to stay apart");
+  refused("flatten(S, 4, 1, k)", "has no reduce axis k");
   refused("rfactor(S, i, 4)", "not a reduce axis");
   refused("rfactor(S, j, 4, lanes, 7)", "is not made of lanes");
   refused("rfactor(S, j, 4)", "before changing its loops", "split(S, j, 4)");

@@ -39,6 +39,7 @@ StageGroup chain(int height, int width, int stride, int channels = 24, int expan
 struct ImageChain {
   int channels = 3, height = 20, width = 20, filter = 3, first_stride = 2, stride = 1, expanded = 32;
   bool by_planes = true, project = true;
+  DType storage = DType::F32;
 };
 StageGroup image_chain(const ImageChain& c);
 

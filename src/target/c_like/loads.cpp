@@ -102,7 +102,7 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
     x = places(b, at);
     if (inside.empty()) return x;
     x = each(inside, x, [&](const std::string& c, const std::string& place) {
-      return load_where(1, c, place);
+      return c == kNever ? number(constant(0.0, e.dtype())) : c == kAlways ? place : load_where(1, c, place);
     });
     for (std::string& s : x) s = temporary(e.dtype(), s);
     return x;
@@ -125,7 +125,8 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
 
 // Without a branch, so that loads need not wait for one another.
 Lanes Printer::loaded_where(Lanes inside, const Expr& e, const Expr& other) {
-  for (std::string& c : inside) c = temporary(DType::Bool, c);
+  for (std::string& c : inside)
+    if (c != kNever && c != kAlways) c = temporary(DType::Bool, c);
   Lanes x = loaded_at(e, inside);
   if (constant_memory(e.from()) && is_zero(other)) return x;
   x = each(inside, x, [&](const std::string& c, const std::string& s) {
@@ -145,7 +146,9 @@ bool Printer::loads_where(const Expr& select) const {
 // Loads of an arm of a select that are allowed wherever the condition does not hold, too: before it, no thread waits for them there.
 void Printer::load_before(const Expr& arm) {
   visit(arm, [&](const Expr& e) {
-    if (e.kind() != ExprKind::Load || !constant_memory(e.from()) || done_.back().contains(e.get())) return;
+    if (e.kind() != ExprKind::Load || done_.back().contains(e.get())) return;
+    // Of operands, what stands in the block's memory: nobody waits for it there.
+    if (!constant_memory(e.from()) && !(in_operand_ && block_offset_[e.from()] >= 0)) return;
     if (!always_inside(e.from(), e.indices()[0])) return;
     Lanes x = loaded_at(e, {});
     for (std::string& s : x) s = temporary(e.dtype(), s);

@@ -24,6 +24,7 @@ Index simplified(const Index& i, const Ranges& ranges);  // matrix_tiles.cpp. Wi
 
 // What the lanes of a vectorized loop hold, as expressions: one for all, or one each.
 using Lanes = std::vector<std::string>;
+inline constexpr std::string_view kAlways = "true", kNever = "false";  // conditions of a lane that are known
 
 // registers.cpp. Of every `apart` elements the first `used` are; from the smallest, each in units of the one before.
 struct Gap {

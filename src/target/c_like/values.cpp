@@ -228,9 +228,17 @@ Lanes Printer::all_within(std::span<const Index> conditions) {
       done[j] = true;
     }
     Lanes one = index(conditions[i]);
-    for (std::string& x : one)
-      x = most ? fmt::format("((unsigned){} <= {}u)", x, *most) : fmt::format("({} >= 0)", x);
+    const Aff& a = conditions[i].a;
+    const bool of_lane = lane_ && conditions[i].is_affine() && a.terms.size() == 1 && a.terms[0].var == *lane_;
+    for (size_t lane = 0; lane < one.size(); ++lane) {
+      std::string& x = one[lane];
+      const int64_t known = a.c + (of_lane ? a.terms[0].k : 0) * static_cast<int64_t>(lane);
+      if (of_lane) x = known >= 0 && (!most || known <= *most) ? kAlways : kNever;
+      else x = most ? fmt::format("((unsigned){} <= {}u)", x, *most) : fmt::format("({} >= 0)", x);
+    }
     all = all.empty() ? one : each(all, one, [](const std::string& a, const std::string& b) {
+      if (a == kAlways || b == kNever) return b;
+      if (b == kAlways || a == kNever) return a;
       return fmt::format("({} & {})", a, b);
     });
   }
@@ -423,6 +431,9 @@ Lanes Printer::half_pairs(const Expr& e) {
                     {x, e.children()[1]});
   }
   Lanes pairs;
+  // What is rounded, or 0: rounded when it has come, so that loads need not wait for one another.
+  if (e.kind() == ExprKind::Select && converts(e.children()[1], DType::F16, DType::F32) && is_zero(e.children()[2]))
+    return half_pairs(select(e.children()[0], e.children()[1].children()[0], constant(0.0, DType::F32)));
   if (e.kind() == ExprKind::Select && !loads_where(e)) {
     const Lanes condition = value(e.children()[0]);
     if (condition.size() == 1) {

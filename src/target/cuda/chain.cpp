@@ -55,7 +55,8 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
               const std::string& at, const std::string& out, const std::string& block, const ChainTile& c, const Device& d) {
   const StageGroup& g = t.group();
   const std::string e_acc = sum_of(t, e_out);
-  if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, d);
+  const int64_t columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
+  if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, g[*g.named(e_acc)].axes[chain.expand->roles.vector].var, columns, d);
   const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
   if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
   const Roles r = *e_roles;
@@ -63,7 +64,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   if (d.products <= 1) (void)t.apply(step::AbsorbAddend{e_acc});
   const Stage eo = g[*g.named(e_out)], ea = g[*g.named(e_acc)];
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
-  const int64_t depth = depth_for(ke.extent, d), columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
+  const int64_t depth = depth_for(ke.extent, d);
   const bool rounded = c.in_registers() && d.products == 1;
   const Depths depths = rounded || g[*g.named(x)].dtype == DType::F16 ? Depths::Pieces : Depths::Neighbours;
   if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
@@ -98,7 +99,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
       store_by_warps(t, stage, w, r.vector, columns);
       serial = ys;
     } else if (chain.first) {
-      sum_window(t, stage, w, ea.axes[r.vector].var, columns, d);
+      sum_window(t, stage, w, *chain.first, d);
     } else {
       sum_by_warps(t, stage, w, ke, ke.name, depth);
     }
@@ -109,7 +110,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   t.guard_halo(e_acc);
   t.set_scope(e_acc, Scope::Register);
   if (chain.first)
-    window_in_block(t, x, e_acc, out, block, chain, high, across * kMatrixGroups, c);
+    window_in_block(t, x, e_acc, out, block, chain, high, across * kMatrixGroups, c, d);
   else if (!cached(t, x, c.splits > 1 ? e_acc : "", out, block, ke.extent, depth, std::nullopt, across * kMatrixGroups, high, c.threads(), depths))
     return false;
   return !t.failure();

@@ -18,11 +18,15 @@ struct Link {
 // An expansion that is a convolution of few channels, as those of an image are (chain_first.cpp).
 struct Window {
   struct Reach {
-    int64_t row = 0, column = 0, terms = 0;
+    int64_t row = 0, column = 0, terms = 0, channels = 0;
   };
-  std::vector<Reach> reach;  // along each axis of the image: with a row and a column of the result, and over all terms of a sum
-  int64_t terms = 0;  // of a sum, filled up to whole steps
+  std::vector<Reach> reach;  // along each axis of the image: with a row and a column of the result, over all terms of a sum, with a channel
+  uint32_t axis(int64_t Reach::*with) const;  // the first that moves so
+  int64_t channels = 0;
+  int64_t terms = 0;   // of a sum, filled up to whole steps
+  int64_t filled = 0;  // of a sum by points, whose channels, and the filter's columns, are filled up to fours
   std::vector<int64_t> region(int64_t rows, int64_t columns) const;  // of the image
+  int64_t values(int64_t rows, int64_t columns, bool by_points) const;  // there, with what fills up points
 };
 
 struct Chain {
@@ -80,12 +84,13 @@ Projection project(Schedule& t, const std::string& out, std::string acc, const R
 std::optional<Window> window_of(const Schedule& s, const Link& expand);
 // An estimate of such a convolution by itself, as matrix_cycles; infinite where it is none.
 double window_cycles(const Schedule& s, const Roles& r, const Device& d);
-// Makes the sum `acc` one that `sum_window` lays out.
-void flatten_window(Schedule& t, const std::string& acc, const Device& d);
-void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, VarId channel, int64_t columns, const Device& d);
+// Makes the sum `acc` one that `sum_window` lays out,
+// for warps of so many columns of instructions along the axis `channel`.
+void flatten_window(Schedule& t, const std::string& acc, VarId channel, int64_t columns, const Device& d);
+void sum_window(Schedule& t, const std::string& acc, const WarpLoops& w, const Window& window, const Device& d);
 // What `only`, the sum, reads of the image for the loop `at` of `reader`, in the block's memory.
 void window_in_block(Schedule& t, const std::string& input, const std::string& only, const std::string& reader, const std::string& at,
-                     const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c);
+                     const Chain& chain, int64_t rows, int64_t columns, const ChainTile& c, const Device& d);
 
 // chain_registers.cpp. Of tiles with fewer groups than a warp has.
 bool fits_registers(const Chain& chain, const ChainTile& c);

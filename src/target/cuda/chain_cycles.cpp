@@ -99,12 +99,16 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
     return channels + bank_padding(channels, depth, d.storage, apart);
   };
   // What a step of the expansion sums, and all of it; the image's values for a tile, which are read
-  // one by one.
-  const int64_t summed = chain.first ? chain.first->terms : chain.input_channels;
-  int64_t image = chain.first ? 1 : 0;
-  if (chain.first)
-    for (const int64_t n : chain.first->region(high, wide)) image *= n;
-  const int64_t depth = chain.first ? kMatrixDepth : depth_for(chain.input_channels, d),
+  // one by one, or its points with all their channels.
+  const bool points_of_image = chain.first && d.storage == DType::F16;
+  const int64_t summed = points_of_image ? chain.first->filled
+                         : chain.first   ? chain.first->terms
+                                         : chain.input_channels;
+  const int64_t image = chain.first ? chain.first->values(high, wide, points_of_image) : 0,
+                image_bytes = image * (points_of_image ? size : 4);
+  const int64_t depth = points_of_image ? 2 * kMatrixDepth
+                        : chain.first   ? kMatrixDepth
+                                        : depth_for(chain.input_channels, d),
                 project_depth = depth_for(c.chunk / c.warps_k, d);
   const Banks banked = banks_for(chain, c, d.storage, project_depth);
   const int64_t column = c.chunk + banked.pad;  // of what the depthwise convolution reads
@@ -125,7 +129,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
           : chain.expanded * (4 + size * (window + (c.weights > 1 ? chain.channels : 0)));
   // What warps have summed lies over all but the input, which a residual may be (c_like/block_memory).
   const int64_t bytes =
-      size * high * input + std::max(size * chain.region(rows) * row + 4 * image + kept, 4 * partial);
+      size * high * input + std::max(size * chain.region(rows) * row + image_bytes + kept, 4 * partial);
   if (bytes > d.block_bytes) return infinite;
 
   // Tiles of an instruction that a warp has sums of, and points of a thread.
@@ -169,7 +173,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double expand_sums =
       real(all_rounds * deep * ceil_div(depth, instruction_depth)) * expand_tiles;
   const double values = real(all_rounds * c.expand_rows * expand_across * 2),
-               inputs = real(all_rounds * deep * c.expand_rows * (chain.first ? 2 : 1));
+               inputs = real(all_rounds * deep * c.expand_rows * (chain.first && !points_of_image ? 2 : 1));
   const double weight_registers = real(expand_across * summed * size) / 16;
   const bool weights_stay = weight_registers <= cycles.kept_weights;
   const double expand_weights =
@@ -198,7 +202,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const auto work_of = [](const std::optional<Link>& l) { return l ? real(std::max<int64_t>(0, l->finish - 2)) : 0; };
   const double expand_work = values * work_of(chain.expand), depthwise_work = real(steps * own_channels * c.rows * own_points) * work_of(chain.depthwise);
   const double input_turns =
-      chain.first ? (d.storage == DType::F16 ? 1 : 2) : real(kMatrixGroups * depth * size) / 128;
+      chain.first ? 2 : real(kMatrixGroups * depth * size) / 128;
   const double spilled = 1 + 2.1 * registers.over();
   const double waits =
       (chain.first ? cycles.begin : 0) + cycles.trip * real(fills) + cycles.copy * copies +
@@ -216,7 +220,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                        depthwise_warps * cycles.wavefront *
                            (window_reads * banked.window + window_weights + 4 * out);
   const double slots =
-      (chain.first ? warps * cycles.begin_slots : 0) +
+      (chain.first && !points_of_image ? warps * cycles.begin_slots : 0) +
       spilled * (warps * ((exact ? cycles.exact_slots : 1) * sums + cycles.value_slots * values +
                           cycles.access * (inputs + expand_weights + project_weights + stores) +
                           cycles.copy_slots * copies + out + cycles.finish_slots * expand_work) +
@@ -263,10 +267,8 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double parts = 4 * real(chain.height * chain.width * chain.channels * c.splits);
   const double adding =
       c.splits > 1 ? (d.sm >= clusters_from ? meeting : kernel) + 2 * parts / bytes_of_cycle : 0;
-  // The work of images in halves takes so many times as long as this says (CenterFace: 14 us).
-  const double image_of_halves = project && chain.first && d.storage == DType::F16 ? 2 : 1;
   return (c.splits > 1 || blocks < 0.5 ? cycles.unmeasured : 1) * (c.rows > 1 ? cycles.two_rows : 1) *
-         (cycles.start + first + image_of_halves * work + adding);
+         (cycles.start + first + work + adding);
 }
 
 }  // namespace burnish::cuda_target
