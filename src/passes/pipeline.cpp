@@ -27,6 +27,7 @@ constexpr GraphPass graph_passes[] = {
     {"choose_algorithms", choose_algorithms, "after layouts, which cost depends on; before fusion: epilogues join whatever is chosen"},
     {"fuse", fuse, "its groups are what is scheduled"},
     {"narrow_storage", narrow_storage, "after fusion: only what lies between groups is stored; before chains, whose parts hand on what they would have stored"},
+    {"fuse_addends", fuse_addends, "before chains: what a group adds is no link of the run that it continues"},
     {"fuse_chains", fuse_chains, "last: joins finished groups"},
 };
 

@@ -63,21 +63,12 @@ std::vector<uint32_t> physical_order(const Stage& s) {
   return order;
 }
 
-std::optional<Roles> roles_of(const Schedule& s, StageId out) {
+namespace {
+
+Roles roles_with(const Schedule& s, StageId out, StageId sum) {
   const StageGroup& g = s.group();
   const Stage& o = g[out];
-  if (o.axes.empty()) return std::nullopt;  // a scalar: nothing to tile
-  Roles r{.out = out, .acc = out};
-  if (!o.is_reduction()) {
-    std::optional<StageId> acc;
-    for (StageId p = 0; p < g.stages.size(); ++p) {
-      if (!g[p].is_compute() || p == out || !reads(o, p)) continue;
-      if (acc || !g[p].is_reduction() || !reads_pointwise(o, p, g[p])) return std::nullopt;
-      acc = p;
-    }
-    if (!acc) return std::nullopt;
-    r.acc = *acc;
-  }
+  Roles r{.out = out, .acc = sum};
   std::vector<uint32_t> order = physical_order(o);
   std::erase_if(order, [&](uint32_t a) { return o.axes[a].extent == 1; });
   for (uint32_t a = 0; a < o.axes.size(); ++a) {
@@ -109,6 +100,27 @@ std::optional<Roles> roles_of(const Schedule& s, StageId out) {
   if (r.grouped % narrowest != 0) r.broadcast = false, r.grouped = 0;
   r.outer = std::move(order);
   return r;
+}
+
+}  // namespace
+
+std::vector<Roles> roles_of_sums(const Schedule& s, StageId out) {
+  const StageGroup& g = s.group();
+  const Stage& o = g[out];
+  if (o.axes.empty()) return {};  // a scalar: nothing to tile
+  if (o.is_reduction()) return {roles_with(s, out, out)};
+  std::vector<Roles> all;
+  for (StageId p = 0; p < g.stages.size(); ++p) {
+    if (!g[p].is_compute() || p == out || !reads(o, p)) continue;
+    if (!g[p].is_reduction() || !reads_pointwise(o, p, g[p])) return {};
+    all.push_back(roles_with(s, out, p));
+  }
+  return all;
+}
+
+std::optional<Roles> roles_of(const Schedule& s, StageId out) {
+  std::vector<Roles> all = roles_of_sums(s, out);
+  return all.size() == 1 ? std::optional(std::move(all[0])) : std::nullopt;
 }
 
 int64_t points(const std::vector<Axis>& axes) {

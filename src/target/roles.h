@@ -25,6 +25,8 @@ struct Roles {
 // Axes of a stage as its layout orders them, outermost first, each once.
 std::vector<uint32_t> physical_order(const Stage& s);
 std::optional<Roles> roles_of(const Schedule& s, StageId out);
+// The same for each of several reductions that are read so; none where others are read.
+std::vector<Roles> roles_of_sums(const Schedule& s, StageId out);
 // Every load of `from` in `s` is at the point of `s` itself.
 bool reads_pointwise(const Stage& s, StageId from, const Stage& producer);
 

@@ -7,14 +7,11 @@
 // What lies between two joined groups never becomes a whole tensor: the schedule keeps some of its rows. Whether that
 // gains anything depends on caches and on the schedules there are, so the target is asked for every piece of a run of
 // such groups, and the run is cut where that takes the least time by its estimates, or the least has to go through memory.
-#include <fmt/format.h>
-
 #include <algorithm>
 #include <limits>
 #include <optional>
 
 #include "base/error.h"
-#include "base/text.h"
 #include "graph/op.h"
 #include "passes/graph/bodies.h"
 #include "passes/graph/passes.h"
@@ -25,49 +22,6 @@ namespace {
 
 constexpr size_t longest_body = 24;  // nodes
 constexpr size_t longest_piece = 6;  // groups
-
-bool is_group(const Node& n) { return n.op == &group_op() && n.bodies.size() == 1 && n.outputs.size() == 1; }
-
-// The body of `first` followed by that of `second`, whose input number `link` is the first one's output.
-// `operands`: what the joined group reads, in the order of its body's inputs.
-Graph joined(const Node& first, const Node& second, ValueId link, std::vector<ValueId>& operands) {
-  Graph body;
-  body.name = first.bodies[0].name + "_" + second.bodies[0].name;
-  ValueId made = no_value;
-  for (const Node* group : {&first, &second}) {
-    const Graph& from = group->bodies[0];
-    std::vector<ValueId> map(from.values.size(), no_value);
-    for (size_t i = 0; i < from.inputs.size(); ++i) {
-      const ValueId operand = group->inputs[i];
-      if (group == &second && operand == link) {
-        map[from.inputs[i]] = made;
-        continue;
-      }
-      const auto known = std::find(operands.begin(), operands.end(), operand);
-      if (known != operands.end()) {
-        map[from.inputs[i]] = body.inputs[static_cast<size_t>(known - operands.begin())];
-        continue;
-      }
-      const Value& v = from.values[from.inputs[i]];
-      const ValueId input = body.add_input(fmt::format("p{}", operands.size()), v.type);
-      body.values[input].constant = v.constant;
-      map[from.inputs[i]] = input;
-      operands.push_back(operand);
-    }
-    for (const Node& n : from.nodes) copy_node(from, n, body, map);
-    made = map[from.outputs[0]];
-  }
-  body.outputs = {made};
-  return body;
-}
-
-std::string joined_sources(const std::string& a, const std::string& b) {
-  std::vector<std::string> all = split_text(a, '+');
-  for (std::string& s : split_text(b, '+')) {
-    if (std::find(all.begin(), all.end(), s) == all.end()) all.push_back(std::move(s));
-  }
-  return join(all, "+");
-}
 
 // A run of groups, each the only reader of the one before.
 using Run = std::vector<NodeId>;
@@ -98,15 +52,7 @@ std::vector<Run> runs_of(const Graph& g) {
 // The node made of run[first..last].
 Node joined(const Graph& g, const Run& run, size_t first, size_t last) {
   Node chain = g.nodes[run[first]];
-  for (size_t i = first + 1; i <= last; ++i) {
-    const Node& next = g.nodes[run[i]];
-    Node longer;
-    longer.op = chain.op;
-    longer.bodies.push_back(joined(chain, next, g.nodes[run[i - 1]].outputs[0], longer.inputs));
-    longer.outputs = next.outputs;
-    longer.source = joined_sources(chain.source, next.source);
-    chain = std::move(longer);
-  }
+  for (size_t i = first + 1; i <= last; ++i) chain = joined_groups(chain, g.nodes[run[i]]);
   return chain;
 }
 
@@ -155,20 +101,7 @@ Graph fuse_chains(const Graph& g, const Context& c) {
     }
   }
 
-  GraphRewriter rewriter(g);
-  for (NodeId n = 0; n < g.nodes.size(); ++n) {
-    if (taken[n]) continue;
-    if (!now[n]) {
-      rewriter.copy(n);
-      continue;
-    }
-    Node& chain = *now[n];
-    std::vector<std::string> names = {g.values[chain.outputs[0]].name};
-    const NodeId added = add_group(rewriter.out, std::move(chain.bodies[0]), rewriter.map(chain.inputs),
-                                   chain.source, std::move(names));
-    rewriter.set(chain.outputs[0], rewriter.out.nodes[added].outputs[0]);
-  }
-  return rewriter.finish();
+  return with_joined(g, std::move(now), taken);
 }
 
 }  // namespace burnish

@@ -24,7 +24,7 @@ namespace burnish {
 
 namespace {
 
-bool is_group(const Node& n) { return n.op == &group_op() && n.bodies.size() == 1; }
+bool has_body(const Node& n) { return n.op == &group_op() && n.bodies.size() == 1; }
 
 // Elements of the result are elements of the operands.
 bool only_moves(const Node& n) {
@@ -87,7 +87,7 @@ class Narrowed {
   Graph run() {
     GraphRewriter rewriter(g_);
     for (const Node& n : g_.nodes) {
-      if (is_group(n))
+      if (has_body(n))
         convert_group(rewriter, n);
       else
         convert_view(rewriter, n);
@@ -96,7 +96,7 @@ class Narrowed {
   }
 
  private:
-  bool one_type(const Node& n) const { return !is_group(n) || std::ranges::all_of(n.bodies[0].nodes, only_moves); }
+  bool one_type(const Node& n) const { return !has_body(n) || std::ranges::all_of(n.bodies[0].nodes, only_moves); }
   bool is_f32(ValueId v) const { return v != no_value && g_.type(v).dtype == DType::F32; }
   ValueId of(ValueId v) const {
     while (class_[v] != v) v = class_[v];

@@ -20,6 +20,7 @@ Graph gate_weights(const Graph& g, const Context& c);
 Graph choose_algorithms(const Graph& g, const Context& c);
 Graph fuse(const Graph& g, const Context& c);
 Graph narrow_storage(const Graph& g, const Context& c);
+Graph fuse_addends(const Graph& g, const Context& c);
 Graph fuse_chains(const Graph& g, const Context& c);
 
 // What choose_algorithms asks a target about: the formulas of a node without those it is grouped

@@ -68,5 +68,10 @@ struct Following {
 };
 // matrix_draft.cpp. Of the tile with what follows.
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d, const Following& f);
+// Of a tile by warps that have all of the reduction, of operands whose phases may be another sum's.
+double matrix_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
+// Of a product by itself, by whichever way.
+double product_alone(const Schedule& s, const Roles& r, const Device& d);
+inline constexpr double kKernelCycles = 1150;  // of an estimate: what a kernel takes before it computes
 
 }  // namespace burnish::cuda_target

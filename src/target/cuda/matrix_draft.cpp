@@ -49,7 +49,7 @@ constexpr double kPoints = 1.8, kRows = 2;           // where its groups of thre
 constexpr double kWaiting = 0.82;                    // what loads make each other wait, of that time
 constexpr double kGuard = 16;                        // of a load's guard
 constexpr double kStore = 4;                         // of a multiprocessor for 16 x 8 results
-constexpr double kStart = 1150, kWave = 900;         // of a kernel; of blocks that follow others
+constexpr double kWave = 900;                        // of blocks that follow others
 constexpr double kParts = 1.6;                       // of bytes stored in parts of lines
 constexpr double kPhase = 200;                       // of blocks whose threads have several phases
 constexpr double kSecondLevel = 4500, kMemory = 2300;  // bytes per cycle
@@ -203,7 +203,7 @@ double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, co
   const double overlap = std::clamp(0.4 + registers / 125, 0.6, 1.4);
   const double stored = f.columns ? following * real(f.passes) : tiles;
   const double wave = (steps * step + copying) * overlap + kWave + (phases > 1 ? kPhase : 0) + kStore * stored * present + following_cycles(t, f, present, d);
-  return kStart + std::max({waves * wave, bytes / kMemory, blocks * read / kSecondLevel});
+  return kKernelCycles + std::max({waves * wave, bytes / kMemory, blocks * read / kSecondLevel});
 }
 
 // Flattened reductions, whose operands come one by one: counted in instructions of a multiprocessor's quarter.
@@ -294,6 +294,17 @@ double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, con
   const auto operands = operands_of(s, s.group()[r.acc], r);
   if (!operands) return std::numeric_limits<double>::infinity();
   return operands->lanes ? flat_cycles_of(s, r, *operands, t, d) : cycles_of(s, r, *operands, t, d);
+}
+
+double matrix_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {
+  return cycles_of(s, r, operands, t, d);
+}
+
+double product_alone(const Schedule& s, const Roles& r, const Device& d) {
+  double best = matrix_cycles(s, r, d);
+  if (const auto tiles = staged_tiles(s, r, d); !tiles.empty()) best = std::min(best, matrix_cycles(s, r, tiles[0], d));
+  if (const auto tiles = split_tiles(s, r, d); !tiles.empty()) best = std::min(best, tiles[0].cycles);
+  return best;
 }
 
 }  // namespace burnish::cuda_target

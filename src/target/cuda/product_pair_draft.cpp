@@ -70,14 +70,6 @@ std::vector<PairTile> best_tiles(const Schedule& s, const Pair& p, const Device&
   return from_the_best(tiles_of(s, p, d), [&](const PairTile& x) { return cycles_of(s, p, x, d); });
 }
 
-// Of a product by itself, by whichever way.
-double alone(const Schedule& s, const Roles& r, const Device& d) {
-  double best = matrix_cycles(s, r, d);
-  if (const auto tiles = staged_tiles(s, r, d); !tiles.empty()) best = std::min(best, matrix_cycles(s, r, tiles[0], d));
-  if (const auto tiles = split_tiles(s, r, d); !tiles.empty()) best = std::min(best, tiles[0].cycles);
-  return best;
-}
-
 }  // namespace
 
 std::vector<PairTile> pair_tiles(const Schedule& s, const Device& d) {
@@ -100,7 +92,7 @@ bool pair_pays(const Schedule& s, const Device& d) {
   const bool expands = pair->channels > pair->between, window = points(s.group()[pair->first.roles.acc].raxes) > longest(s.group()[pair->first.roles.acc].raxes);
   if (expands && !window) return false;
   const auto together = pair_cycles(s, d);
-  return together && *together < alone(s, pair->first.roles, d) + alone(s, pair->second.roles, d);
+  return together && *together < product_alone(s, pair->first.roles, d) + product_alone(s, pair->second.roles, d);
 }
 
 }  // namespace burnish::cuda_target

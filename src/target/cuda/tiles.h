@@ -212,6 +212,15 @@ std::optional<double> pair_cycles(const Schedule& s, const Device& d);
 bool pair_pays(const Schedule& s, const Device& d);
 bool by_pair(Schedule& s, const PairTile& x, const Device& d);
 
+// product_added.cpp. A product whose finish adds another one, as one kernel.
+// From the best by estimate; none where it is no such sum.
+std::vector<MatrixTile> added_tiles(const Schedule& s, const Device& d);
+// An estimate of a run with the best tile, as matrix_cycles; none where it is no such sum.
+std::optional<double> added_cycles(const Schedule& s, const Device& d);
+// Whether one kernel takes less time than two, by estimates.
+bool added_pays(const Schedule& s, const Device& d);
+bool by_added(Schedule& s, const MatrixTile& tile, const Device& d);
+
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block

@@ -178,6 +178,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
   ways.push_back(way_of("chain", chain_tiles(s, d),
                         [d](Schedule& t, const ChainTile& x) { return by_chain(t, x, d); }));
   ways.push_back(way_of("pair", pair_tiles(s, d), [d](Schedule& t, const PairTile& x) { return by_pair(t, x, d); }));
+  ways.push_back(way_of("added", added_tiles(s, d), [d](Schedule& t, const MatrixTile& x) { return by_added(t, x, d); }));
   ways.push_back(way_of("squeeze", squeeze_tiles(s, d), by_squeeze));
   size_t computed = 0;
   for (const Stage& x : s.group().stages) computed += x.is_compute();
