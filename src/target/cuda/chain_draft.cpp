@@ -164,6 +164,7 @@ double network_cycles(const Schedule& s, const Device& d) {
   if (const auto chain = chain_of(s)) return best_cycles(*chain, d);
   if (const auto pair = pair_cycles(s, d)) return kWithinNetwork * *pair;
   if (const auto added = added_cycles(s, d)) return kWithinNetwork * *added;
+  if (const auto attention = attention_cycles(s, d)) return kWithinNetwork * *attention;
   if (const auto squeeze = squeeze_cycles(s, d)) return *squeeze;
   constexpr double kernel = 2400;  // whatever it does
   if (std::ranges::none_of(g.stages, &Stage::is_reduction)) return kernel;

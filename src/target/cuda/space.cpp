@@ -108,7 +108,7 @@ class WaysSpace : public Space {
 
 bool prefers_one_kernel(const StageGroup& g, const Device& d) {
   const Schedule s = inlined(g, d);
-  return chain_pays(s, d) || pair_pays(s, d) || added_pays(s, d) || !squeeze_tiles(s, d).empty() || scales_operand(s, d);
+  return chain_pays(s, d) || pair_pays(s, d) || added_pays(s, d) || !attention_tiles(s, d).empty() || !squeeze_tiles(s, d).empty() || scales_operand(s, d);
 }
 
 double kernel_us(const StageGroup& g, const Device& d) {

@@ -221,6 +221,16 @@ std::optional<double> added_cycles(const Schedule& s, const Device& d);
 bool added_pays(const Schedule& s, const Device& d);
 bool by_added(Schedule& s, const MatrixTile& tile, const Device& d);
 
+// attention.cpp. The operator attention as one kernel.
+struct AttentionTile {
+  int64_t rows = 1, warps = 4;  // of a block: instructions of 16 queries, and warps
+  bool kept = false;            // values are in the block's memory, on their way while scores are computed
+};
+// From the best by estimate; none where it is no attention, or its scores do not fit in a block's memory.
+std::vector<AttentionTile> attention_tiles(const Schedule& s, const Device& d);
+std::optional<double> attention_cycles(const Schedule& s, const Device& d);
+bool by_attention(Schedule& s, const AttentionTile& x, const Device& d);
+
 // chain.cpp, chain_draft.cpp. Expansion, depthwise convolution and projection in one kernel; or without the first, or the last.
 struct ChainTile {
   int64_t columns;                                // of the output, a block

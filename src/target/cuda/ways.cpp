@@ -29,6 +29,7 @@ std::string text_of(const SplitTile& x) {
   return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
 }
 std::string text_of(const PairTile& x) { return fmt::format("{},second:{}{}", text_of(x.first), x.columns, x.kept ? ",kept" : ""); }
+std::string text_of(const AttentionTile& x) { return fmt::format("rows:{},warps:{}{}", x.rows, x.warps, x.kept ? ",kept" : ""); }
 std::string text_of(const SqueezeTile& x) { return fmt::format("cut:{},blocks:{}", x.cut, x.blocks); }
 std::string text_of(const Share& x) {
   return fmt::format("vector:{},columns:{}", x.vector, x.columns);
@@ -179,6 +180,7 @@ std::vector<Way> ways_of(const Schedule& s, const Device& d) {
                         [d](Schedule& t, const ChainTile& x) { return by_chain(t, x, d); }));
   ways.push_back(way_of("pair", pair_tiles(s, d), [d](Schedule& t, const PairTile& x) { return by_pair(t, x, d); }));
   ways.push_back(way_of("added", added_tiles(s, d), [d](Schedule& t, const MatrixTile& x) { return by_added(t, x, d); }));
+  ways.push_back(way_of("attention", attention_tiles(s, d), [d](Schedule& t, const AttentionTile& x) { return by_attention(t, x, d); }));
   ways.push_back(way_of("squeeze", squeeze_tiles(s, d), by_squeeze));
   size_t computed = 0;
   for (const Stage& x : s.group().stages) computed += x.is_compute();
