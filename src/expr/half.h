@@ -4,7 +4,11 @@
 #include <bit>
 #include <cstdint>
 
+#include "expr/dtype.h"
+
 namespace burnish {
+
+inline bool is_half(DType t) { return t == DType::F16 || t == DType::BF16; }
 
 inline float float_of_half(uint16_t h) {
   uint32_t sign = uint32_t{h & 0x8000u} << 16;

@@ -83,6 +83,8 @@ inline unsigned short half_bits(float x) {
   const float rounded = size + large - large;
   return sign | (unsigned short)(__float_as_uint(rounded * 0x1p-112f) >> 13);
 }
+// A float's upper half.
+inline float bfloat_value(unsigned short h) { return __uint_as_float((unsigned)h << 16); }
 
 inline Dim blockIdx, threadIdx;
 inline __attribute__((aligned(16))) char memory[228 << 10];
@@ -327,10 +329,10 @@ namespace emulation {
 
 // Of `registers` pairs of b and twice as many of a: thread t has depths 2t, 2t + 1, then the same 8 further on. Of a register of a
 // after the other: rows g, g + 8, and again, further on.
-inline void mma_f16(float& c0, float& c1, float& c2, float& c3, const unsigned* a, const unsigned* b, unsigned registers) {
+inline void mma_halves(float (*value)(unsigned short), float& c0, float& c1, float& c2, float& c3, const unsigned* a, const unsigned* b, unsigned registers) {
   const unsigned warp = running / 32, lane = running % 32;
   Operands& own = operands[warp][lane];
-  const auto half_of = [](const unsigned* x, unsigned i) { return half_value((unsigned short)(x[i / 2] >> 16 * (i % 2))); };
+  const auto half_of = [&](const unsigned* x, unsigned i) { return value((unsigned short)(x[i / 2] >> 16 * (i % 2))); };
   for (unsigned i = 0; i < 4 * registers; ++i) own.a[i] = half_of(a, i);
   for (unsigned i = 0; i < 2 * registers; ++i) own.b[i] = half_of(b, i);
   of_warp[warp].wait(32);
@@ -384,9 +386,17 @@ inline float4 load_tiles4(const float* p) {
 
 inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};
-  emulation::mma_f16(c0, c1, c2, c3, a, b, 2);
+  emulation::mma_halves(half_value, c0, c1, c2, c3, a, b, 2);
 }
 inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
   const unsigned a[] = {a0, a1}, b[] = {b0};
-  emulation::mma_f16(c0, c1, c2, c3, a, b, 1);
+  emulation::mma_halves(half_value, c0, c1, c2, c3, a, b, 1);
+}
+inline void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};
+  emulation::mma_halves(bfloat_value, c0, c1, c2, c3, a, b, 2);
+}
+inline void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
+  const unsigned a[] = {a0, a1}, b[] = {b0};
+  emulation::mma_halves(bfloat_value, c0, c1, c2, c3, a, b, 1);
 }

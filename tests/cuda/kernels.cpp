@@ -97,8 +97,9 @@ void Kernels::expect_right(const schedule_test::Case& c, const std::string& what
         const double wanted = number(expected[i], type(i), k), error = std::abs(number(memory[i], type(i), k) - wanted) / (1 + std::abs(wanted));
         worst = std::isnan(error) ? INFINITY : std::max(worst, error);
       }
-      // Sums that differ in their last places may be rounded to neighbours in bf16.
-      EXPECT_LT(worst, type(i) == DType::BF16 || precision != Precision::Strict ? 1e-2 : 1e-5)
+      // Sums that differ in their last places may be rounded to neighbours in bf16. Factors that are f32 lose 8 times as much there as in f16.
+      const bool rounds = precision == Precision::Bf16 && type(0) == DType::F32;
+      EXPECT_LT(worst, rounds ? 8e-2 : type(i) == DType::BF16 || precision != Precision::Strict ? 1e-2 : 1e-5)
           << f.buffers[f.params[i]].name << (reversed ? ", reversed\n" : "\n") 
           << cuda_target::source_of(c_like::kernels_of(f, cuda_target::dialect(precision)));
     }

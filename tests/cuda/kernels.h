@@ -13,7 +13,7 @@ namespace burnish::cuda_test {
 // An sm_90 of that precision, as the target has it.
 inline cuda_target::Device device(cuda_target::Precision p) {
   using cuda_target::Precision;
-  return {.products = p == Precision::Strict ? 3.0 : p == Precision::Tf32 ? 1.0 : 0.5, .storage = p == Precision::Fp16 ? DType::F16 : DType::F32};
+  return {.products = p == Precision::Strict ? 3.0 : p == Precision::Tf32 ? 1.0 : 0.5, .storage = cuda_target::storage_of(p)};
 }
 
 class Kernels : public OnMachine {

@@ -77,14 +77,14 @@ AddedCase random_case(std::mt19937_64& random, int i) {
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
   const bool transposed = any(0, 1) > 0;
   return {.height = 2 * any(2, 9), .width = 2 * any(2, 11), .out = 8 * any(1, 5), .first = 8 * any(1, 4), .second = 8 * any(1, 6), .transposed = transposed, .stride = any(1, 2),
-          .relu = any(0, 1) > 0, .precision = static_cast<Precision>(i % 3)};
+          .relu = any(0, 1) > 0, .precision = static_cast<Precision>(i % 4)};
 }
 
 const MatrixTile& any_of(const std::vector<MatrixTile>& tiles, std::mt19937_64& random) { return tiles[std::uniform_int_distribution<size_t>(0, tiles.size() - 1)(random)]; }
 
 TEST(Added, Schedules) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(15); ++i) {
+  for (int i = 0; i < schedule_test::cases(16); ++i) {
     const AddedCase c = random_case(random, i);
     const StageGroup g = added(c);
     Schedule s(g);
@@ -98,7 +98,7 @@ TEST(Added, Schedules) {
 
 TEST_P(Kernels, Added) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(9); ++i) {
+  for (int i = 0; i < schedule_test::cases(12); ++i) {
     const AddedCase c = random_case(random, i);
     const StageGroup g = added(c);
     Schedule s(g);
@@ -111,7 +111,7 @@ TEST_P(Kernels, Added) {
 
 // The smaller maps of a pyramid, whose launches cost more than what they compute.
 TEST(Added, Chosen) {
-  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
     const StageGroup g = added({.height = 136, .width = 240, .first = 24, .second = 24, .precision = p});
     EXPECT_TRUE(cuda_target::prefers_one_kernel(g, device(p)));
     const auto space = cuda_target::make_space(g, device(p));

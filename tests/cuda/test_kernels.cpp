@@ -67,8 +67,9 @@ TEST_P(Kernels, MatrixInstructions) {
     expect_right(schedule_test::tensor_matmul(64, 16, 16, 8), "whole tiles", p);
     expect_right(schedule_test::tensor_matmul(67, 21, 32, 16), "tails", p);
   }
-  for (const int64_t depth : {8, 16, 32})
-    expect_right(schedule_test::tensor_matmul(67, 21, 64, depth), fmt::format("{} halves deep", depth), Precision::Fp16);
+  for (const Precision p : {Precision::Fp16, Precision::Bf16})
+    for (const int64_t depth : {8, 16, 32})
+      expect_right(schedule_test::tensor_matmul(67, 21, 64, depth), fmt::format("{} halves deep", depth), p);
 }
 
 TEST_P(Kernels, DefaultSchedules) {
@@ -213,7 +214,7 @@ TEST_P(Kernels, FlattenedWindows) {
     expect_right(Case(g, flattened(g, t)),
                  fmt::format("{} of {}x{}x{} by {}x{}, stride {}, dilation {}, padding {}, {} x {} tiles", w.out, w.in, w.height, w.width, w.kernel_y,
                              w.kernel_x, w.stride, w.dilation, w.pad, t.rows, t.columns),
-                 std::array{Precision::Strict, Precision::Tf32, Precision::Fp16}[static_cast<size_t>(i % 3)]);
+                 static_cast<Precision>(i % 4));
   }
 }
 
@@ -271,7 +272,7 @@ TEST_P(Kernels, Phases) {
     const int64_t columns = any(1, std::min<int64_t>(2, out / 8));
     const cuda_target::MatrixTile t{any(1, 2), columns, any(1, 2), out >= 16 * columns ? any(1, 2) : 1};
     ASSERT_TRUE(roles && cuda_target::by_matrix(s, *roles, t, {})) << what;
-    expect_right(Case(g, s), what, std::array{Precision::Strict, Precision::Tf32, Precision::Fp16}[static_cast<size_t>(i % 3)]);
+    expect_right(Case(g, s), what, static_cast<Precision>(i % 4));
     Schedule best(g);
     const auto tiles = cuda_target::matrix_tiles(best, *roles, {});
     ASSERT_TRUE(!tiles.empty() && cuda_target::by_matrix(best, *roles, tiles.front(), {})) << what;
@@ -291,7 +292,7 @@ TEST_P(Kernels, StagedTiles) {
                                              {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .staged = 48},
                                              {.rows = 1, .columns = 1, .warps_m = 2, .warps_n = 1, .ahead = 3, .staged = 24},
                                              {.rows = 1, .columns = 2, .warps_m = 1, .warps_n = 2, .ahead = 1, .staged = 48}}) {
-      const Precision p = t.staged == 48 ? Precision::Fp16 : t.ahead ? Precision::Tf32 : Precision::Strict;
+      const Precision p = t.staged == 48 ? t.ahead ? Precision::Bf16 : Precision::Fp16 : t.ahead ? Precision::Tf32 : Precision::Strict;
       Schedule x = s;
       ASSERT_TRUE(cuda_target::by_matrix(x, *roles, t, {}));
       ASSERT_NE(x.to_text().find("multi_buffer"), std::string::npos);
@@ -338,7 +339,7 @@ TEST_P(Kernels, PipelinedTiles) {
                                            {.rows = 2, .columns = 2, .warps_m = 2, .warps_n = 1, .staged = 16, .stages = 3, .weights = true},
                                            {.rows = 1, .columns = 3, .warps_m = 1, .warps_n = 2, .staged = 16, .stages = 4}};
   for (size_t i = 0; i < shapes.size(); ++i) {
-    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
       const cuda_target::Device d = device(p);
       const StageGroup g = stored(shapes[i], d.storage);
       Schedule s(g);
@@ -395,7 +396,7 @@ TEST_P(Kernels, BfloatTensors) {
   const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 45, .in = 64, .out = 40, .kernel = 0},
                                                  {.height = 9, .width = 11, .in = 32, .out = 24, .kernel = 3},
                                                  {.height = 7, .width = 6, .in = 5, .out = 3, .kernel = 3, .stride = 2}};
-  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
     const cuda_target::Device d = device(p);
     for (const target_test::Conv& c : shapes) {
       const StageGroup g = stored(c, DType::BF16);
@@ -473,20 +474,22 @@ TEST_P(Kernels, ChainsByMatrixInstructions) {
 // Blocks inside of the image have loops of their own, which do not ask what lies outside.
 TEST_P(Kernels, BlocksInsideOfImages) {
   using cuda_target::ChainTile;
-  const cuda_target::Device halves = device(Precision::Fp16);
-  for (const ChainTile& t : {ChainTile{.columns = 6, .expand_n = 1, .weights = 1}, ChainTile{.columns = 4, .warps_k = 2, .chunk = 32, .rows = 2, .groups = 7}}) {
-    const StageGroup g = target_test::chain(50, 22, 1, 24, 96, 1, DType::F16);
+  for (const auto& [t, p] : {std::pair{ChainTile{.columns = 6, .expand_n = 1, .weights = 1}, Precision::Fp16},
+                             {ChainTile{.columns = 6, .expand_n = 1, .weights = 1}, Precision::Bf16},
+                             {ChainTile{.columns = 4, .warps_k = 2, .chunk = 32, .rows = 2, .groups = 7}, Precision::Fp16}}) {
+    const cuda_target::Device halves = device(p);
+    const StageGroup g = target_test::chain(50, 22, 1, 24, 96, 1, halves.storage);
     Schedule s(g);
     inline_cheap(s);
     ASSERT_TRUE(cuda_target::by_chain(s, t, halves));
-    const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(Precision::Fp16));
+    const auto kernels = c_like::kernels_of(schedule_test::lowered(s), cuda_target::dialect(p));
     ASSERT_EQ(kernels.size(), 1u);
     const std::string& source = kernels[0].source;
     const size_t otherwise = source.find("} else {");
     ASSERT_NE(otherwise, std::string::npos) << source;
     EXPECT_EQ(source.rfind(" : 0x0u", otherwise), std::string::npos) << source;
     EXPECT_NE(source.find(" : 0x0u", otherwise), std::string::npos) << source;
-    expect_right(Case(g, s), fmt::format("{} columns", t.columns), Precision::Fp16);
+    expect_right(Case(g, s), fmt::format("{} columns", t.columns), p);
   }
 }
 
@@ -519,8 +522,8 @@ TEST_P(Kernels, ChainsWithoutProjections) {
 TEST_P(Kernels, ChainsInRegisters) {
   using cuda_target::ChainTile;
   const auto expect_chain = [this](int stride, const ChainTile& t, Precision p) {
-    const bool halves = p == Precision::Fp16;
     const cuda_target::Device d = device(p);
+    const bool halves = d.halves();
     const StageGroup g = target_test::chain(17, 11, stride, 24, halves ? 96 : 48, 1, d.storage);
     Schedule s(g);
     inline_cheap(s);
@@ -531,10 +534,10 @@ TEST_P(Kernels, ChainsInRegisters) {
     const std::string& source = kernels[0].source;
     EXPECT_NE(source.find("of_later_thread"), std::string::npos);
     EXPECT_EQ(source.find("load_tiles") != std::string::npos, p != Precision::Strict);
-    EXPECT_EQ(source.find("relu_of_fma_of_pairs(") != std::string::npos, halves) << "what finishes a sum of halves";
+    EXPECT_EQ(source.find("relu_of_fma_of_pairs(") != std::string::npos, p == Precision::Fp16) << "what finishes a sum of halves";
     // Two halves share a register, also on their way.
     EXPECT_EQ(source.find("unsigned E_") != std::string::npos, halves) << source;
-    EXPECT_EQ(source.find("half E_"), std::string::npos) << source;
+    for (const char* one : {"half E_", "bfloat16 E_"}) EXPECT_EQ(source.find(one), std::string::npos) << source;
     expect_right(Case(g, s), fmt::format("stride {}, {} threads", stride, t.threads()), p);
   };
   expect_chain(1, {.columns = 4, .chunk = 8, .rows = 2, .groups = 7}, Precision::Strict);
@@ -549,6 +552,8 @@ TEST_P(Kernels, ChainsInRegisters) {
   expect_chain(1, {.columns = 5, .warps_k = 3, .chunk = 48, .weights = 2, .rows = 2, .groups = 7}, Precision::Fp16);
   expect_chain(2, {.columns = 6, .warps_k = 2, .chunk = 32, .weights = 1, .groups = 7}, Precision::Fp16);
   expect_chain(2, {.columns = 2, .chunk = 32, .groups = 7}, Precision::Fp16);
+  expect_chain(1, {.columns = 5, .warps_k = 3, .chunk = 48, .weights = 2, .rows = 2, .groups = 7}, Precision::Bf16);
+  expect_chain(2, {.columns = 4, .chunk = 8, .groups = 7}, Precision::Bf16);
 }
 
 // What a block's warps have summed lies over the data and weights that they have read, once all of them have.
@@ -585,7 +590,7 @@ TEST_P(Kernels, ChainsOfImages) {
   for (target_test::ImageChain c : {target_test::ImageChain{.height = 37, .width = 44}, target_test::ImageChain{.height = 21, .width = 27, .filter = 5, .first_stride = 1, .stride = 2},
                                     target_test::ImageChain{.channels = 4, .height = 30, .width = 23, .by_planes = false, .project = false},
                                     target_test::ImageChain{.channels = 6, .height = 19, .width = 26}}) {
-    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+    for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
       c.storage = device(p).storage;
       const StageGroup g = target_test::image_chain(c);
       Schedule s(g);

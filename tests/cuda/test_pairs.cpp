@@ -97,7 +97,7 @@ PairCase random_pair(std::mt19937_64& random, int i) {
   const auto any = [&](int from, int to) { return std::uniform_int_distribution<int>(from, to)(random); };
   return {.height = any(7, 21), .width = any(3, 21), .in = 8 * any(1, 4), .between = 8 * any(1, 5), .out = any(0, 1) ? 8 * any(1, 5) : any(8, 40), .kernel = any(0, 2) ? 3 : 1,
           .stride = any(1, 2), .images = any(0, 3) ? 1 : 2, .planes = any(0, 1) > 0, .residual = any(0, 1) > 0, .relu = any(0, 2) > 0, .finished = any(0, 4) > 0,
-          .precision = static_cast<Precision>(i % 3)};
+          .precision = static_cast<Precision>(i % 4)};
 }
 
 // Some of the tiles, of all kinds.
@@ -107,7 +107,7 @@ template <class F> void for_some(const std::vector<PairTile>& tiles, int n, std:
 
 TEST(Pairs, Schedules) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(15); ++i) {
+  for (int i = 0; i < schedule_test::cases(16); ++i) {
     const PairCase c = random_pair(random, i);
     const StageGroup g = pair(c);
     const Schedule s = inlined(g);
@@ -126,7 +126,7 @@ TEST(Pairs, Schedules) {
 
 TEST_P(Kernels, Pairs) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(9); ++i) {
+  for (int i = 0; i < schedule_test::cases(12); ++i) {
     const PairCase c = random_pair(random, i);
     const StageGroup g = pair(c);
     const Schedule s = inlined(g);
@@ -143,7 +143,7 @@ TEST_P(Kernels, Pairs) {
 }
 
 TEST_P(Kernels, PairsOfScaledData) {
-  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
     const StageGroup g = pair({.height = 10, .width = 9, .in = 16, .between = 16, .out = 12, .kernel = 1, .scaled = true, .precision = p});
     Schedule s = inlined(g);
     const auto tiles = cuda_target::pair_tiles(s, device(p));
@@ -174,7 +174,7 @@ std::string chosen(const StageGroup& g, const Device& d) {
 
 // A detector's last convolution and its heads.
 TEST(Pairs, Tails) {
-  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
     const StageGroup g = pair({.height = 136, .width = 240, .in = 24, .between = 24, .out = 15, .precision = p});
     EXPECT_TRUE(cuda_target::prefers_one_kernel(g, device(p)));
     EXPECT_EQ(chosen(g, device(p)).substr(0, 5), "pair:");

@@ -22,7 +22,7 @@ using cuda_target::Launches;
 using cuda_target::Precision;
 
 Program program_of(const Graph& g, Precision precision = Precision::Strict) {
-  constexpr const char* texts[] = {"cuda:sm_90", "cuda:sm_90,precision=tf32", "cuda:sm_90,precision=fp16"};
+  constexpr const char* texts[] = {"cuda:sm_90", "cuda:sm_90,precision=tf32", "cuda:sm_90,precision=fp16", "cuda:sm_90,precision=bf16"};
   const auto target = make_target(texts[static_cast<size_t>(precision)], 1);
   Context context;
   context.target = target.get();
@@ -47,7 +47,8 @@ void expect_right(On machine, const Graph& g, const std::string& what, uint64_t 
       ASSERT_EQ(bytes[o].size(), got[o].bytes.size());
       std::memcpy(got[o].bytes.data(), bytes[o].data(), bytes[o].size());
     }
-    test::expect_close(got, wanted, precision == Precision::Fp16 ? 2e-2 : precision == Precision::Tf32 ? 1e-2 : 1e-4, what + (reversed ? ", reversed" : ""));
+    constexpr double tolerances[] = {1e-4, 1e-2, 2e-2, 8 * 2e-2};
+    test::expect_close(got, wanted, tolerances[static_cast<size_t>(precision)], what + (reversed ? ", reversed" : ""));
   }
 }
 
@@ -60,7 +61,8 @@ TEST_P(Programs, RandomNetworks) {
 
 TEST_P(Programs, RandomNetworksInHalves) {
   for (uint64_t seed = 1; seed <= 6; ++seed)
-    expect_right(GetParam(), test::random_network(seed), fmt::format("seed {}", seed), seed, Precision::Fp16);
+    for (const Precision p : {Precision::Fp16, Precision::Bf16})
+      expect_right(GetParam(), test::random_network(seed), fmt::format("seed {}, precision {}", seed, int(p)), seed, p);
 }
 
 // Stages of one element follow one another without barriers: one thread's, in their order.
@@ -95,7 +97,7 @@ TEST_P(Programs, StepsThatAreOneLaunch) {
   for (size_t i = 0; i < g.outputs.size(); ++i) g.values[g.outputs[i]].name = fmt::format("y{}", i);
   const Launches l = cuda_target::launches_of(program_of(g), Precision::Strict);
   EXPECT_LE(l.launches.size(), 5u);
-  for (const Precision precision : {Precision::Strict, Precision::Fp16}) expect_right(GetParam(), g, "siblings", seed, precision);
+  for (const Precision precision : {Precision::Strict, Precision::Fp16, Precision::Bf16}) expect_right(GetParam(), g, "siblings", seed, precision);
 }
 
 // The expansion of a chain takes tiles of its input from the block's memory: at depths of 16, 8 and 32.
@@ -155,9 +157,11 @@ TEST_P(Programs, ExpansionsInHalves) {
     const ValueId d = activated(convolved(e, expanded, expanded, 3, expanded, channels == 24 ? 2 : 1));
     g.outputs = {convolved(d, expanded, 24, 1, 1, 1)};
     g.values[g.outputs[0]].name = "y";
-    const Launches l = cuda_target::launches_of(program_of(g, Precision::Fp16), Precision::Fp16);
-    EXPECT_TRUE(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("load_tiles") != std::string::npos; })) << channels;
-    expect_right(GetParam(), g, fmt::format("{} channels", channels), seed, Precision::Fp16);
+    for (const Precision p : {Precision::Fp16, Precision::Bf16}) {
+      const Launches l = cuda_target::launches_of(program_of(g, p), p);
+      EXPECT_TRUE(std::ranges::any_of(l.kernels, [](const c_like::Kernel& k) { return k.source.find("load_tiles") != std::string::npos; })) << channels;
+      expect_right(GetParam(), g, fmt::format("{} channels, precision {}", channels, int(p)), seed, p);
+    }
   }
 }
 
@@ -178,12 +182,14 @@ TEST_P(Programs, ChainsOfImages) {
     const ValueId d = g.add(op_named("relu"), {convolved(e, 32, 32, 3, 1, 32)}, {}, "d");
     g.outputs = {convolved(d, 32, 16, 1, 1, 1)};
     g.values[g.outputs[0]].name = "y";
-    const Launches l = cuda_target::launches_of(program_of(g, Precision::Fp16), Precision::Fp16);
-    if (channels == 3) {  // where it pays
-      EXPECT_NE(l.kernels.at(0).source.find("sum_f16"), std::string::npos);
-      EXPECT_LE(l.launches.size(), 2u);  // one may turn the result to planes
+    for (const Precision p : {Precision::Fp16, Precision::Bf16}) {
+      const Launches l = cuda_target::launches_of(program_of(g, p), p);
+      if (channels == 3) {  // where it pays
+        EXPECT_NE(l.kernels.at(0).source.find(p == Precision::Fp16 ? "sum_f16" : "sum_bf16"), std::string::npos);
+        EXPECT_LE(l.launches.size(), 2u);  // one may turn the result to planes
+      }
+      expect_right(GetParam(), g, fmt::format("{} x {} x {}, precision {}", channels, height, width, int(p)), seed, p);
     }
-    expect_right(GetParam(), g, fmt::format("{} x {} x {}", channels, height, width), seed, Precision::Fp16);
   }
 }
 
@@ -225,7 +231,7 @@ TEST_P(Programs, NarrowConvolutionsOfOneTensor) {
     int64_t height, width;
     Precision precision;
   };
-  for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}}) {
+  for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}, {5, 16, Precision::Bf16}}) {
     if (schedule_test::cases(4) < 4 && precision != Precision::Strict) continue;  // proofs take minutes under sanitizers
     Graph g;
     uint64_t seed = 17;
@@ -274,6 +280,7 @@ TEST_P(Programs, PairsWithHeads) {
   if (schedule_test::cases(4) < 4) return;  // proofs take minutes under sanitizers
   expect_launches(72, 33, Precision::Strict, 1, false, 2);
   expect_launches(16, 18, Precision::Fp16, 2, false, 2);
+  expect_launches(16, 18, Precision::Bf16, 1, false, 2);
   expect_launches(12, 20, Precision::Tf32, 1, true, 4);
 }
 
@@ -287,7 +294,7 @@ TEST_P(Programs, SqueezeAndExcite) {
   };
   using enum Precision;
   for (const auto& [x, precisions] : std::initializer_list<std::pair<Gated, std::vector<Precision>>>{
-           {{40, 10}, {Tf32, Fp16}},
+           {{40, 10}, {Tf32, Fp16, Bf16}},
            {{.channels = 96, .squeezed = 4, .activation = "relu", .gate = "hard_sigmoid"}, {Strict}},
            {{.channels = 16, .squeezed = 8, .images = 2}, {Tf32}},
            {{.channels = 48, .squeezed = 7, .window = 3}, {Fp16}},

@@ -216,7 +216,7 @@ TEST(Schedules, ChainsInRegisters) {
                              .groups = 8 - (kernel - stride + 1) / 2};
     if (stride == 1 && any(0, 1)) ++c.columns;
     const int expanded = static_cast<int>(c.chunk * c.splits) * 2, out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
-    const cuda_target::Device device{.storage = any(0, 1) ? DType::F16 : DType::F32};
+    const cuda_target::Device device{.storage = std::array{DType::F32, DType::F16, DType::BF16}[static_cast<size_t>(any(0, 2))]};
     GroupBuilder b("chain");
     const StageId x = target_test::image(b, channels, height, width, target_test::nhwc, 1, device.storage);
     const StageId e = conv(b, "E", x, {height, width, channels, expanded});

@@ -1,4 +1,4 @@
-// f16 between kernels, and narrower weights, where the target stores f32 so.
+// f16 or bf16 between kernels, and narrower weights, where the target stores f32 so.
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
@@ -14,7 +14,11 @@ namespace {
 
 class HalfTarget : public test::PlainTarget {
  public:
-  DType storage() const override { return DType::F16; }
+  explicit HalfTarget(DType storage) : storage_(storage) {}
+  DType storage() const override { return storage_; }
+
+ private:
+  DType storage_;
 };
 
 class RoundedTarget : public test::PlainTarget {
@@ -25,26 +29,29 @@ class RoundedTarget : public test::PlainTarget {
 bool is_half(const Graph& g, ValueId v) { return g.type(v).dtype == DType::F16; }
 
 TEST(NarrowStorage, ProgramsInTheInterpreter) {
-  const HalfTarget target;
-  int with_halves = 0;  // a network of one group, or of small weights alone, has none
-  for (uint64_t seed = 1; seed <= 20; ++seed) {
-    SCOPED_TRACE(fmt::format("seed {}", seed));
-    const Graph g = test::random_network(seed);
-    const std::vector<Tensor> inputs = test::random_inputs(g, seed);
-    Context context;
-    context.target = &target;
-    context.options.verify = true;
-    const Program p = compile_graph(g, context);
-    size_t halves = 0;
-    for (const ProgramTensor& t : p.tensors) {
-      halves += t.dtype == DType::F16;
-      const bool own = t.kind == TensorKind::Input || t.kind == TensorKind::Output;
-      EXPECT_FALSE(own && t.dtype == DType::F16) << t.name;
+  constexpr double rounding_of_f16 = 2e-2;
+  for (const auto& [type, tolerance] : {std::pair{DType::F16, rounding_of_f16}, {DType::BF16, 8 * rounding_of_f16}}) {
+    const HalfTarget target(type);
+    int with_halves = 0;  // a network of one group, or of small weights alone, has none
+    for (uint64_t seed = 1; seed <= 20; ++seed) {
+      SCOPED_TRACE(fmt::format("seed {}, {}", seed, name_of(type)));
+      const Graph g = test::random_network(seed);
+      const std::vector<Tensor> inputs = test::random_inputs(g, seed);
+      Context context;
+      context.target = &target;
+      context.options.verify = true;
+      const Program p = compile_graph(g, context);
+      size_t halves = 0;
+      for (const ProgramTensor& t : p.tensors) {
+        halves += t.dtype == type;
+        const bool own = t.kind == TensorKind::Input || t.kind == TensorKind::Output;
+        EXPECT_FALSE(own && t.dtype == type) << t.name;
+      }
+      with_halves += halves > 0;
+      test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), tolerance, "program");
     }
-    with_halves += halves > 0;
-    test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 2e-2, "program");
+    EXPECT_GE(with_halves, 15);
   }
-  EXPECT_GE(with_halves, 15);
 }
 
 TEST(NarrowStorage, SumsExponentialsAndLargeWeightsStay) {
@@ -56,12 +63,18 @@ TEST(NarrowStorage, SumsExponentialsAndLargeWeightsStay) {
   const ValueId powers = g.add(op_named("exp"), {product}, {}, "powers");
   g.outputs.push_back(g.add(op_named("matmul"), {powers, g.add_constant("v", large)}, {}, "again"));
   g.values[g.outputs[0]].name = "y";
-  const HalfTarget target;
+  const HalfTarget target(DType::F16);
   Context context;
   context.target = &target;
   const Graph after = narrow_storage(fuse(g, context), context);
   verify(after);
   for (ValueId v = 0; v < after.values.size(); ++v) EXPECT_FALSE(is_half(after, v)) << after.values[v].name;
+  // Large weights are no reason in bf16, whose range is that of f32; the rest is.
+  const HalfTarget wide(DType::BF16);
+  context.target = &wide;
+  const Graph kept = narrow_storage(fuse(g, context), context);
+  for (ValueId v = 0; v < kept.values.size(); ++v)
+    EXPECT_EQ(kept.type(v).dtype == DType::BF16, kept.values[v].is_constant()) << kept.values[v].name;
 }
 
 // Weights of products over channels, not of depthwise convolutions; what lies between kernels stays f32.

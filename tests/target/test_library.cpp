@@ -139,7 +139,7 @@ TEST(Library, LargeWeightsCostLittleTime) {
 TEST(Target, ParsesItsOwnText) {
   for (const char* text : {"native", "llvm", "llvm:cpu=x86-64-v3,threads=2", "llvm:cpu=znver4,-avx512vp2intersect",
                            "llvm:cpu=cortex-a76,triple=aarch64-unknown-linux-gnu", "cuda", "cuda:sm_90", "cuda:sm_90a,precision=tf32",
-                           "cuda:precision=fp16,sm_90+sm_80"}) {
+                           "cuda:precision=fp16,sm_90+sm_80", "cuda:sm_80+sm_90,precision=bf16"}) {
     auto t = make_target(text, 3);
     auto again = make_target(t->text(), 9);
     EXPECT_EQ(t->text(), again->text());
@@ -153,7 +153,7 @@ TEST(Target, ParsesItsOwnText) {
 
 TEST(Target, RefusesWhatItDoesNotKnow) {
   for (const char* text : {"cuda:7", "llvm:cpu=i9000", "llvm:threads=0", "llvm:threads=x", "llvm:colour=red", "llvm:cpu",
-                           "native:precision=tf32", "cuda:sm_60", "cuda:sm_90b", "cuda:sm_", "cuda:precision=f8", "cuda:sm_80,sm_90"}) {
+                           "native:precision=tf32", "cuda:sm_60", "cuda:sm_90b", "cuda:sm_", "cuda:precision=f8", "cuda:sm_80,sm_90", "cuda:sm_75+sm_90,precision=bf16"}) {
     EXPECT_THROW(make_target(text, 1), UserError) << text;
   }
 }

@@ -1,4 +1,4 @@
-// f32 between kernels, and weights, as narrower types where the target stores them so: both as f16, or weights as tf32.
+// f32 between kernels, and weights, as narrower types where the target stores them so: both as f16 or bf16, or weights as tf32.
 //
 //   %y = group(%x, %w, %b) { conv; relu }    ->    %y = group(%x, %w, %b) { cast %x; cast %w; conv; relu; cast to f16 }
 //
@@ -6,7 +6,7 @@
 // the network keep their types. So do
 //   what may leave the range of f16 or is sensitive to rounding: exponentials, powers, logarithms, sums;
 //   results of reductions that are small beside what was reduced (means, variances): they cost nothing;
-//   constants, but for those that products or lookups read (weights, tables) within the range of f16; of tf32, those of products over
+//   constants, but for those that products or lookups read (weights, tables) within the range of that type; of tf32, those of products over
 //   channels alone, whose factors are rounded so anyhow.
 // Values that share memory, through views and groups that only move elements (concat, split, slices), have one type.
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include <ranges>
 
 #include "base/error.h"
+#include "expr/half.h"
 #include "graph/op.h"
 #include "passes/graph/bodies.h"
 #include "passes/graph/passes.h"
@@ -46,8 +47,8 @@ bool is_statistic(const Graph& body, const Node& n) {
   return n.op->fusion == Fusion::Reduction && element_count(body.type(n.outputs[0]).shape) * much <= largest;
 }
 
-bool fits_half(const Tensor& t) {
-  constexpr double largest = 65504;
+bool fits(const Tensor& t, DType half) {
+  const double largest = half == DType::F16 ? 65504 : 0x1.fep127;
   for (int64_t i = 0; i < t.size(); ++i)
     if (!(std::abs(t.get(i).f) <= largest)) return false;
   return true;
@@ -68,7 +69,7 @@ Attrs cast_to(DType t) {
 class Narrowed {
  public:
   Narrowed(const Graph& g, DType storage, DType weights)
-      : g_(g), weights_(weights), class_(g.values.size()), keeps_(g.values.size(), storage != DType::F16) {
+      : g_(g), storage_(storage), weights_(weights), class_(g.values.size()), keeps_(g.values.size(), !is_half(storage)) {
     std::iota(class_.begin(), class_.end(), 0u);
     for (const std::vector<ValueId>* ends : {&g.inputs, &g.outputs})
       for (ValueId v : *ends) keeps_[v] = true;
@@ -117,8 +118,8 @@ class Narrowed {
   // What the node reads or writes the value as, if it is not f32.
   std::optional<DType> narrow(const Node& n, ValueId v) {
     if (!is_f32(v)) return std::nullopt;
-    if (!g_.values[v].is_constant()) return keeps_[of(v)] ? std::nullopt : std::optional(DType::F16);
-    if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])] ? std::optional(DType::F16) : std::nullopt;
+    if (!g_.values[v].is_constant()) return keeps_[of(v)] ? std::nullopt : std::optional(storage_);
+    if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])] ? std::optional(storage_) : std::nullopt;
     return is_weight(n, v) ? std::optional(weights_) : std::nullopt;
   }
 
@@ -130,13 +131,13 @@ class Narrowed {
       if (n.inputs[i] != v) continue;
       for (const Node& reader : body.nodes) {
         const bool product = reader.op->fusion == Fusion::Anchor;
-        if (weights_ == DType::F16 ? !product && reader.op->name != "gather" : !product || reader.attrs.i("groups", 1) != 1) continue;
+        if (is_half(weights_) ? !product && reader.op->name != "gather" : !product || reader.attrs.i("groups", 1) != 1) continue;
         // Factors, and not what is added to products: biases, masks.
         const size_t factors = !product ? reader.inputs.size() : reader.op->name == "attention" ? 3 : 2;
         const auto read = reader.inputs | std::views::take(factors);
         if (std::ranges::find(read, body.inputs[i]) == read.end()) continue;
         const auto [known, is_new] = fits_.emplace(v, true);
-        if (is_new) known->second = weights_ != DType::F16 || fits_half(*g_.values[v].constant);
+        if (is_new) known->second = !is_half(weights_) || fits(*g_.values[v].constant, weights_);
         return known->second;
       }
     }
@@ -198,13 +199,13 @@ class Narrowed {
     for (const Node& x : from.nodes) copy_node(from, x, body, map);
     for (size_t i = 0; i < n.outputs.size(); ++i) {
       const ValueId v = map[from.outputs[i]];
-      body.outputs.push_back(!moved && narrow(n, n.outputs[i]) ? casted(v, DType::F16) : v);
+      body.outputs.push_back(!moved && narrow(n, n.outputs[i]) ? casted(v, storage_) : v);
     }
     take(rewriter, n, add_group(rewriter.out, std::move(body), std::move(operands), n.source, output_names(n)));
   }
 
   const Graph& g_;
-  DType weights_;
+  DType storage_, weights_;
   std::vector<ValueId> class_;   // towards the representative of those with one type
   std::vector<bool> keeps_;      // f32
   std::map<ValueId, bool> fits_;

@@ -63,8 +63,8 @@ bool Printer::copied(const Stmt& s) {
   if (guarded) inside = value(s->value.children()[0]);
   if (inside.size() != 1) return false;
   if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
-  halves_ |= load.dtype() == DType::F16;
-  const bool words = load.dtype() != DType::F16;
+  note(load.dtype());
+  const bool words = !is_half(load.dtype());
   line(fmt::format("{}<{}>({}&{}, {}&{}, {});", d_.copy, bytes, words ? "" : "(float*)",
                    place(s->buffer, base_to), words ? "" : "(const float*)",
                    place(load.from(), base_from), inside[0]));

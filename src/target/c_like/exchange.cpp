@@ -98,14 +98,14 @@ Lanes Printer::exchanged(BufferId b, const Index& i) {
     unsupported("registers of other threads are read by matrix instructions alone");
   register_size_[b] = std::max(register_size_[b], ranges_.bounds(h.own).hi + 1);
   const std::string& name = h.after > 0 ? other->second : buffers_[b];
-  if (in_a_register(b) > 1) return halves_of(name, h.own);
+  if (in_a_register(b) > 1) return halves_of(b, name, h.own);
   Lanes out = index(h.own);
   for (std::string& x : out) x = fmt::format("{}[{}]", name, x);
   return out;
 }
 
 int64_t Printer::in_a_register(BufferId b) const {
-  return f_.buffers[b].scope == Scope::Warp && f_.buffers[b].dtype == DType::F16 ? 2 : 1;
+  return f_.buffers[b].scope == Scope::Warp && is_half(f_.buffers[b].dtype) ? 2 : 1;
 }
 
 std::string Printer::register_type(BufferId b) const {
@@ -134,14 +134,15 @@ Lanes Printer::registers_of_pairs(const Index& own) {
 }
 
 // By lane.
-Lanes Printer::halves_of(const std::string& name, const Index& own) {
-  halves_ = true;
+Lanes Printer::halves_of(BufferId b, const std::string& name, const Index& own) {
+  const DType type = f_.buffers[b].dtype;
+  note(type);
   const bool high_alone = floor_mod(own.a.c, 2) != 0;
   const bool moves = lane_ && lanes_ > 1 && own.a.slope(*lane_) != 0;
   Lanes out;
   for (const std::string& n : registers_of_pairs(own)) {
-    if (moves || !high_alone) out.push_back(fmt::format("low({}[{}])", name, n));
-    if (moves || high_alone) out.push_back(fmt::format("high({}[{}])", name, n));
+    if (moves || !high_alone) out.push_back(fmt::format("{}({}[{}])", of_type("low", type), name, n));
+    if (moves || high_alone) out.push_back(fmt::format("{}({}[{}])", of_type("high", type), name, n));
   }
   return out;
 }

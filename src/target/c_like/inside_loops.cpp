@@ -41,7 +41,7 @@ class Questions {
 
  private:
   void ask(const Expr& e) {
-    if (e.kind() != ExprKind::Select || e.dtype() != DType::F16 || !is_zero(e.children()[2]) ||
+    if (e.kind() != ExprKind::Select || !is_half(e.dtype()) || !is_zero(e.children()[2]) ||
         e.children()[1].kind() == ExprKind::Load)
       return;
     const auto conditions = as_nonnegative(e.children()[0]);

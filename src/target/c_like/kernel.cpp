@@ -120,6 +120,7 @@ class Splitter {
     k.registers = p.registers();
     k.block_bytes = p.block_bytes();
     k.halves = p.halves();
+    k.bfloats = p.bfloats();
     std::string parameters;
     for (BufferId b : k.args) {
       const Buffer& buffer = f_.buffers[b];

@@ -4,10 +4,12 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "expr/half.h"
 #include "loop/program.h"
 
 namespace burnish::c_like {
@@ -36,9 +38,9 @@ struct Dialect {
   // Adds to the four sums of a thread (rows i = 0, 1 by columns j = 0, 1) a 16 x 8 by 8 x 8 product: name of a function of
   // them, four values of A (i = 0, 1 of the first depth, then of the second) and two of B. Empty: there is none.
   std::string_view matrix_sum;
-  // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, as f16; of 16 x 8 by 8 x 8 with half as
-  // many registers.
-  bool half_pairs = false;
+  // Or of 16 x 16 by 16 x 8, whose operands are registers with two neighbours in depth each, of this type, f16 or bf16; of 16 x 8 by
+  // 8 x 8 with half as many registers.
+  std::optional<DType> half_pairs = {};
   // Where it rounds floats: formats of what it does not round again, as u32, of a tf32, and of the maximum of a float and 0. Empty: there
   // are none.
   std::string_view rounded = {}, rounded_relu = {};
@@ -71,7 +73,7 @@ struct Dialect {
 
 std::string type_name(DType t);
 // Types that are loaded, stored and copied in vectors.
-inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || t == DType::F16; }
+inline bool in_vectors(DType t) { return t == DType::F32 || t == DType::TF32 || is_half(t); }
 
 struct Kernel {
   std::string name;
@@ -81,6 +83,7 @@ struct Kernel {
   int cluster = 1;             // so many neighbours among them meet
   int threads = 1;             // a block
   bool halves = false;         // it has 16-bit floats: needs helper functions for them
+  bool bfloats = false;        // of these bf16
   int64_t registers = 0;       // of a thread, for arrays
   int64_t block_bytes = 0;     // of memory that a block's threads share
   std::vector<BufferId> args;  // of the function, in the order of the kernel's parameters: pointers

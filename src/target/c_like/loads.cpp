@@ -109,14 +109,14 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
   }
   Index base = at;
   base.a.add(*lane_, -1);
-  const bool half = buffer.dtype == DType::F16;
+  const bool half = is_half(buffer.dtype);
   for (int first = 0; first < lanes_; first += width) {
     const std::string v = fmt::format("t{}", temporaries_++), from = place(b, base);
     line(fmt::format("const {}{} {} = {};", half ? "uint" : "float", half ? width / 2 : width, v,
                      inside.empty() ? fmt::format("load{}(&{})", width, from)
                                     : load_where(width, inside[0], from)));
     for (int k = 0; k < width; ++k)
-      x.push_back(half ? fmt::format("{}({}.{})", k % 2 ? "high" : "low", v, "xyzw"[k / 2])
+      x.push_back(half ? fmt::format("{}({}.{})", of_type(k % 2 ? "high" : "low", buffer.dtype), v, "xyzw"[k / 2])
                        : fmt::format("{}.{}", v, "xyzw"[k]));
     base.a.c += width;
   }

@@ -102,7 +102,7 @@ Lanes Printer::tensor_operand(const TensorLoop& t, const Expr& e, std::optional<
   in_operand_ = true;
   done_.assign(1, {});
   count_uses(at);
-  Lanes x = d_.half_pairs ? half_pairs(at) : value(at);
+  Lanes x = d_.half_pairs ? half_pairs(at, *d_.half_pairs) : value(at);
   in_operand_ = false;
   if (x.size() == 1) x.assign(registers_of(t), x[0]);
   lane_.reset();

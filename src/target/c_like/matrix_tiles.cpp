@@ -91,8 +91,8 @@ bool are_neighbours(const Expr& e, const ForStmt& l) {
 // multiple of a piece one begins.
 const Expr* Printer::rows_of_pieces(const TensorLoop& t, const Expr& e) const {
   const Expr* x = loaded(e);
-  if (x == nullptr || size_of(x->dtype()) != (d_.half_pairs ? 2 : 4) ||
-      block_offset_[x->from()] < 0 || f_.buffers[x->from()].align % kPiece)
+  const auto is_operand = [&](DType t) { return d_.half_pairs ? t == *d_.half_pairs : size_of(t) == 4; };
+  if (x == nullptr || !is_operand(x->dtype()) || block_offset_[x->from()] < 0 || f_.buffers[x->from()].align % kPiece)
     return nullptr;
   const int64_t piece = kPiece / size_of(x->dtype());
   const Index& at = x->indices()[0];
@@ -153,9 +153,9 @@ void Printer::find_tiles(TensorLoop& t) {
 
 // Of tiles that a warp loads at once, a thread's registers; `row`: of the first.
 Lanes Printer::tiles_at(const Expr& load, int tiles, const std::function<const Aff*(VarId)>& at) {
-  halves_ |= load.dtype() == DType::F16;
+  note(load.dtype());
   const std::string v = fmt::format("t{}", temporaries_++);
-  line(fmt::format("const {}{} {} = {}(&{});", load.dtype() == DType::F16 ? "uint" : "float", tiles,
+  line(fmt::format("const {}{} {} = {}(&{});", is_half(load.dtype()) ? "uint" : "float", tiles,
                    v, fmt::format(fmt::runtime(d_.load_tiles), tiles),
                    place(load.from(), substitute(load.indices()[0], at))));
   Lanes out;

@@ -16,9 +16,10 @@ namespace burnish::c_like {
 std::string sanitized(std::string_view name);
 std::string binary_text(BinaryOp op, DType t, const std::string& a, const std::string& b);
 std::string number(const Expr& constant);
+std::string of_type(const char* function, DType half);  // values.cpp. Its name for f16 or bf16
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b);  // values.cpp. A quotient or remainder
 bool is_relu(const Expr& e);  // values.cpp. Of f32
-bool is_zero(const Expr& e);  // copies.cpp. The constant +0 of f32 or f16: all bits are 0
+bool is_zero(const Expr& e);  // copies.cpp. The constant +0 of f32, f16 or bf16: all bits are 0
 
 Index simplified(const Index& i, const Ranges& ranges);  // matrix_tiles.cpp. Without quotients and remainders that ranges decide
 
@@ -54,6 +55,7 @@ class Printer {
   int threads() const { return threads_; }
   int64_t block_bytes() const { return block_bytes_; }
   bool halves() const { return halves_; }
+  bool bfloats() const { return bfloats_; }
   int64_t registers() const { return registers_; }
   std::vector<BufferId> args() const;
   std::string buffer_name(BufferId b) const { return buffers_.at(b); }
@@ -111,7 +113,7 @@ class Printer {
   int64_t in_a_register(BufferId b) const;  // elements
   std::string register_type(BufferId b) const;
   Lanes registers_of_pairs(const Index& own);
-  Lanes halves_of(const std::string& registers, const Index& own);
+  Lanes halves_of(BufferId b, const std::string& registers, const Index& own);
 
   // matrix_tiles.cpp
   void find_tiles(TensorLoop& t);
@@ -131,7 +133,8 @@ class Printer {
   // values.cpp
   Lanes value(const Expr& e);
   Lanes computed(const Expr& e);
-  Lanes half_pairs(const Expr& e);
+  Lanes half_pairs(const Expr& e, DType type);
+  void note(DType t);  // that the kernel has numbers of that type
   Lanes all_within(std::span<const Index> conditions);
   Lanes selected(const Expr& e);
   Lanes each(const Lanes& a, const Lanes& b, const std::function<std::string(const std::string&, const std::string&)>& f);
@@ -183,7 +186,7 @@ class Printer {
   std::vector<Stmt> early_;                 // printed already
   int64_t registers_ = 0;  // of a thread, for arrays at once
   bool waits_ = false;                      // for kernels before, when it comes to what needs that
-  bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false;
+  bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false, bfloats_ = false;
   int64_t in_flight_ = -1;                  // of the loop of the block's statements at hand
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around

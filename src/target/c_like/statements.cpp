@@ -383,9 +383,9 @@ void Printer::store(const Stmt& s) {
   const Index at = own_part(s->buffer, s->index);
   const int width =
       lane_ && lanes_ > 1 && at.a.slope(*lane_) != 0 ? vector_width(s->buffer, at) : 0;
-  const bool in_pairs = in_a_register(s->buffer) > 1, pairs = in_pairs || (width > 1 && buffer.dtype == DType::F16);
+  const bool in_pairs = in_a_register(s->buffer) > 1, pairs = in_pairs || (width > 1 && is_half(buffer.dtype));
   if (in_pairs && lanes_ < 2) unsupported("halves in registers that are stored one by one are not written");
-  const Lanes x = pairs ? half_pairs(s->value) : value(s->value);
+  const Lanes x = pairs ? half_pairs(s->value, buffer.dtype) : value(s->value);
   if (!where_.empty()) open(fmt::format("if ({}) {{", where_));
   if (width > 0) {
     Index base = at;

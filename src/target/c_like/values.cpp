@@ -5,7 +5,6 @@
 #include <limits>
 
 #include "base/error.h"
-#include "expr/half.h"
 #include "target/c_like/printer.h"
 
 namespace burnish::c_like {
@@ -104,12 +103,11 @@ std::string unary_text(UnaryOp op, DType t, const std::string& a) {
   return fmt::format("{}_of({})", name_of(op), a);
 }
 
-bool widened_half(const Expr& e) {
-  return e.kind() == ExprKind::Cast && e.dtype() == DType::F32 &&
-         e.children()[0].dtype() == DType::F16;
+bool converts(const Expr& e, DType to, DType from) {
+  return e.kind() == ExprKind::Cast && e.dtype() == to && e.children()[0].dtype() == from;
 }
 
-// Sums of products of halves, and what is no less or no more than such a sum and a number.
+// Sums of products of f16, and what is no less or no more than such a sum and a number.
 bool is_half_arithmetic(const Expr& e) {
   if (e.dtype() != DType::F16) return false;
   const bool limits = e.kind() == ExprKind::Binary && (e.binary() == BinaryOp::Max || e.binary() == BinaryOp::Min);
@@ -136,6 +134,8 @@ std::string Printer::aff(const Aff& a) const {
   if (a.c) out += fmt::format(" {} {}", a.c < 0 ? "-" : "+", std::abs(a.c));
   return a.terms.size() == 1 && !a.c && a.terms[0].k == 1 ? out : "(" + out + ")";
 }
+
+std::string of_type(const char* function, DType half) { return fmt::format("{}{}", function, half == DType::BF16 ? "_bf16" : ""); }
 
 // Division of what is not negative takes fewer instructions without sign.
 std::string unsigned_text(std::string_view op, const std::string& a, int64_t b) { return fmt::format("(int)((unsigned){} {} {}u)", a, op, b); }
@@ -249,16 +249,15 @@ Lanes Printer::computed(const Expr& e) {
   const bool to_tf32 = e.dtype() == DType::TF32 && e.kind() == ExprKind::Cast && e.children()[0].dtype() == DType::F32 && !d_.tf32.empty();
   if (e.dtype() == DType::TF32 && e.kind() != ExprKind::Load && e.kind() != ExprKind::Select && e.kind() != ExprKind::Const && !to_tf32)
     unsupported("tf32 is not calculated");
-  const auto narrow = [](DType t) { return t == DType::F16 || t == DType::BF16; };
-  halves_ |= narrow(e.dtype());
+  note(e.dtype());
   // Arithmetic on 16-bit floats is that of 32 bits.
   const auto as_float = [&](Lanes x, DType t) {
-    if (narrow(t))
+    if (is_half(t))
       for (std::string& s : x) s = "(float)" + s;
     return x;
   };
   const auto as_half = [&](Lanes x) {
-    if (narrow(e.dtype()))
+    if (is_half(e.dtype()))
       for (std::string& s : x) s = fmt::format("(({}){})", type_name(e.dtype()), s);
     return x;
   };
@@ -302,10 +301,10 @@ Lanes Printer::computed(const Expr& e) {
     return as_half(std::move(x));
   }
   case ExprKind::Cast: {
-    if (const Expr& c = e.children()[0]; e.dtype() == DType::F16 && widened_half(c))
+    if (const Expr& c = e.children()[0]; is_half(e.dtype()) && converts(c, DType::F32, e.dtype()))
       return value(c.children()[0]);
     if (const Expr& c = e.children()[0]; lanes_ > 1 && lanes_ % 2 == 0 && e.dtype() == DType::F32 && is_half_arithmetic(c)) {
-      const Lanes pairs = half_pairs(c);
+      const Lanes pairs = half_pairs(c, DType::F16);
       Lanes x;
       for (const std::string& p : pairs) {
         x.push_back(fmt::format("((float)low({}))", p));
@@ -323,7 +322,7 @@ Lanes Printer::computed(const Expr& e) {
     for (std::string& s : x)
       s = to == DType::Bool ? fmt::format("({} != 0)", s)
           : saturates       ? fmt::format("saturated<{}>({})", type_name(to), s)
-          : to == DType::F32 && (narrow(from) || from == DType::TF32) ? fmt::format("({})", s)
+          : to == DType::F32 && (is_half(from) || from == DType::TF32) ? fmt::format("({})", s)
                                                    : fmt::format("(({}){})", type_name(to), s);
     return x;
   }
@@ -362,7 +361,7 @@ Lanes Printer::selected(const Expr& e) {
         [](const std::string& p, const std::string& q) { return fmt::format("({} ? {})", p, q); });
   }
   if (loads_where(e)) {
-    halves_ |= a.dtype() == DType::F16;
+    note(a.dtype());
     return loaded_where(condition, a, b);
   }
   load_before(a);
@@ -389,37 +388,40 @@ Lanes Printer::selected(const Expr& e) {
   return out;
 }
 
-// The lanes of a float expression by pairs, as f16 in a register each. What is f16 already keeps
+void Printer::note(DType t) {
+  halves_ |= is_half(t);
+  bfloats_ |= t == DType::BF16;
+}
+
+// The lanes of a float expression by pairs, as f16 or bf16 in a register each. What is of that type already keeps
 // its bits.
-Lanes Printer::half_pairs(const Expr& e) {
-  halves_ = true;
-  const auto converts = [](const Expr& x, DType to, DType from) {
-    return x.kind() == ExprKind::Cast && x.dtype() == to && x.children()[0].dtype() == from;
-  };
-  if (converts(e, DType::F32, DType::F16) || converts(e, DType::F16, DType::F32))
-    return half_pairs(e.children()[0]);
+Lanes Printer::half_pairs(const Expr& e, DType type) {
+  note(type);
+  if (converts(e, DType::F32, type) || converts(e, type, DType::F32))
+    return half_pairs(e.children()[0], type);
   const size_t n = static_cast<size_t>(lanes_);
   if (e.kind() == ExprKind::Const) {
-    const uint32_t half = half_of_float(static_cast<float>(e.number()));
+    const auto number = static_cast<float>(e.number());
+    const uint32_t half = type == DType::F16 ? half_of_float(number) : bfloat_of_float(number);
     return Lanes(n / 2, fmt::format("{:#x}u", half << 16 | half));
   }
-  // Sums of products of halves are computed by pairs, too.
+  // Sums of products of f16 are computed by pairs, too.
   const auto by_pairs = [&](const char* function, std::initializer_list<Expr> operands) {
     Lanes texts(n / 2, function);
     const char* before = "(";
     for (const Expr& x : operands) {
-      const Lanes own = half_pairs(x);
+      const Lanes own = half_pairs(x, type);
       for (size_t i = 0; i < n / 2; ++i) texts[i] += fmt::format("{}{}", before, own[own.size() == 1 ? 0 : i]);
       before = ", ";
     }
     for (std::string& t : texts) t = temporary(DType::U32, t + ")");
     return texts;
   };
-  // A product of two halves is exact in f32: both ways round once.
-  const bool rounds_once = e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul && e.dtype() == DType::F32 &&
-                           std::ranges::all_of(e.children(), [&](const Expr& x) { return converts(x, DType::F32, DType::F16); });
+  // A product of two of them is exact in f32: both ways round once.
+  const bool rounds_once = type == DType::F16 && e.kind() == ExprKind::Binary && e.binary() == BinaryOp::Mul && e.dtype() == DType::F32 &&
+                           std::ranges::all_of(e.children(), [](const Expr& x) { return converts(x, DType::F32, DType::F16); });
   if (rounds_once) return by_pairs("product_of_pairs", {e.children()[0], e.children()[1]});
-  if (is_half_arithmetic(e)) {
+  if (type == DType::F16 && is_half_arithmetic(e)) {
     const Expr& x = e.children()[0];
     if (e.kind() == ExprKind::Call)
       return by_pairs("fma_of_pairs", {x, e.children()[1], e.children()[2]});
@@ -432,8 +434,8 @@ Lanes Printer::half_pairs(const Expr& e) {
   }
   Lanes pairs;
   // What is rounded, or 0: rounded when it has come, so that loads need not wait for one another.
-  if (e.kind() == ExprKind::Select && converts(e.children()[1], DType::F16, DType::F32) && is_zero(e.children()[2]))
-    return half_pairs(select(e.children()[0], e.children()[1].children()[0], constant(0.0, DType::F32)));
+  if (e.kind() == ExprKind::Select && converts(e.children()[1], type, DType::F32) && is_zero(e.children()[2]))
+    return half_pairs(select(e.children()[0], e.children()[1].children()[0], constant(0.0, DType::F32)), type);
   if (e.kind() == ExprKind::Select && !loads_where(e)) {
     const Lanes condition = value(e.children()[0]);
     if (condition.size() == 1) {
@@ -442,7 +444,7 @@ Lanes Printer::half_pairs(const Expr& e) {
       // A branch would keep the compiler from mixing what is around it.
       if (loads_nothing(e.children()[1]) && loads_nothing(e.children()[2])) {
         const std::string inside = temporary(DType::Bool, condition[0]);
-        const Lanes x = half_pairs(e.children()[1]), y = half_pairs(e.children()[2]);
+        const Lanes x = half_pairs(e.children()[1], type), y = half_pairs(e.children()[2], type);
         return each(x, y, [&](const std::string& a, const std::string& b) {
           return temporary(DType::U32, fmt::format("{} ? {} : {}", inside, a, b));
         });
@@ -450,7 +452,7 @@ Lanes Printer::half_pairs(const Expr& e) {
       for (size_t i = 0; i < n / 2; ++i) pairs.push_back(temporary(DType::U32, ""));
       const auto arm = [&](const Expr& x) {
         done_.emplace_back();
-        const Lanes v = half_pairs(x);
+        const Lanes v = half_pairs(x, type);
         done_.pop_back();
         for (size_t i = 0; i < v.size(); ++i) line(fmt::format("{} = {};", pairs[i], v[i]));
       };
@@ -465,8 +467,7 @@ Lanes Printer::half_pairs(const Expr& e) {
   }
   const Lanes x = value(e);
   for (size_t i = 0; i < n; i += 2)
-    pairs.push_back(temporary(DType::U32, fmt::format("pair_of({}, {})", x[x.size() == 1 ? 0 : i],
-                                                      x[x.size() == 1 ? 0 : i + 1])));
+    pairs.push_back(temporary(DType::U32, fmt::format("{}({}, {})", of_type("pair_of", type), x[x.size() == 1 ? 0 : i], x[x.size() == 1 ? 0 : i + 1])));
   return pairs;
 }
 

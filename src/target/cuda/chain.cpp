@@ -44,10 +44,10 @@ void expand_depthwise(Schedule& t, const Link& l, const Device& d) {
   const std::string out = t.group()[l.roles.out].name, acc = t.group()[l.roles.acc].name;
   const Stage a = t.group()[l.roles.acc];
   channels_last(t, a, l.weights, a.axes[l.roles.vector].var);
-  if (d.storage != DType::F16) (void)t.apply(step::AbsorbAddend{acc});  // one operation less than adding it to the sum
+  if (!d.half_sums()) (void)t.apply(step::AbsorbAddend{acc});  // one operation less than adding it to the sum
   t.expand(acc);
   if (acc != out) t.inline_stage(acc);
-  if (d.storage == DType::F16) t.narrow(out, most_halves);
+  if (d.half_sums()) t.narrow(out, most_halves);
 }
 
 // E in the block's memory, or in registers, a chunk of its channels, where `at` reads it; its input in the block's memory at `block`.
@@ -66,7 +66,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   const Axis& ke = *std::ranges::max_element(ea.raxes, {}, &Axis::extent);
   const int64_t depth = depth_for(ke.extent, d);
   const bool rounded = c.in_registers() && d.products == 1;
-  const Depths depths = rounded || g[*g.named(x)].dtype == DType::F16 ? Depths::Pieces : Depths::Neighbours;
+  const Depths depths = rounded || is_half(g[*g.named(x)].dtype) ? Depths::Pieces : Depths::Neighbours;
   if (!chain.first) in_fragments(t, ea, ea.axes[r.vector].var, ke.var, columns, depth, depths);
   if (c.in_registers()) return expand_in_registers(t, chain, {e_out, e_acc, x, r, ke.name, depth, columns, depths}, {block, reader, at}, out, c, d);
   // [row][column][channel]: columns lie in banks of their own for those who store, rows for those who read.

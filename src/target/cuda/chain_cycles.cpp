@@ -100,7 +100,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   };
   // What a step of the expansion sums, and all of it; the image's values for a tile, which are read
   // one by one, or its points with all their channels.
-  const bool points_of_image = chain.first && d.storage == DType::F16;
+  const bool points_of_image = chain.first && d.halves();
   const int64_t summed = points_of_image ? chain.first->filled
                          : chain.first   ? chain.first->terms
                                          : chain.input_channels;
@@ -115,7 +115,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t row = padded(chain.region(c.columns) * column, project_depth, chain.stride * c.rows);
   const int64_t input =
       expand && !chain.first
-          ? wide * (d.storage == DType::F16
+          ? wide * (d.halves()
                         ? chain.input_channels + piece_padding(chain.input_channels, d.storage)
                         : padded(chain.input_channels, depth))
           : 0;
@@ -168,7 +168,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                         std::ceil(real(kept) / 16 / real(c.threads())) +
                         std::ceil(real(image) / 4 / real(c.threads()));
   // the expansion,
-  const int64_t instruction_depth = d.storage == DType::F16 ? 2 * kMatrixDepth : kMatrixDepth;
+  const int64_t instruction_depth = d.halves() ? 2 * kMatrixDepth : kMatrixDepth;
   const int64_t all_rounds = expand ? chunks * rounds : 0, deep = expand ? summed / depth : 0;
   const double expand_sums =
       real(all_rounds * deep * ceil_div(depth, instruction_depth)) * expand_tiles;
@@ -184,7 +184,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const int64_t steps = project ? chunks * c.chunk / (project_depth * c.warps_k) : 1;
   const int64_t own_points = project ? points : own_rows,
                 own_channels = project ? project_depth / kMatrixLanes : vector;
-  const double pairs = d.storage == DType::F16 ? 2 : 1;
+  const double pairs = d.half_sums() ? 2 : 1;
   const double window_reads = real(steps * chain.region(c.rows) * chain.region(own_points)),
                window_weights = real(steps * window);
   const double terms = real(steps * own_channels * c.rows * own_points * window) / pairs;
@@ -242,7 +242,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
       real(std::min(chunks, all_rounds) * (weight_registers <= cycles.asked_at_once ? 1 : deep)) +
       (project ? real(c.weights == 0 ? steps : 1) : 0);
   const double first = cycles.instruction * code +
-                       (d.storage == DType::F16 ? 0 : cycles.far * std::max(0.0, asked - 1));
+                       (d.halves() ? 0 : cycles.far * std::max(0.0, asked - 1));
 
   // A quarter of a multiprocessor has registers for so many warps of its own.
   const double held = 8 * std::ceil(std::min(registers.needed, registers.limit) / 8),

@@ -87,7 +87,7 @@ namespace {
 // Instructions on halves are so few that they may have terms for nothing: points of the image lie
 // in the block's memory with all their channels, filled up to fours by zeros, which are one vector;
 // the columns of the filter go to the threads of four, its rows are steps.
-bool by_points(const Device& d) { return d.storage == DType::F16; }
+bool by_points(const Device& d) { return d.halves(); }
 
 }  // namespace
 
@@ -189,9 +189,9 @@ void points_by_threads(Schedule& t, const std::string& copy, const Window& windo
 void window_in_block(Schedule& t, const std::string& input, const std::string& only,
                      const std::string& reader, const std::string& at, const Chain& chain,
                      int64_t rows, int64_t columns, const ChainTile& c, const Device& d) {
-  const bool rounded = by_points(d) && t.group()[*t.group().named(input)].dtype != DType::F16;
+  const bool rounded = by_points(d) && t.group()[*t.group().named(input)].dtype != d.storage;
   const std::string copy =
-      t.cache_read(input, only, rounded ? std::optional(DType::F16) : std::nullopt);
+      t.cache_read(input, only, rounded ? std::optional(d.storage) : std::nullopt);
   if (t.failure()) return;
   t.compute_at(copy, reader, at);
   t.guard_halo(copy);

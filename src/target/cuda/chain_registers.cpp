@@ -80,7 +80,7 @@ std::vector<ChainTile> register_tiles(const Chain& chain, const Device& d) {
     // A warp alone has too long a way.
     for (const int64_t warps : {2, 3, 4, 6, 8, 12}) {
       for (const int64_t instructions : {1, 2, 4}) {
-        if (instructions > 2 && d.storage != DType::F16) continue;
+        if (instructions > 2 && !d.halves()) continue;
         for (const int64_t weights : {0, 1, 2}) {
           const ChainTile t{.columns = columns,
                             .warps_k = warps,
@@ -179,7 +179,7 @@ double register_cycles(const Chain& chain, const ChainTile& c, const Device& d) 
   const double chunk =
       real(across) * (word * real(steps) * (k.operand + real(n) * k.product) +
                       real(n) * (4 * k.value + word * real(2 * halo))) +
-      word * real(own * (window + 4)) + word * k.sums * real(n * sums) +
+      (d.half_sums() ? word : 1) * real(own * (window + 4)) + word * k.sums * real(n * sums) +
       word * real(n * (window + steps + chain.channels / 8)) * (c.weights ? 1 : 1.5) + 20;
   const double turns =
       word * real(across * (4 * steps + 4 * n * halo) + n * (window + 1) * (c.weights ? 2 : 1) +

@@ -295,6 +295,42 @@ HELPER void store4(half* p, unsigned a, unsigned b) { *(uint2*)p = make_uint2(a,
 HELPER void store8(half* p, unsigned a, unsigned b, unsigned c, unsigned d) { *(uint4*)p = make_uint4(a, b, c, d); }
 )";
 
+// Pairs and vectors of bf16, whose numbers are floats without their lower halves. Vectors lie in memory as those of f16 do.
+constexpr std::string_view bfloat_prelude = R"(
+#ifndef EMULATED
+HELPER void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
+  asm("mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
+}
+HELPER void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
+  asm("mma.sync.aligned.m16n8k8.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5}, {%6}, {%0,%1,%2,%3};"
+      : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(b0));
+}
+#endif
+HELPER bfloat16 bfloat_of_bits(unsigned short bits) { bfloat16 h; h.bits = bits; return h; }
+HELPER bfloat16 low_bf16(unsigned x) { return bfloat_of_bits((unsigned short)x); }
+HELPER bfloat16 high_bf16(unsigned x) { return bfloat_of_bits((unsigned short)(x >> 16)); }
+HELPER unsigned pair_of_bf16(bfloat16 a, bfloat16 b) { return (unsigned)a.bits | (unsigned)b.bits << 16; }
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
+HELPER unsigned pair_of_bf16(float a, float b) { unsigned x; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
+#else
+HELPER unsigned pair_of_bf16(float a, float b) { return pair_of_bf16(bfloat16(a), bfloat16(b)); }
+#endif
+#define BFLOATS_WHERE(name) \
+HELPER bfloat16 load1##name(bool inside, const bfloat16* p) { return bfloat_of_bits(load1##name(inside, (const half*)p).bits); } \
+HELPER uint1 load2##name(bool inside, const bfloat16* p) { return load2##name(inside, (const half*)p); } \
+HELPER uint2 load4##name(bool inside, const bfloat16* p) { return load4##name(inside, (const half*)p); } \
+HELPER uint4 load8##name(bool inside, const bfloat16* p) { return load8##name(inside, (const half*)p); }
+BFLOATS_WHERE(_where)
+BFLOATS_WHERE(_constant_where)
+HELPER uint1 load2(const bfloat16* p) { return load2((const half*)p); }
+HELPER uint2 load4(const bfloat16* p) { return load4((const half*)p); }
+HELPER uint4 load8(const bfloat16* p) { return load8((const half*)p); }
+HELPER void store2(bfloat16* p, unsigned a) { store2((half*)p, a); }
+HELPER void store4(bfloat16* p, unsigned a, unsigned b) { store4((half*)p, a, b); }
+HELPER void store8(bfloat16* p, unsigned a, unsigned b, unsigned c, unsigned d) { store8((half*)p, a, b, c, d); }
+)";
+
 // All blocks of a kernel that run at once on an H100, where registers are left besides what threads need. Of kernels with more blocks
 // others hide what loads take. `besides`: registers for what is in no array.
 template <int64_t besides> int64_t blocks_together(const c_like::Kernel& k) {
@@ -308,7 +344,7 @@ template <int64_t besides> int64_t blocks_together(const c_like::Kernel& k) {
 }  // namespace
 
 const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
-  static constexpr auto with = [](int64_t cluster, std::string_view matrix_sum, bool half_pairs = false) { return c_like::Dialect{
+  static constexpr auto with = [](int64_t cluster, std::string_view matrix_sum, std::optional<DType> half_pairs = {}) { return c_like::Dialect{
       .prelude = prelude,
       .kernel_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) {0}",
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
@@ -341,16 +377,17 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .exchanged = "exchanged",
       .of_later_thread = "of_later_thread",
   }; };
-  static constexpr auto of_precision = [](std::string_view matrix_sum, bool half_pairs = false) {
+  static constexpr auto of_precision = [](std::string_view matrix_sum, std::optional<DType> half_pairs = {}) {
     return std::array{with(0, matrix_sum, half_pairs), with(c_like::kMostOfACluster, matrix_sum, half_pairs), with(c_like::kLargestCluster, matrix_sum, half_pairs)};
   };
-  static constexpr std::array all = {of_precision("sum_3xtf32"), of_precision("sum_tf32"), of_precision("sum_f16", true)};
+  static constexpr std::array all = {of_precision("sum_3xtf32"), of_precision("sum_tf32"), of_precision("sum_f16", DType::F16), of_precision("sum_bf16", DType::BF16)};
   return all[static_cast<size_t>(precision)][cluster == 0 ? 0 : cluster < c_like::kLargestCluster ? 1 : 2];
 }
 
 std::string source_of(std::span<const c_like::Kernel> kernels) {
   std::string out(prelude);
   if (std::ranges::any_of(kernels, &c_like::Kernel::halves)) out += half_prelude;
+  if (std::ranges::any_of(kernels, &c_like::Kernel::bfloats)) out += bfloat_prelude;
   for (const c_like::Kernel& k : kernels) out += "\n" + k.source;
   return out;
 }

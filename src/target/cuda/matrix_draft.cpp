@@ -113,7 +113,7 @@ double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& op
   const auto staged = staged_operands(s, acc, r, operands, t, d);
   if (!staged) return std::numeric_limits<double>::infinity();
   constexpr double most_registers = 200, around = 48;
-  const bool halves = d.storage == DType::F16;
+  const bool halves = d.halves();
   const double tiles = real(t.rows * t.columns), fragments = real((2 * t.rows + t.columns) * depth_for(t.staged, d)) * real(size_of(d.storage)) / 16;
   const double following = real(t.rows * f.columns);
   const double registers = around + (d.products > 1 ? 16 : 0) + 4 * (tiles + following) + fragments, warps = real(t.threads()) / 32;
@@ -230,7 +230,7 @@ double flat_cycles_of(const Schedule& s, const Roles& r, const Operands& operand
   const double warps = real(t.threads()) / 32, tiles = real(t.rows * t.columns), registers = sums + operands_held + 4 * tiles;
   if (registers > most || block_bytes(t) > real(d.block_bytes)) return std::numeric_limits<double>::infinity();
   // A step: values of both operands with their guards, and parted where products are; instructions.
-  const double value = 5 + (d.products > 1 ? 3 : 0), instruction = (d.storage == DType::F16 ? 4 : 6) * real(d.products);
+  const double value = 5 + (d.products > 1 ? 3 : 0), instruction = (d.halves() ? 4 : 6) * real(d.products);
   const double steps = real(points(acc.raxes)) / real(kMatrixDepth);
   const double step = std::max(value * real(4 * t.rows + 2 * t.columns) + tiles * (real(d.products) + (d.products > 1 ? 8 : 0)), tiles * instruction);
   constexpr double begin = 150;  // what a warp does before and after, besides what it stores

@@ -115,7 +115,7 @@ std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const
   // Weights that are packed for it, for channels that come out even.
   const bool packed =
       operands.weights && acc.axes[r.vector].extent % (8 * t.columns * t.warps_n) == 0;
-  if (packed && size_of(x.dtype) == size_of(d.storage)) found.depths = Depths::Pieces;
+  if (packed && x.dtype == d.storage) found.depths = Depths::Pieces;
   if (found.data.layout.empty())
     for (const uint32_t a : order) found.data.layout.push_back({a});
   int64_t apart = 1;  // rows between points of neighbouring groups of threads

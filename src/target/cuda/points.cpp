@@ -172,7 +172,7 @@ double finished_cycles(const Schedule& s, const Roles& r, const Device& d) {
   // As measured on an H100 of convolutions of 24 and 32 channels.
   constexpr double start = 1300, term = 50, terms_per_cycle = 2900;
   const double terms = static_cast<double>(points(acc.raxes));
-  return start + term * terms + static_cast<double>(points(acc.axes)) * terms / terms_per_cycle * (d.storage == DType::F16 ? 0.7 : 1);
+  return start + term * terms + static_cast<double>(points(acc.axes)) * terms / terms_per_cycle * (d.halves() ? 0.7 : 1);
 }
 
 std::vector<Share> shares(const Stage& s, const Device& d, bool in_lanes) {

@@ -28,12 +28,16 @@ Schedule inlined(const StageGroup& g, const Device& d) {
   return s;
 }
 
+Precision precision_of(const Device& d) {
+  if (d.halves()) return d.storage == DType::F16 ? Precision::Fp16 : Precision::Bf16;
+  return d.products > 1 ? Precision::Strict : Precision::Tf32;
+}
+
 // Whether a block's memory holds what its threads share: tiles are chosen by estimates of that.
 bool fits(const Schedule& s, const Device& d) {
   const Result<Function> f = lower(s);
   if (!f) return false;
-  const Precision p = d.storage == DType::F16 ? Precision::Fp16 : d.products > 1 ? Precision::Strict : Precision::Tf32;
-  return std::ranges::all_of(c_like::kernels_of(*f, dialect(p, cluster_of(d))), [&](const c_like::Kernel& k) { return k.block_bytes <= d.block_bytes; });
+  return std::ranges::all_of(c_like::kernels_of(*f, dialect(precision_of(d), cluster_of(d))), [&](const c_like::Kernel& k) { return k.block_bytes <= d.block_bytes; });
 }
 
 struct Choice {

@@ -17,8 +17,10 @@ struct Device {
   int64_t cluster = c_like::kLargestCluster;  // most blocks of a cluster
   double bytes_per_cycle = 1400;     // of memory, or a large second-level cache
   double products = 3;               // matrix instructions for one product of f32
-  DType storage = DType::F32;        // of tensors between kernels, and of what matrix instructions multiply: f32 or f16
-  int64_t depth() const { return storage == DType::F16 ? 32 : 16; }  // of the reduction that a step of a warp takes at most
+  DType storage = DType::F32;        // of tensors between kernels, and of what matrix instructions multiply: f32, f16 or bf16
+  bool halves() const { return is_half(storage); }
+  bool half_sums() const { return storage == DType::F16; }  // depthwise ones in chains are made of pairs, too
+  int64_t depth() const { return halves() ? 32 : 16; }  // of the reduction that a step of a warp takes at most
 };
 
 // Clusters of blocks: of GPUs from this capability on.

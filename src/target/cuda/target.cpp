@@ -36,7 +36,7 @@ int capability(std::string_view arch) {
 }
 
 constexpr std::pair<std::string_view, Precision> precisions[] = {
-    {"strict", Precision::Strict}, {"tf32", Precision::Tf32}, {"fp16", Precision::Fp16}};
+    {"strict", Precision::Strict}, {"tf32", Precision::Tf32}, {"fp16", Precision::Fp16}, {"bf16", Precision::Bf16}};
 
 Options parsed(std::string_view text) {
   Options o;
@@ -47,7 +47,7 @@ Options parsed(std::string_view text) {
       const auto known =
           std::ranges::find(precisions, t.substr(10), [](const auto& p) { return p.first; });
       require(known != std::end(precisions),
-              "{}: known are precision=strict, precision=tf32 and precision=fp16", t);
+              "{}: known are precision=strict, precision=tf32, precision=fp16 and precision=bf16", t);
       o.precision = known->second;
     } else {
       require(t.starts_with("sm_"),
@@ -68,6 +68,10 @@ Options parsed(std::string_view text) {
   std::ranges::sort(o.archs, {},
                     [](const std::string& a) { return std::pair(capability(a), a.size()); });
   o.archs.erase(std::ranges::unique(o.archs).begin(), o.archs.end());
+  constexpr int bfloats_from = 80;
+  require(o.precision != Precision::Bf16 || capability(o.archs.front()) >= bfloats_from,
+          "precision=bf16 needs instructions that {} does not have: name architectures from sm_{} on, or choose precision=fp16",
+          o.archs.front(), bfloats_from);
   return o;
 }
 
@@ -96,7 +100,7 @@ Device device_of(const Options& o) {
   constexpr int large_below = 110;
   d.cluster = capability(o.archs.back()) < large_below ? c_like::kLargestCluster : c_like::kMostOfACluster;
   d.products = o.precision == Precision::Strict ? 3 : o.precision == Precision::Tf32 ? 1 : 0.5;
-  if (o.precision == Precision::Fp16) d.storage = DType::F16;
+  d.storage = storage_of(o.precision);
   return d;
 }
 
@@ -107,7 +111,7 @@ class CudaTarget : public BasicTarget {
         machine_(host_->machine()) {
     machine_.threads = 1;
     machine_.device = true;
-    if (options_.precision != Precision::Strict) machine_.factor_epsilon = 0x1p-11;  // both have 10 bits
+    if (options_.precision != Precision::Strict) machine_.factor_epsilon = options_.precision == Precision::Bf16 ? 0x1p-8 : 0x1p-11;  // of 7 bits, or of 10
   }
 
   std::string text() const override {

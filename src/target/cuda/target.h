@@ -9,7 +9,7 @@
 namespace burnish::cuda_target {
 
 // Options: architectures ("sm_80+sm_90"; none: the GPU of this machine, or sm_90) and
-// precision=strict|tf32|fp16. `host` makes the library around the kernels.
+// precision=strict|tf32|fp16|bf16. `host` makes the library around the kernels.
 std::shared_ptr<const Target> make_cuda_target(std::string_view options,
                                                std::shared_ptr<const Target> host);
 

@@ -102,7 +102,7 @@ using c_like::in_vectors;
 inline int64_t vector_of(DType t) { return 16 / size_of(t); }
 inline int64_t banks_of(DType t) { return 128 / size_of(t); }
 // Elements that a thread with two channels of each of so many columns of instructions stores at once.
-inline int64_t stored_at_once(int64_t columns, DType t) { return columns % 2 ? 2 : columns % 4 || t != DType::F16 ? 4 : 8; }
+inline int64_t stored_at_once(int64_t columns, DType t) { return columns % 2 ? 2 : columns % 4 || !is_half(t) ? 4 : 8; }
 // Is the stage a sum of products of two loads, in f32? These may be of other types, converted.
 bool is_product(const Stage& s);
 // What such a factor loads, or is 0 under a guard. Of a product of loads of which one moves with fewer axes it is the other one.

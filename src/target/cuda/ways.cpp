@@ -71,7 +71,7 @@ bool by_stages(Schedule& s, const Shares& x, const Device& d) {
 
 std::vector<Shares> stage_shares(const Schedule& s, const Device& d) {
   std::vector<Share> vectors = {{4}, {1}};
-  if (d.storage == DType::F16) vectors.insert(vectors.begin(), {8});
+  if (d.halves()) vectors.insert(vectors.begin(), {8});
   std::vector<Shares> all = {{vectors}};
   size_t reductions = 0;
   bool elementwise = false;
