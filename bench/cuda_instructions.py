@@ -62,7 +62,7 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x64x64")
     parser.add_argument("--arch", default="sm_90")
-    parser.add_argument("--precision", choices=["strict", "tf32", "fp16"])
+    parser.add_argument("--precision", choices=["strict", "tf32", "fp16", "bf16"])
     parser.add_argument("--loops", action="store_true")
     options = parser.parse_args()
     for tool in ("nvcc", "cuobjdump"):

@@ -174,7 +174,7 @@ def parse_options():
     parser.add_argument("models", nargs="*", metavar="MODEL", help=f"names of bench/models.py or tools/extra_models.py, or .onnx files; "
                         f"default: {' '.join(MODELS)}")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x224x224", help="for an .onnx file")
-    parser.add_argument("--precisions", nargs="+", default=list(PRECISIONS), choices=PRECISIONS)
+    parser.add_argument("--precisions", nargs="+", default=["strict", "tf32", "fp16"], choices=PRECISIONS)
     parser.add_argument("--batches", type=int, nargs="+", default=[1, 16])
     parser.add_argument("--engines", nargs="+", default=["eager", "graph", "compile", "burnish"],
                         choices=["eager", "graph", "compile", "autotune", "burnish"])

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from peers import ROOT, parse_shapes
 
-PRECISIONS = {"strict": "float", "tf32": "float", "fp16": "half"}
+PRECISIONS = {"strict": "float", "tf32": "float", "fp16": "half", "bf16": "bfloat16"}
 
 
 def find_model(name, shapes, write=False):
@@ -83,7 +83,7 @@ def make(engine, format, case, options):
     if engine == "exact":
         return Exact(module, list(feeds.values()))
     set_precision(precision)
-    dtype = {"float": torch.float32, "half": torch.float16}[PRECISIONS[precision]]
+    dtype = {"float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16}[PRECISIONS[precision]]
     memory = torch.channels_last if format == "nhwc" else torch.contiguous_format
     own = [x.to(dtype) if x.is_floating_point() else x for x in feeds.values()]
     own = [x.contiguous(memory_format=memory) if x.dim() == 4 else x for x in own]

@@ -108,11 +108,11 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--shape", action="append", default=[], metavar="NAME=1x3x64x64")
     parser.add_argument("--target", default="cuda:sm_90")
-    parser.add_argument("--precision", choices=["strict", "tf32", "fp16"])
+    parser.add_argument("--precision", choices=["strict", "tf32", "fp16", "bf16"])
     parser.add_argument("--records", help="tuned schedules")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--reversed", action="store_true", help="blocks and threads from the last to the first")
-    parser.add_argument("--tolerance", type=float, help="of an output's largest value: 1e-5 unless given, of tf32 1e-2; of fp16, errors in the mean are compared with those of rounding every operator's result (docs/numbers.md)")
+    parser.add_argument("--tolerance", type=float, help="of an output's largest value: 1e-5 unless given, of tf32 1e-2; of fp16 and bf16, errors in the mean are compared with those of rounding every operator's result (docs/numbers.md)")
     options = parser.parse_args()
     shapes = {name: tuple(map(int, sizes.split("x"))) for name, sizes in (s.rsplit("=", 1) for s in options.shape)}
     session = burnish.InferenceSession(burnish.compile(options.model, shapes=shapes).library)
@@ -122,12 +122,12 @@ def main():
         return wide.run(None, {k: v.astype(np.float64) if v.dtype.kind == "f" else v for k, v in feeds.items()})
 
     feeds = random_feeds(session, options.seed)
-    half = options.precision == "fp16" and not options.tolerance
-    tolerance = options.tolerance or {None: 1e-5, "strict": 1e-5, "tf32": 1e-2, "fp16": 0}[options.precision]
+    half = {"fp16": "f16", "bf16": "bf16"}.get(options.precision) if not options.tolerance else None
+    tolerance = options.tolerance or {None: 1e-5, "strict": 1e-5, "tf32": 1e-2, "fp16": 0, "bf16": 0}[options.precision]
     good = True
     results = emulate(options.model, feeds, options.target, options.precision, options.reversed, options.records)
     exact = reference("", feeds) if half else session.run(None, feeds)
-    rounded = reference("f16", feeds) if half else exact
+    rounded = reference(half, feeds) if half else exact
     size = (lambda x: np.sqrt(np.square(x).mean())) if half else (lambda x: np.abs(x).max(initial=0))
     for port, got, wanted, narrow in zip(session.get_outputs(), results, exact, rounded, strict=True):
         error, largest, of_half = size(got.astype(float) - wanted), size(wanted.astype(float)), size(narrow.astype(float) - wanted)

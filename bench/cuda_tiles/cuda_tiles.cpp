@@ -1,6 +1,6 @@
 // Tiles of matrix instructions on this machine's GPU: times those of a convolution or product that
 // the estimate likes best, and others.
-//   bench_cuda_tiles [--precision strict|tf32|fp16] [--ways matrix,staged,split] [--best N]
+//   bench_cuda_tiles [--precision strict|tf32|fp16|bf16] [--ways matrix,staged,split] [--best N]
 //   [--each N] [--random N] [--seed N] [--csv FILE] [--cold] [--source] SHAPE...
 // SHAPE: HEIGHTxWIDTHxCHANNELSxFILTERS, then perhaps k3 (filters of 3 x 3), s2 (strides of 2), n16
 // (images), r (a residual): 28x28x128x128k3s2; or ROWSxDEPTHxCOLUMNS, a product. --ways: tiles of
@@ -179,6 +179,7 @@ int main(int argc, char** argv) try {
     else if (a == "--precision") {
       name = next();
       precision = name == "fp16"   ? cuda_target::Precision::Fp16
+                  : name == "bf16" ? cuda_target::Precision::Bf16
                   : name == "tf32" ? cuda_target::Precision::Tf32
                                    : cuda_target::Precision::Strict;
     } else
@@ -186,7 +187,7 @@ int main(int argc, char** argv) try {
   }
   cuda_target::Device device;
   if (precision != cuda_target::Precision::Strict) device.products = 1;
-  if (precision == cuda_target::Precision::Fp16) device.storage = DType::F16;
+  device.storage = cuda_target::storage_of(precision);
   const DType weights = precision == cuda_target::Precision::Tf32 ? DType::TF32 : device.storage;
   bench::Gpu gpu;
   if (!gpu.missing().empty()) std::fprintf(stderr, "%s: no times\n", gpu.missing().c_str());

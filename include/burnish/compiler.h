@@ -30,7 +30,7 @@ struct CompileOptions {
   /// or "cuda:sm_90", "cuda:sm_80+sm_90" for NVIDIA GPUs of these compute capabilities and later ones.
   std::string target = "native";
   /// How exactly GPUs compute: "strict" (the error of f32 sums), "tf32" (factors of products rounded to 10 bits), "fp16"
-  /// (tensors of 16 bits). Empty: as the target's text says, or strict.
+  /// and "bf16" (tensors of 16 bits). Empty: as the target's text says, or strict.
   std::string precision;
   /// Threads that the code is laid out for, up to 1024; any number may run it. 0: all CPUs this process may use.
   int threads = 0;
@@ -38,7 +38,7 @@ struct CompileOptions {
   std::filesystem::path records;
   /// The reference: all floats in fp64, plain schedules. Inputs and outputs are then f64.
   bool reference = false;
-  /// Of the reference: "f16" rounds inputs, weights and the result of every operator to it, as frameworks do in half
+  /// Of the reference: "f16" or "bf16" rounds inputs, weights and the result of every operator to it, as frameworks do in half
   /// precision. Empty: nothing is rounded.
   std::string reference_rounding;
   /// Every tensor of the model becomes an output, under its name in the file: for comparing layer by layer.

@@ -143,8 +143,8 @@ NB_MODULE(_compiler, module) {
                      "reference_rounding: str = '', records: str | os.PathLike | None = None) -> CompiledModel"),
              "Compiles a model file. shapes binds inputs' shapes by name: needed for symbolic dimensions, may override "
              "declared ones. target is \"native\", \"llvm:cpu=NAME\", \"cuda\" (the GPU of this machine) "
-             "or \"cuda:sm_90\". precision, of GPUs: \"strict\" (the default: errors as of f32), \"tf32\" or \"fp16\". threads is what the code is laid out for (0: all "
-             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules; with reference_rounding \"f16\" inputs, "
+             "or \"cuda:sm_90\". precision, of GPUs: \"strict\" (the default: errors as of f32), \"tf32\", \"fp16\" or \"bf16\". threads is what the code is laid out for (0: all "
+             "CPUs); any number may run it. reference computes all floats in fp64 with plain schedules; with reference_rounding \"f16\" or \"bf16\" inputs, "
              "weights and the result of every operator are rounded to it, as frameworks do in half precision. records is a "
              "database of tune: its schedules that won inside a model are used where they apply. Raises UserError "
              "or Unsupported, which lists every operator that is missing. The GIL is released meanwhile.");

@@ -33,8 +33,9 @@ search::Comparison LibraryRace::compare(const std::vector<std::string>& paths, d
 }
 
 double most_deviation(const Target& t) {
-  constexpr double exact = 1e-2, short_factors = 0.3;
-  return t.machine().factor_epsilon > 0 ? short_factors : exact;
+  constexpr double exact = 1e-2, short_factors = 0.3 / 0x1p-11;  // of what a factor loses
+  const double lost = t.machine().factor_epsilon;
+  return lost > 0 ? short_factors * lost : exact;
 }
 
 Speedup speedup_of(const std::vector<double>& before, const std::vector<double>& after) {

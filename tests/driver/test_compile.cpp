@@ -41,6 +41,28 @@ TEST(Compile, TargetsWithOtherSchedulesAreTheSameOtherwise) {
   EXPECT_TRUE(scheduled->prefers_one_launch(two));
 }
 
+// Products of halves have instructions of their type; those of bf16 are there from sm_80 on.
+TEST(Compile, PrecisionsOfGpus) {
+  const TemporaryFolder folder;
+  const auto path = folder.path / "model.onnx";
+  write_file(path, relu_and_conv());
+  CompileOptions options;
+  options.library = false;
+  options.target = "cuda:sm_80";
+  for (const auto& [precision, sum] : {std::pair{"strict", "sum_3xtf32("}, {"tf32", "sum_tf32("}, {"fp16", "sum_f16("}, {"bf16", "sum_bf16("}}) {
+    options.precision = precision;
+    const std::string source = compile(path, options).emit("cuda");
+    EXPECT_NE(source.find(sum, source.find("__global__")), std::string::npos) << precision;
+  }
+  options.target = "cuda:sm_75+sm_90";
+  EXPECT_THROW(
+      try { (void)compile(path, options); } catch (const UserError& e) {
+        EXPECT_NE(std::string(e.what()).find("precision=bf16 needs instructions that sm_75 does not have"), std::string::npos) << e.what();
+        throw;
+      },
+      UserError);
+}
+
 TEST(Compile, RoundingIsThatOfTheOperatorsThatAnOutputDependsOn) {
   const TemporaryFolder folder;
   const auto path = folder.path / "model.onnx";

@@ -322,6 +322,16 @@ def test_libraries_for_another_cpu(here, target, lacks, message):
     assert message in burnish("run", "m.so", "--input", "x=random", status=3).stderr
 
 
+def test_precisions_of_gpus(here):
+    options = ["compile", "m.onnx", "--shape", "x=2x3", "--emit", "cuda", "-o", "m.cu"]
+    for precision in ("strict", "tf32", "fp16", "bf16"):
+        burnish(*options, "--target", "cuda:sm_80", "--precision", precision)
+        assert ("const bfloat16*" in (here / "m.cu").read_text()) == (precision == "bf16")
+    message = burnish(*options, "--target", "cuda:sm_75", "--precision", "bf16", status=1).stderr
+    assert "from sm_80 on" in message and "precision=fp16" in message
+    burnish(*options, "--target", "cuda:sm_80", "--precision", "f16", status=2)
+
+
 def test_libraries_where_models_belong(library):
     for command in (["inspect"], ["verify"], ["lower"], ["compile", "-o", "n.so"]):
         assert "give the model" in burnish(*command, library, status=1).stderr

@@ -47,7 +47,8 @@ GpuPeaks gpu_peaks(const burnish_device_info& gpu, const std::string& target) {
     if (r.capability <= capability) rates = r;
   int a_cycle = std::max(rates.f32, rates.tf32 / 3);
   if (target.find("precision=tf32") != target.npos) a_cycle = std::max(rates.f32, rates.tf32);
-  if (target.find("precision=fp16") != target.npos) a_cycle = rates.fp16;
+  for (const char* halves : {"precision=fp16", "precision=bf16"})
+    if (target.find(halves) != target.npos) a_cycle = rates.fp16;
   return {.macs = static_cast<double>(gpu.processors) * static_cast<double>(gpu.clock_hz) * a_cycle,
           .bytes = static_cast<double>(gpu.memory_rate)};
 }

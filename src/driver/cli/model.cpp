@@ -77,8 +77,8 @@ void add_model_options(CLI::App& command, ModelArgs& args, bool compiles) {
   command.add_option("--shape", args.shapes, "shape of an input: name=1x3x544x960 (may be repeated)")
       ->allow_extra_args(false);  // one value a flag: the model may follow
   command.add_option("--target", args.target, "native, llvm:cpu=NAME[,triple=TRIPLE,+feature,-feature], or cuda[:sm_80+sm_90]")->capture_default_str();
-  command.add_option("--precision", args.precision, "of a GPU: strict (as f32, the default), tf32 or fp16")
-      ->check(CLI::IsMember({"strict", "tf32", "fp16"}));
+  command.add_option("--precision", args.precision, "of a GPU: strict (as f32, the default), tf32, fp16 or bf16")
+      ->check(CLI::IsMember({"strict", "tf32", "fp16", "bf16"}));
   command.add_option("--threads", args.threads, "threads; 0: all CPUs")->check(CLI::Range(0, 1024));
   if (!compiles) add_device_option(command, args);
 }

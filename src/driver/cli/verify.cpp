@@ -4,7 +4,8 @@
 // The rule: rmse(burnish, fp64) <= 2 * rmse(onnxruntime, fp64) + 1e-6 * rms(fp64) for every output, with 4 instead of 2 behind
 // convolutions that are computed by Winograd's transforms (OpDef::rounding). Without ONNX Runtime
 // what is allowed is 3e-5 * rms(fp64): a check of sanity, which outputs that are small differences of large numbers need.
-// In fp16 the peer is half precision as such: the fp64 reference with inputs, weights and every operator's result rounded to f16.
+// In fp16 and bf16 the peer is half precision as such: the fp64 reference with inputs, weights and every operator's result rounded to f16
+// or bf16.
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -160,9 +161,11 @@ int verify_command(const VerifyArgs& args) {
   set_inputs(session, model, args.inputs, true);
   const std::map<std::string, Array> exact = reference_outputs(args, options, "", model, session);
   const std::string target = model.info().target;
-  const bool halves = target.find("precision=fp16") != target.npos, coarse = !halves && target.find("precision=") != target.npos;
+  const auto precision_is = [&](std::string_view name) { return target.find(fmt::format("precision={}", name)) != target.npos; };
+  const std::string half = precision_is("fp16") ? "f16" : precision_is("bf16") ? "bf16" : "";
+  const bool halves = !half.empty(), coarse = !halves && precision_is("");
   std::map<std::string, Array> peer, rounded;
-  if (halves) rounded = reference_outputs(args, options, "f16", model, session);
+  if (halves) rounded = reference_outputs(args, options, half, model, session);
   session.run();
   if (args.against == "onnxruntime") peer = run_peer(args, model, session);
 
