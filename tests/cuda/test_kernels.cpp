@@ -489,6 +489,7 @@ TEST_P(Kernels, BlocksInsideOfImages) {
     ASSERT_NE(otherwise, std::string::npos) << source;
     EXPECT_EQ(source.rfind(" : 0x0u", otherwise), std::string::npos) << source;
     EXPECT_NE(source.find(" : 0x0u", otherwise), std::string::npos) << source;
+    EXPECT_EQ(source.find("relu_pair_of_bf16(") != std::string::npos, p == Precision::Bf16) << source;
     expect_right(Case(g, s), fmt::format("{} columns", t.columns), p);
   }
 }

@@ -231,7 +231,7 @@ TEST_P(Programs, NarrowConvolutionsOfOneTensor) {
     int64_t height, width;
     Precision precision;
   };
-  for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}, {5, 16, Precision::Bf16}}) {
+  for (const auto& [height, width, precision] : {Case{12, 20, Precision::Tf32}, {7, 9, Precision::Strict}, {5, 16, Precision::Fp16}}) {
     if (schedule_test::cases(4) < 4 && precision != Precision::Strict) continue;  // proofs take minutes under sanitizers
     Graph g;
     uint64_t seed = 17;

@@ -179,7 +179,7 @@ int verify_command(const VerifyArgs& args) {
     double allowed = slack(outputs[i].dtype, coarse) * size, shown = allowed;
     if (halves) {
       shown = rmse(rounded.at(outputs[i].name), truth);
-      allowed = std::isfinite(shown) ? 2 * shown + 1e-6 * size : std::numeric_limits<double>::infinity();  // beyond the range of f16
+      allowed = std::isfinite(shown) ? 2 * shown + 1e-6 * size : std::numeric_limits<double>::infinity();  // beyond its range
     } else if (auto it = peer.find(outputs[i].name); it != peer.end()) {
       require(it->second.size() == truth.size(), "output '{}' has {} elements here and {} in ONNX Runtime",
               outputs[i].name, truth.size(), it->second.size());

@@ -465,9 +465,12 @@ Lanes Printer::half_pairs(const Expr& e, DType type) {
       return pairs;
     }
   }
-  const Lanes x = value(e);
+  // The instruction that rounds to bf16 may have that limit.
+  const bool limits = type == DType::BF16 && is_relu(e);
+  const Lanes x = value(limits ? e.children()[0] : e);
   for (size_t i = 0; i < n; i += 2)
-    pairs.push_back(temporary(DType::U32, fmt::format("{}({}, {})", of_type("pair_of", type), x[x.size() == 1 ? 0 : i], x[x.size() == 1 ? 0 : i + 1])));
+    pairs.push_back(temporary(DType::U32, fmt::format("{}({}, {})", of_type(limits ? "relu_pair_of" : "pair_of", type),
+                                                      x[x.size() == 1 ? 0 : i], x[x.size() == 1 ? 0 : i + 1])));
   return pairs;
 }
 

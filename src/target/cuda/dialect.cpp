@@ -313,8 +313,10 @@ HELPER bfloat16 high_bf16(unsigned x) { return bfloat_of_bits((unsigned short)(x
 HELPER unsigned pair_of_bf16(bfloat16 a, bfloat16 b) { return (unsigned)a.bits | (unsigned)b.bits << 16; }
 #if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 800
 HELPER unsigned pair_of_bf16(float a, float b) { unsigned x; asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
+HELPER unsigned relu_pair_of_bf16(float a, float b) { unsigned x; asm("cvt.rn.relu.bf16x2.f32 %0, %1, %2;" : "=r"(x) : "f"(b), "f"(a)); return x; }
 #else
 HELPER unsigned pair_of_bf16(float a, float b) { return pair_of_bf16(bfloat16(a), bfloat16(b)); }
+HELPER unsigned relu_pair_of_bf16(float a, float b) { return pair_of_bf16(max_nan(a, 0.0f), max_nan(b, 0.0f)); }
 #endif
 #define BFLOATS_WHERE(name) \
 HELPER bfloat16 load1##name(bool inside, const bfloat16* p) { return bfloat_of_bits(load1##name(inside, (const half*)p).bits); } \
