@@ -46,24 +46,24 @@ Schedule inlined(const StageGroup& g) {
 
 TEST(Attention, Schedules) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(9); ++i) {
+  for (int i = 0; i < schedule_test::cases(12); ++i) {
     const AttentionCase c = random_case(random);
-    const auto d = device(static_cast<Precision>(i % 3));
+    const auto d = device(static_cast<Precision>(i % 4));
     const StageGroup g = attention(c);
     const auto tiles = cuda_target::attention_tiles(inlined(g), d);
     ASSERT_FALSE(tiles.empty()) << c.text();
     Schedule s = inlined(g);
     const AttentionTile x = tiles[static_cast<size_t>(i) % tiles.size()];
     ASSERT_TRUE(cuda_target::by_attention(s, x, d)) << fmt::format("{}, {} rows, {} warps", c.text(), x.rows, x.warps);
-    if (i % 3 == 0) expect_same(Case(g, s), c.text());  // else operands are rounded
+    if (i % 4 == 0) expect_same(Case(g, s), c.text());  // else operands are rounded
   }
 }
 
 TEST_P(Kernels, Attention) {
   std::mt19937_64 random(schedule_test::seed());
-  for (int i = 0; i < schedule_test::cases(9); ++i) {
+  for (int i = 0; i < schedule_test::cases(12); ++i) {
     const AttentionCase c = random_case(random);
-    const auto p = static_cast<Precision>(i % 3);
+    const auto p = static_cast<Precision>(i % 4);
     const StageGroup g = attention(c);
     const auto tiles = cuda_target::attention_tiles(inlined(g), device(p));
     const AttentionTile x = tiles[std::uniform_int_distribution<size_t>(0, tiles.size() - 1)(random)];
@@ -76,7 +76,7 @@ TEST_P(Kernels, Attention) {
 
 // Where its scores fit in a block's memory.
 TEST(Attention, Chosen) {
-  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
     const StageGroup g = attention({.heads = 12, .queries = 197, .keys = 197, .depth = 64, .channels = 64});
     EXPECT_TRUE(cuda_target::prefers_one_kernel(g, device(p)));
     const auto space = cuda_target::make_space(g, device(p));

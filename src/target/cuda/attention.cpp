@@ -92,7 +92,7 @@ MatrixTile second_of(const Attention& a, const AttentionTile& x) {
 }
 
 int64_t key_columns(const Attention& a, const AttentionTile& x) { return ceil_div(ceil_div(a.keys, int64_t{8}), x.warps); }
-int64_t step_of(const Device& d) { return (d.storage == DType::F16 ? 2 : 1) * kMatrixDepth; }
+int64_t step_of(const Device& d) { return (d.halves() ? 2 : 1) * kMatrixDepth; }
 
 int64_t block_bytes(const Attention& a, const AttentionTile& x, const Device& d) {
   const int64_t rows = 16 * x.rows, keys = 8 * key_columns(a, x) * x.warps + 4, size = size_of(d.storage), piece = 16 / size;
@@ -113,7 +113,7 @@ class ByAttention {
   bool run() {
     // The sum's terms in whole steps; what instructions read is of their type.
     t_.flatten(a_.acc, step_of(d_));
-    const std::string copy = t_.cache_read(a_.exp, a_.acc, d_.storage == DType::F16 ? std::optional(DType::F16) : d_.products == 1 ? std::optional(DType::TF32) : std::nullopt);
+    const std::string copy = t_.cache_read(a_.exp, a_.acc, d_.halves() ? std::optional(d_.storage) : d_.products == 1 ? std::optional(DType::TF32) : std::nullopt);
     t_.inline_stage(a_.exp);
     if (t_.failure()) return false;
     output();
