@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "schedule/lowering.h"
+#include "schedule/steps.h"
 
 namespace burnish::lowering {
 
@@ -159,13 +160,17 @@ Expr Lowering::translate(const Expr& e) {
   return r;
 }
 
+namespace {
+
 // Of the positions along an axis that lie in memory: blocks of a packed constant are whole, filled up with zeros (pack_constant).
-static int64_t stored_extent(const Stage& constant, size_t axis) {
+int64_t stored_extent(const Stage& constant, size_t axis) {
   const int64_t extent = constant.axes[axis].extent;
   for (const LayoutDim& d : constant.layout)
     if (d.axis == axis && d.mod == 0) return ceil_div(extent, d.div) * d.div;
   return extent;
 }
+
+}  // namespace
 
 // A producer in the group has its halo filled; anything else is guarded where it may be read
 // outside its domain.
@@ -177,7 +182,7 @@ Expr Lowering::translate_load(const Expr& e) {
   auto read = [&] { return load(e.dtype(), storage_[s].buffer, {address(s, place)}); };
   if (t.is_compute() && !info_[s].output) return read();
   if (!e.fill() && !whole_) return read();
-  const bool zeros = t.kind == StageKind::Constant && (!e.fill() || (e.fill().kind() == ExprKind::Const && e.fill().number() == 0));
+  const bool zeros = t.kind == StageKind::Constant && schedule::zero_outside(e);
   std::vector<Index> inside;
   for (size_t a = 0; a < place.size(); ++a) {
     const Index& i = place[a];

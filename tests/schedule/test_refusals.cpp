@@ -126,6 +126,11 @@ TEST(Refused, WhenLowered) {
   }
   {
     Schedule s = small();
+    s.vectorize("B", "j", true);
+    expect_lowering_refused(s, "load apart, which threads alone can");
+  }
+  {
+    Schedule s = small();
     s.parallel("B", "j");
     expect_lowering_refused(s, "only an outermost loop can be parallel");
   }

@@ -305,7 +305,8 @@ double cycles_of(const Attention& a, const AttentionTile& x, const Device& d) {
 }  // namespace
 
 std::vector<AttentionTile> attention_tiles(const Schedule& s, const Device& d) {
-  const auto a = d.sm < 80 ? std::nullopt : attention_of(with_sums_alone(s));
+  if (d.sm < 80 || std::ranges::count_if(s.group().stages, &Stage::is_reduction) != 4) return {};
+  const auto a = attention_of(with_sums_alone(s));
   if (!a) return {};
   std::vector<AttentionTile> tiles;
   for (const int64_t rows : {1, 2, 4})
