@@ -384,19 +384,15 @@ inline float4 load_tiles4(const float* p) {
   return {__uint_as_float(v.x), __uint_as_float(v.y), __uint_as_float(v.z), __uint_as_float(v.w)};
 }
 
-inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
-  const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};
-  emulation::mma_halves(half_value, c0, c1, c2, c3, a, b, 2);
-}
-inline void sum_f16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
-  const unsigned a[] = {a0, a1}, b[] = {b0};
-  emulation::mma_halves(half_value, c0, c1, c2, c3, a, b, 1);
-}
-inline void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
-  const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1};
-  emulation::mma_halves(bfloat_value, c0, c1, c2, c3, a, b, 2);
-}
-inline void sum_bf16(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) {
-  const unsigned a[] = {a0, a1}, b[] = {b0};
-  emulation::mma_halves(bfloat_value, c0, c1, c2, c3, a, b, 1);
-}
+#define SUMS_OF_HALVES(name, value) \
+  inline void name(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) { \
+    const unsigned a[] = {a0, a1, a2, a3}, b[] = {b0, b1}; \
+    emulation::mma_halves(value, c0, c1, c2, c3, a, b, 2); \
+  } \
+  inline void name(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned b0) { \
+    const unsigned a[] = {a0, a1}, b[] = {b0}; \
+    emulation::mma_halves(value, c0, c1, c2, c3, a, b, 1); \
+  }
+SUMS_OF_HALVES(sum_f16, half_value)
+SUMS_OF_HALVES(sum_bf16, bfloat_value)
+#undef SUMS_OF_HALVES

@@ -16,6 +16,9 @@ inline cuda_target::Device device(cuda_target::Precision p) {
   return {.products = p == Precision::Strict ? 3.0 : p == Precision::Tf32 ? 1.0 : 0.5, .storage = cuda_target::storage_of(p)};
 }
 
+// A load in f32, of what is stored in halves perhaps.
+inline Expr f32(const Expr& x) { return x.dtype() == DType::F32 ? x : cast(DType::F32, x); }
+
 class Kernels : public OnMachine {
  protected:
   void expect_right(const schedule_test::Case& c, const std::string& what, cuda_target::Precision precision = cuda_target::Precision::Strict) const;

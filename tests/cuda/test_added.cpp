@@ -27,8 +27,6 @@ struct AddedCase {
   }
 };
 
-Expr f32(const Expr& x) { return x.dtype() == DType::F32 ? x : cast(DType::F32, x); }
-
 StageGroup added(const AddedCase& c) {
   GroupBuilder b("added");
   const DType type = device(c.precision).storage;

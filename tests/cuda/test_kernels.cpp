@@ -305,7 +305,6 @@ TEST_P(Kernels, StagedTiles) {
 StageGroup stored(const target_test::Conv& c, DType storage) {
   GroupBuilder b("stored");
   const auto as = [](DType t, const Expr& e) { return e.dtype() == t ? e : cast(t, e); };
-  const auto f32 = [&](const Expr& e) { return as(DType::F32, e); };
   if (c.kernel == 0) {
     const StageId x = b.input("X", storage, {{"m", c.width}, {"k", c.in}}), w = b.constant("W", storage, {{"k", c.in}, {"n", c.out}});
     const StageId acc = b.reduce("O.acc", DType::F32, {{"m", c.width}, {"n", c.out}}, {{"k", c.in}}, Combine::Sum,

@@ -26,9 +26,6 @@ struct PairCase {
   }
 };
 
-// A load in f32, of what is stored in halves perhaps.
-Expr f32(const Expr& x) { return x.dtype() == DType::F32 ? x : cast(DType::F32, x); }
-
 // Tensors between kernels, weights among them, are of the precision's type; the last result is f32, and of the size of what was summed first.
 StageGroup pair(const PairCase& c) {
   GroupBuilder b("pair");

@@ -92,11 +92,11 @@ MatrixTile second_of(const Attention& a, const AttentionTile& x) {
 }
 
 int64_t key_columns(const Attention& a, const AttentionTile& x) { return ceil_div(ceil_div(a.keys, int64_t{8}), x.warps); }
-int64_t step_of(const Device& d) { return (d.halves() ? 2 : 1) * kMatrixDepth; }
+int64_t keys_in_steps(const Attention& a, const Device& d) { return ceil_div(a.keys, instruction_depth(d)) * instruction_depth(d); }
 
 int64_t block_bytes(const Attention& a, const AttentionTile& x, const Device& d) {
   const int64_t rows = 16 * x.rows, keys = 8 * key_columns(a, x) * x.warps + 4, size = size_of(d.storage), piece = 16 / size;
-  const int64_t in_steps = ceil_div(a.keys, step_of(d)) * step_of(d), kept = x.kept ? in_steps * (a.channels + piece) * size : 0;
+  const int64_t in_steps = keys_in_steps(a, d), kept = x.kept ? in_steps * (a.channels + piece) * size : 0;
   return rows * (4 * keys + size * (in_steps + piece) + 8) + kept;
 }
 
@@ -112,7 +112,7 @@ class ByAttention {
 
   bool run() {
     // The sum's terms in whole steps; what instructions read is of their type.
-    t_.flatten(a_.acc, step_of(d_));
+    t_.flatten(a_.acc, instruction_depth(d_));
     const std::string copy = t_.cache_read(a_.exp, a_.acc, d_.halves() ? std::optional(d_.storage) : d_.products == 1 ? std::optional(DType::TF32) : std::nullopt);
     t_.inline_stage(a_.exp);
     if (t_.failure()) return false;
@@ -217,22 +217,18 @@ class ByAttention {
     t_.bind(name, r.warp);
     t_.unroll(name, r.turn);
     in_block(name);
-    std::vector<std::string> all;
-    for (const Axis& x : stage(acc).axes) all.push_back(x.name);
-    for (const std::string& l : all) t_.unroll(acc, l);
-    all.push_back(k + "i");
-    t_.reorder(acc, all);
-    t_.bind(acc, k + "i");
     t_.compute_at(acc, name, r.warp);
-    t_.set_scope(acc, Scope::Register);
     t_.guard_halo(acc);
+    std::vector<std::string> points;
+    for (const Axis& x : stage(acc).axes) points.push_back(x.name);
+    combine_lanes(t_, acc, std::move(points), k + "i");
   }
 
   // By words, of which a thread computes both halves.
   void numerators(const std::string& name) {
     const Stage self = stage(name);
     Layout layout = axes_in_order(a_.batch + 2, {}, {});
-    layout.back().pad = piece_padding(keys_in_steps(), self.dtype);
+    layout.back().pad = piece_padding(keys_in_steps(a_, d_), self.dtype);
     t_.pack(name, layout);
     RowLoops r = rows_of(name);
     const int64_t words = 4 / size_of(self.dtype);
@@ -265,15 +261,13 @@ class ByAttention {
       layout.back().pad = piece_padding(a_.channels, v.dtype);
       t_.pack(copy, layout);
       std::vector<int64_t> region(rank, 1);
-      region[*key] = keys_in_steps();
+      region[*key] = keys_in_steps(a_, d_);
       region[*channel] = a_.channels;
       copy_by_threads(t_, copy, order, region, 32 * x_.warps);
       return !t_.failure();
     }
     return false;
   }
-
-  int64_t keys_in_steps() const { return ceil_div(a_.keys, step_of(d_)) * step_of(d_); }
 
   Schedule& t_;
   const Attention& a_;
@@ -290,7 +284,7 @@ bool is_possible(const Attention& a, const AttentionTile& x, const Device& d) {
 
 // What a block waits for: both operands twice, the phases; instructions of its warps; what a thread does for each score.
 double cycles_of(const Attention& a, const AttentionTile& x, const Device& d) {
-  constexpr double start = 1150, phases = 5 * 200, instruction = 10.5, score = 25;
+  constexpr double phases = 5 * 200, instruction = 10.5, score = 25;
   const double loads = (x.kept ? 2 : 4) * 600;
   const auto real = [](int64_t n) { return static_cast<double>(n); };
   const double blocks = real(a.heads * ceil_div(a.queries, 16 * x.rows)), warps = real(x.warps);
@@ -299,27 +293,35 @@ double cycles_of(const Attention& a, const AttentionTile& x, const Device& d) {
   const double share = size_of(d.storage) == 2 ? 0.5 : 1;
   const double resident = std::max(1.0, std::floor(std::min(228.0 * 1024 / real(block_bytes(a, x, d) + 1024), 64 / warps / 4)));
   const double waves = std::max(1.0, std::ceil(blocks / d.multiprocessors) / resident);
-  return start + waves * (phases + loads + instructions * instruction * share * d.products * 2 + scores * score);
+  return kKernelCycles + waves * (phases + loads + instructions * instruction * share * d.products * 2 + scores * score);
+}
+
+std::optional<Attention> attention_in(const Schedule& s, const Device& d) {
+  constexpr int64_t sums = 4;  // other groups are not looked at
+  if (d.sm < 80 || std::ranges::count_if(s.group().stages, &Stage::is_reduction) != sums) return std::nullopt;
+  return attention_of(with_sums_alone(s));
+}
+
+std::vector<AttentionTile> tiles_of(const Attention& a, const Device& d) {
+  std::vector<AttentionTile> tiles;
+  for (const int64_t rows : {1, 2, 4})
+    for (const int64_t warps : {2, 4, 8, 16})
+      for (const bool kept : {true, false})
+        if (const AttentionTile x{rows, warps, kept}; is_possible(a, x, d)) tiles.push_back(x);
+  return from_the_best(tiles, [&](const AttentionTile& x) { return cycles_of(a, x, d); });
 }
 
 }  // namespace
 
 std::vector<AttentionTile> attention_tiles(const Schedule& s, const Device& d) {
-  if (d.sm < 80 || std::ranges::count_if(s.group().stages, &Stage::is_reduction) != 4) return {};
-  const auto a = attention_of(with_sums_alone(s));
-  if (!a) return {};
-  std::vector<AttentionTile> tiles;
-  for (const int64_t rows : {1, 2, 4})
-    for (const int64_t warps : {2, 4, 8, 16})
-      for (const bool kept : {true, false})
-        if (const AttentionTile x{rows, warps, kept}; is_possible(*a, x, d)) tiles.push_back(x);
-  return from_the_best(tiles, [&](const AttentionTile& x) { return cycles_of(*a, x, d); });
+  const auto a = attention_in(s, d);
+  return a ? tiles_of(*a, d) : std::vector<AttentionTile>{};
 }
 
 std::optional<double> attention_cycles(const Schedule& s, const Device& d) {
-  const auto tiles = attention_tiles(s, d);
-  if (tiles.empty()) return std::nullopt;
-  return cycles_of(*attention_of(with_sums_alone(s)), tiles[0], d);
+  const auto a = attention_in(s, d);
+  const auto tiles = a ? tiles_of(*a, d) : std::vector<AttentionTile>{};
+  return tiles.empty() ? std::nullopt : std::optional(cycles_of(*a, tiles[0], d));
 }
 
 bool by_attention(Schedule& s, const AttentionTile& x, const Device& d) {

@@ -106,9 +106,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                                          : chain.input_channels;
   const int64_t image = chain.first ? chain.first->values(high, wide, points_of_image) : 0,
                 image_bytes = image * (points_of_image ? size : 4);
-  const int64_t depth = points_of_image ? 2 * kMatrixDepth
-                        : chain.first   ? kMatrixDepth
-                                        : depth_for(chain.input_channels, d),
+  const int64_t depth = chain.first ? instruction_depth(d) : depth_for(chain.input_channels, d),
                 project_depth = depth_for(c.chunk / c.warps_k, d);
   const Banks banked = banks_for(chain, c, d.storage, project_depth);
   const int64_t column = c.chunk + banked.pad;  // of what the depthwise convolution reads
@@ -168,10 +166,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
                         std::ceil(real(kept) / 16 / real(c.threads())) +
                         std::ceil(real(image) / 4 / real(c.threads()));
   // the expansion,
-  const int64_t instruction_depth = d.halves() ? 2 * kMatrixDepth : kMatrixDepth;
   const int64_t all_rounds = expand ? chunks * rounds : 0, deep = expand ? summed / depth : 0;
   const double expand_sums =
-      real(all_rounds * deep * ceil_div(depth, instruction_depth)) * expand_tiles;
+      real(all_rounds * deep * ceil_div(depth, instruction_depth(d))) * expand_tiles;
   const double values = real(all_rounds * c.expand_rows * expand_across * 2),
                inputs = real(all_rounds * deep * c.expand_rows * (chain.first && !points_of_image ? 2 : 1));
   const double weight_registers = real(expand_across * summed * size) / 16;
@@ -190,7 +187,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const double terms = real(steps * own_channels * c.rows * own_points * window) / pairs;
   // and the projection with what goes out.
   const double project_sums =
-      project ? real(steps * ceil_div(project_depth, instruction_depth)) * project_tiles : 0;
+      project ? real(steps * ceil_div(project_depth, instruction_depth(d))) * project_tiles : 0;
   const double project_weights = real(steps * across);
   const double out = project ? real(rows * c.columns * chain.channels) / real(32 * vector) / warps *
                                    (c.warps_k > 1 ? real(2 + 2 * c.warps_k) : 1)
@@ -232,9 +229,9 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   const bool whole_depth = summed * size <= 256;
   const double code =
       expand_tiles *
-          (per_sum * real(ceil_div(depth, instruction_depth) * (whole_depth ? deep : 1)) + 20) +
+          (per_sum * real(ceil_div(depth, instruction_depth(d)) * (whole_depth ? deep : 1)) + 20) +
       real(c.rows * own_points * window * own_channels) / pairs +
-      project_tiles * (per_sum * real(ceil_div(project_depth, instruction_depth)) + 8);
+      project_tiles * (per_sum * real(ceil_div(project_depth, instruction_depth(d))) + 8);
 
   // The first blocks, all of them at once, wait for weights each time that they ask for some, but
   // for the first, when they wait for data.

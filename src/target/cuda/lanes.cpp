@@ -60,6 +60,14 @@ void lay_out(Schedule& t, const Roles& r, const Part& p) {
 
 }  // namespace
 
+void combine_lanes(Schedule& t, const std::string& acc, std::vector<std::string> points, const std::string& lanes) {
+  t.set_scope(acc, Scope::Register);
+  for (const std::string& l : points) t.unroll(acc, l);
+  points.push_back(lanes);
+  t.reorder(acc, std::move(points));
+  t.bind(acc, lanes);
+}
+
 void sum_over_lanes(Schedule& t, const LaneSum& x, const Roles& r) {
   const Stage a = t.group()[*t.group().named(x.acc)];
   const Axis k = *std::ranges::max_element(a.raxes, {}, &Axis::extent);
@@ -96,12 +104,7 @@ void sum_over_lanes(Schedule& t, const LaneSum& x, const Roles& r) {
   }
   // The sum itself, of one output.
   t.compute_at(x.acc, x.out, x.own);
-  t.set_scope(x.acc, Scope::Register);
-  std::vector<std::string> sum = names(a.axes, physical_order(a));
-  for (const std::string& l : sum) t.unroll(x.acc, l);
-  sum.push_back(all.lanes);
-  t.reorder(x.acc, sum);
-  t.bind(x.acc, all.lanes);
+  combine_lanes(t, x.acc, names(a.axes, physical_order(a)), all.lanes);
 }
 
 bool by_lanes(Schedule& s, const Roles& r, int64_t vector, const Device& d) {

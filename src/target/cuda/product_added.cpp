@@ -60,6 +60,11 @@ std::vector<MatrixTile> tiles_of(const Schedule& s, const std::vector<Term>& ter
   return from_the_best(tiles, [&](const MatrixTile& t) { return cycles_of(s, terms, t, d); });
 }
 
+double best_cycles(const Schedule& s, const std::vector<Term>& terms, const Device& d) {
+  const auto tiles = tiles_of(s, terms, d);
+  return tiles.empty() ? std::numeric_limits<double>::infinity() : cycles_of(s, terms, tiles[0], d);
+}
+
 }  // namespace
 
 std::vector<MatrixTile> added_tiles(const Schedule& s, const Device& d) {
@@ -69,17 +74,15 @@ std::vector<MatrixTile> added_tiles(const Schedule& s, const Device& d) {
 
 std::optional<double> added_cycles(const Schedule& s, const Device& d) {
   const std::vector<Term> terms = terms_of(s, d);
-  if (terms.empty()) return std::nullopt;
-  const auto tiles = tiles_of(s, terms, d);
-  return tiles.empty() ? std::numeric_limits<double>::infinity() : cycles_of(s, terms, tiles[0], d);
+  return terms.empty() ? std::nullopt : std::optional(best_cycles(s, terms, d));
 }
 
 bool added_pays(const Schedule& s, const Device& d) {
-  const auto together = added_cycles(s, d);
-  if (!together) return false;
+  const std::vector<Term> terms = terms_of(s, d);
+  if (terms.empty()) return false;
   double apart = 0;
-  for (const Roles& r : roles_of_sums(s, s.group().outputs[0])) apart += product_alone(s, r, d);
-  return *together < apart;
+  for (const Term& x : terms) apart += product_alone(s, x.roles, d);
+  return best_cycles(s, terms, d) < apart;
 }
 
 bool by_added(Schedule& s, const MatrixTile& tile, const Device& d) {

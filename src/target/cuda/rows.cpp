@@ -303,16 +303,10 @@ class ByRows {
       t_.reorder(name, order);
       t_.compute_at(acc, name, innermost);
     }
-    t_.set_scope(acc, Scope::Register);
     t_.guard_halo(acc);
-    std::vector<std::string> order;
-    for (const Axis& a : stage(acc).axes) {
-      order.push_back(a.name);
-      t_.unroll(acc, a.name);
-    }
-    order.push_back(lanes);
-    t_.reorder(acc, order);
-    t_.bind(acc, lanes);
+    std::vector<std::string> points;
+    for (const Axis& a : stage(acc).axes) points.push_back(a.name);
+    combine_lanes(t_, acc, std::move(points), lanes);
   }
 
   Schedule& t_;

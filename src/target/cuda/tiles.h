@@ -111,6 +111,8 @@ const Expr& load_of(const Expr& factor);
 bool is_scaled(const Expr& factor);
 // Depth of a step of instructions along a reduction of so many channels, a multiple of 8.
 int64_t depth_for(int64_t channels, const Device& d);
+// Of the deepest instruction.
+int64_t instruction_depth(const Device& d);
 // What a thread of four has of a step of `depth`: neighbours, or, where the other operand is in the block's memory, those 4 bytes of
 // every 16 that instructions number so (c_like/matrix_tiles.cpp).
 enum class Depths { Neighbours, Pieces };
@@ -141,6 +143,8 @@ void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<ui
 bool copy_in_order(Schedule& t, const std::string& stage, const std::vector<int64_t>& region, int64_t threads);
 // The loops `outside` of `out` become blocks, in which `acc` is summed in registers; the loop over all blocks.
 std::string blocks_of(Schedule& t, const std::string& out, const std::vector<std::string>& outside, const std::string& acc);
+// lanes.cpp. What the threads `lanes`, a reduce loop, have of the sums `acc`, whose other loops are `points`, combined in registers of each.
+void combine_lanes(Schedule& t, const std::string& acc, std::vector<std::string> points, const std::string& lanes);
 
 // The tiles of finite cost, the cheapest first.
 template <class Tile, class Cost> std::vector<Tile> from_the_best(const std::vector<Tile>& tiles, const Cost& cost) {

@@ -68,6 +68,8 @@ int64_t depth_for(int64_t channels, const Device& d) {
   return depth;
 }
 
+int64_t instruction_depth(const Device& d) { return (d.halves() ? 2 : 1) * kMatrixDepth; }
+
 Layout fragments(uint32_t rank, uint32_t channels, uint32_t depth_axis, int64_t columns, int64_t depth, Depths order, DType type) {
   const int64_t warp = 8 * columns, pair = kMatrixPairs;
   Layout l = {{channels, warp, 0}};
