@@ -93,6 +93,10 @@ class FunctionReader {
       if (!power) in_.fail("an alignment of {}; powers of two up to 4096", b.align);
     }
     runs(in_, b.run, b.pitch);
+    if (in_.accept("swizzle")) {
+      b.swizzle = in_.integer("bytes of a row");
+      if (!is_swizzle(b.swizzle)) in_.fail("a swizzle of rows of {} bytes, not 32, 64 or 128", b.swizzle);
+    }
     if (in_.accept("prefetch")) {
       b.prefetch = in_.integer("bytes");
       if (b.prefetch < 1 || b.prefetch > (1 << 24)) in_.fail("a prefetch of {} bytes", b.prefetch);

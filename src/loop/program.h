@@ -32,9 +32,14 @@ struct Buffer {
   // Param: the elements [k * pitch, k * pitch + run) are its own, what lies between belongs to
   // others; pitch 0: all are.
   int64_t run = 0, pitch = 0;
+  // Memory of a GPU's block in rows of 32, 64 or 128 bytes, 0: none: the byte b lies at b ^ (b / 128 % (swizzle / 16) * 16), so that pieces
+  // of 16 bytes at the same place of neighbouring rows are in different banks.
+  int64_t swizzle = 0;
   int64_t prefetch = 0;  // bytes: with a load in an innermost loop, what stands so far behind it is fetched
 };
 int64_t own_elements(const Buffer& b);
+inline bool is_swizzle(int64_t bytes) { return bytes == 32 || bytes == 64 || bytes == 128; }
+inline constexpr int64_t kSwizzleAlign = 1024;  // bytes after which a swizzle repeats
 
 // One kernel. Top-level statements outside a parallel loop are executed by thread 0 alone; between
 // two top-level statements of which one depends on the other stands a Barrier.

@@ -35,6 +35,7 @@ std::string declaration(const Buffer& b) {
       fmt::format("{} {}[{}]", output ? "out" : name_of(b.scope), name_of(b.dtype), b.size);
   if (b.align != 64) out += fmt::format(" align {}", b.align);
   if (b.pitch) out += fmt::format(" runs {} of {}", b.run, b.pitch);
+  if (b.swizzle) out += fmt::format(" swizzle {}", b.swizzle);
   if (b.prefetch) out += fmt::format(" prefetch {}", b.prefetch);
   return out;
 }

@@ -64,6 +64,9 @@ class Verifier {
                    "buffer {} has {} elements", buffer.name, buffer.size);
       require_that(buffer.align > 0 && (buffer.align & (buffer.align - 1)) == 0,
                    "buffer {} is aligned to {} bytes, no power of two", buffer.name, buffer.align);
+      require_that(buffer.swizzle == 0 || (is_swizzle(buffer.swizzle) && buffer.scope == Scope::Thread && buffer.align % kSwizzleAlign == 0),
+                   "buffer {} has a swizzle of {} bytes: rows of 32, 64 or 128 of a block's memory, aligned to {}", buffer.name, buffer.swizzle,
+                   kSwizzleAlign);
       bool all = buffer.pitch == 0 && buffer.run == 0;
       bool runs = buffer.scope == Scope::Param && buffer.run > 0 && buffer.run < buffer.pitch &&
                   buffer.size % buffer.pitch == buffer.run;

@@ -10,6 +10,9 @@
 //       barrier                      if v + 2 < N: F(v + 2) -> slot t
 //                                    R(v) from slot s
 //
+// Where F rounds, to a type of the same size, threads may copy first: each then rounds what it has itself copied, once more, b = round(b) in
+// the same loops; slot 0 before the first barrier, F(v + 1) behind R(v).
+//
 // One barrier an iteration remains of two. It leaves n - 2 groups of copies on their way
 // (ForStmt::in_flight): each is what one iteration has started, at the end nothing, and what R(v)
 // reads was started before them.
@@ -23,8 +26,11 @@
 namespace burnish::lowering {
 namespace {
 
-// Elements from one slot to the next: whole lines.
-int64_t slot_of(const Buffer& b) { return ceil_div(b.size, int64_t{64}) * 64; }
+// Elements from one slot to the next: whole lines, or what repeats a swizzle.
+int64_t slot_of(const Buffer& b) {
+  const int64_t line = b.swizzle ? kSwizzleAlign / size_of(b.dtype) : 64;
+  return ceil_div(b.size, line) * line;
+}
 
 class MultiBuffers {
  public:
@@ -99,6 +105,24 @@ class MultiBuffers {
     return leaves;
   }
 
+  // The statement with each place's own value, rounded, instead of what it stores; null where it does not round to a type of the same size.
+  Stmt rounded_again(const Stmt& s) const {
+    if (s.kind() == StmtKind::Store) {
+      const Buffer& b = f_.buffers[s->buffer];
+      const Expr* e = &s->value;
+      while (e->kind() == ExprKind::Select) e = &e->children()[1];
+      if (e->kind() != ExprKind::Cast || e->children()[0].dtype() == b.dtype || size_of(e->children()[0].dtype()) != size_of(b.dtype)) return {};
+      StmtNode n = *s;
+      n.value = cast(b.dtype, cast(e->children()[0].dtype(), load(b.dtype, s->buffer, {s->index})));
+      return Stmt(std::make_shared<const StmtNode>(std::move(n)));
+    }
+    if (s.children().empty()) return {};
+    std::vector<Stmt> children;
+    for (const Stmt& c : s.children())
+      if (Stmt x = rounded_again(c)) children.push_back(x);
+    return children.size() == s.children().size() ? s.with_children(children) : Stmt();
+  }
+
   // Null where it is no loop that fills such a buffer.
   Stmt filled_ahead(const Stmt& s, bool repeated) {
     const ForStmt& l = s->loop;
@@ -166,7 +190,21 @@ class MultiBuffers {
                            make_if(all_nonnegative({&more, 1}),
                                    placed(filling, Aff::of(l.var) + Aff(ahead), Aff::of(next)))),
                   placed(computing, Aff::of(l.var), Aff::of(slot))});
-    step = make_seq({make_barrier(), make_let(slot, remainder(Aff::of(l.var)), std::move(step))});
+    std::vector<Stmt> again;
+    for (const Stmt& x : fill)
+      if (Stmt rounded = rounded_again(x)) again.push_back(rounded);
+    if (again.empty()) {
+      step = make_seq({make_barrier(), make_let(slot, remainder(Aff::of(l.var)), std::move(step))});
+    } else {
+      const VarId after = f_.fresh(f_.vars[l.var] + ".after");
+      const Index first(-Aff::of(l.var)), left(Aff(l.extent - 2) - Aff::of(l.var));
+      const Stmt all_again = make_seq(again);
+      Stmt rounding = make_let(after, remainder(Aff::of(slot) + Aff(1)),
+                               make_if(all_nonnegative({&left, 1}), placed(all_again, Aff::of(l.var) + Aff(1), Aff::of(after))));
+      step = make_let(slot, remainder(Aff::of(l.var)),
+                      make_seq({make_if(all_nonnegative({&first, 1}), placed(all_again, Aff(0), Aff(0))), make_barrier(), std::move(step),
+                                std::move(rounding)}));
+    }
     std::vector<Stmt> out;
     if (repeated) out.push_back(make_barrier());
     if (ahead == 1)

@@ -46,6 +46,7 @@ struct Nest {
   std::optional<Scope> scope;  // none: thread inside parallel loops, shared outside
   std::vector<int64_t> fold;   // by axis: -1 not folded, 0 as many as are alive, else the factor
   int64_t pad = 0;             // storage_align
+  int64_t swizzle = 0;         // bytes of a row; 0: none
   int64_t slots = 1;           // multi_buffer
   int64_t prefetch = 0;        // bytes ahead of each load; 0: none
   bool guard_init = false;

@@ -41,7 +41,7 @@ Nest plain_nest(const Stage& s) {
   return n;
 }
 
-Schedule::Schedule(StageGroup group) : group_(std::move(group)) {
+Schedule::Schedule(StageGroup group) : group_(std::move(group)), given_(std::make_shared<const StageGroup>(group_)) {
   for (const Stage& s : group_.stages) nests_.push_back(plain_nest(s));
 }
 Schedule::~Schedule() = default;
@@ -49,6 +49,7 @@ Schedule::Schedule(const Schedule&) = default;
 Schedule::Schedule(Schedule&&) noexcept = default;
 Schedule& Schedule::operator=(Schedule o) noexcept {
   std::swap(group_, o.group_);
+  std::swap(given_, o.given_);
   std::swap(nests_, o.nests_);
   std::swap(trace_, o.trace_);
   std::swap(failure_, o.failure_);
@@ -186,6 +187,12 @@ void Schedule::fold_storage(std::string_view stage, std::string_view axis, int64
 }
 void Schedule::storage_align(std::string_view stage, int64_t pad) {
   record(*this, failure_, step::StorageAlign{str(stage), pad});
+}
+void Schedule::join_axes(std::string_view stage, std::string_view outer, std::string_view inner) {
+  record(*this, failure_, step::JoinAxes{str(stage), str(outer), str(inner)});
+}
+void Schedule::swizzle(std::string_view stage, int64_t bytes) {
+  record(*this, failure_, step::Swizzle{str(stage), bytes});
 }
 void Schedule::multi_buffer(std::string_view stage, int64_t slots) {
   record(*this, failure_, step::MultiBuffer{str(stage), slots});

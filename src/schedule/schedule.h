@@ -9,6 +9,7 @@
 #pragma once
 
 #include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <variant>
@@ -118,6 +119,13 @@ struct StorageAlign {
   std::string stage;
   int64_t pad;
 };
+struct JoinAxes {  // two axes that are neighbours in memory: all is of the inner one, the outer has one point
+  std::string stage, outer, inner;
+};
+struct Swizzle {  // rows of so many bytes of a block's memory, of which pieces of 16 change places
+  std::string stage;
+  int64_t bytes = 128;
+};
 struct MultiBuffer {  // computed slots - 1 iterations ahead, into the next of so many slots of memory
   std::string stage;
   int64_t slots = 2;
@@ -141,9 +149,9 @@ struct GuardHalo {  // computed over its whole region: inputs read as zeros, and
 using ScheduleStep =
     std::variant<step::Split, step::SplitParts, step::Fuse, step::Reorder, step::Unroll,
                  step::Vectorize, step::Parallel, step::Bind, step::Tensorize, step::ComputeAt, step::StoreAt, step::StoreRoot,
-                 step::Inline, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::AbsorbAddend,
+                 step::Inline, step::JoinAxes, step::Expand, step::Narrow, step::Flatten, step::CacheRead, step::CacheWrite, step::MergeEpilogue, step::AbsorbAddend,
                  step::RFactor, step::SetScope, step::Pack, step::FoldStorage, step::StorageAlign,
-                 step::MultiBuffer, step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
+                 step::Swizzle, step::MultiBuffer, step::Prefetch, step::Partition, step::GuardInit, step::GuardHalo>;
 
 std::string to_text(const ScheduleStep& s);      // split(O, y.i, 2, guard)
 ScheduleStep parse_step(std::string_view line);  // UserError
@@ -180,6 +188,7 @@ class Schedule {
   void store_at(std::string_view stage, std::string_view at_stage, std::string_view at_loop);
   void store_root(std::string_view stage);
   void inline_stage(std::string_view stage);
+  void join_axes(std::string_view stage, std::string_view outer, std::string_view inner);
   void flatten(std::string_view stage, int64_t multiple = 1, int64_t lanes = 1, std::string_view inner = {});
   void expand(std::string_view stage);
   void narrow(std::string_view stage, int64_t most);
@@ -193,6 +202,7 @@ class Schedule {
   void pack(std::string_view stage, Layout layout);
   void fold_storage(std::string_view stage, std::string_view axis, int64_t factor = 0);
   void storage_align(std::string_view stage, int64_t pad);
+  void swizzle(std::string_view stage, int64_t bytes);
   void multi_buffer(std::string_view stage, int64_t slots = 2);
   void prefetch(std::string_view stage, int64_t bytes);
   void partition(std::string_view stage, std::string_view loop, std::vector<int64_t> cuts);
@@ -201,6 +211,7 @@ class Schedule {
   const std::optional<Reason>& failure() const { return failure_; }
 
   const StageGroup& group() const { return group_; }
+  const StageGroup& given() const { return *given_; }  // as it was before the first step: sizes of parameters are of these axes
   const std::vector<ScheduleStep>& trace() const { return trace_; }
   std::string to_text() const;
   const std::vector<std::string> loops(std::string_view stage) const;  // leaves, outermost first
@@ -208,6 +219,7 @@ class Schedule {
 
  private:
   StageGroup group_;
+  std::shared_ptr<const StageGroup> given_;
   std::vector<Nest> nests_;
   std::vector<ScheduleStep> trace_;
   std::optional<Reason> failure_;

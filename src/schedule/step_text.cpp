@@ -89,6 +89,8 @@ std::string text(const step::FoldStorage& x) {
 std::string text(const step::StorageAlign& x) {
   return fmt::format("storage_align({}, {})", x.stage, x.pad);
 }
+std::string text(const step::JoinAxes& x) { return fmt::format("join_axes({}, {}, {})", x.stage, x.outer, x.inner); }
+std::string text(const step::Swizzle& x) { return fmt::format("swizzle({}, {})", x.stage, x.bytes); }
 std::string text(const step::MultiBuffer& x) {
   return fmt::format("multi_buffer({}, {})", x.stage, x.slots);
 }
@@ -276,6 +278,12 @@ ScheduleStep parse_step(std::string_view raw) {
       return x;
     }
     if (name == "storage_align") return step::StorageAlign{stage, a.number()};
+    if (name == "join_axes") {
+      step::JoinAxes x{stage, a.name(), {}};
+      x.inner = a.name();
+      return x;
+    }
+    if (name == "swizzle") return step::Swizzle{stage, a.number()};
     if (name == "multi_buffer") return step::MultiBuffer{stage, a.number()};
     if (name == "double_buffer") return stage_step(step::MultiBuffer{});  // of records that were made before there were more
     if (name == "prefetch") return step::Prefetch{stage, a.number()};

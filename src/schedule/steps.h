@@ -30,6 +30,7 @@ Result<> apply(Stages s, const step::SetScope& x);
 Result<> apply(Stages s, const step::Pack& x);
 Result<> apply(Stages s, const step::FoldStorage& x);
 Result<> apply(Stages s, const step::StorageAlign& x);
+Result<> apply(Stages s, const step::Swizzle& x);
 Result<> apply(Stages s, const step::MultiBuffer& x);
 Result<> apply(Stages s, const step::Prefetch& x);
 Result<> apply(Stages s, const step::GuardInit& x);
@@ -41,6 +42,8 @@ Result<> apply(Stages s, const step::CacheWrite& x);
 Result<> apply(Stages s, const step::MergeEpilogue& x);
 Result<> apply(Stages s, const step::AbsorbAddend& x);
 Result<> apply(Stages s, const step::RFactor& x);
+// steps_axes.cpp
+Result<> apply(Stages s, const step::JoinAxes& x);
 // steps_reduce.cpp: reductions as other formulas
 Result<> apply(Stages s, const step::Expand& x);
 Result<> apply(Stages s, const step::Narrow& x);

@@ -123,6 +123,15 @@ Result<> apply(Stages s, const step::StorageAlign& x) {
   return Done{};
 }
 
+Result<> apply(Stages s, const step::Swizzle& x) {
+  auto id = find_stage(s, x.stage);
+  if (!id) return Reason{id.reason()};
+  if (is_output(s.group, *id)) return refuse("{} is an output: its memory is the caller's", x.stage);
+  if (!is_swizzle(x.bytes)) return refuse("{} in rows of {} bytes, not 32, 64 or 128", x.stage, x.bytes);
+  s.nests[*id].swizzle = x.bytes;
+  return Done{};
+}
+
 Result<> apply(Stages s, const step::MultiBuffer& x) {
   auto id = find_stage(s, x.stage);
   if (!id) return Reason{id.reason()};

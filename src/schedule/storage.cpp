@@ -35,6 +35,11 @@ void Lowering::allocate(StageId s, const Box& need) {
   at.buffer = *buffers_[s];
   Buffer& buffer = fn_.buffers[at.buffer];
   if (buffer.scope == Scope::Shared && scope == Scope::Thread) buffer.scope = scope;
+  if (const int64_t rows = schedule_.nest(s).swizzle) {
+    if (buffer.scope != Scope::Thread) refuse_schedule("swizzle: {} is not in the memory of a block", t.name);
+    buffer.swizzle = rows;
+    buffer.align = kSwizzleAlign;
+  }
   lay_out(s);
 }
 

@@ -18,13 +18,16 @@ void fill_together(Schedule& s, const std::string& stage, const std::string& row
   if (vector > 1) s.vectorize(stage, ci);
 }
 
-// C = max(A * B + b, 0)
-StageGroup matmul(int64_t M, int64_t N, int64_t K) {
+// C = max(A * B + b, 0); `rounded`: of factors that were rounded to tf32
+StageGroup matmul(int64_t M, int64_t N, int64_t K, bool rounded = false) {
   GroupBuilder b("matmul");
   StageId a = b.input("A", F, {{"m", M}, {"k", K}}), w = b.constant("B", F, {{"k", K}, {"n", N}});
   StageId bias = b.constant("b", F, {{"n", N}});
   const StageId acc = b.reduce("C.acc", F, {{"m", M}, {"n", N}}, {{"k", K}}, Combine::Sum,
-                               [&](AxisVars x, AxisVars r) { return b.at(a, {x[0], r[0]}) * b.at(w, {r[0], x[1]}); });
+                               [&](AxisVars x, AxisVars r) {
+                                 const auto factor = [&](const Expr& e) { return rounded ? cast(F, cast(DType::TF32, e)) : e; };
+                                 return factor(b.at(a, {x[0], r[0]})) * factor(b.at(w, {r[0], x[1]}));
+                               });
   b.output(b.compute("C", F, {{"m", M}, {"n", N}},
                      [&](AxisVars x) { return max(b.at(acc, {x[0], x[1]}) + b.at(bias, {x[1]}), constant(0)); }));
   return b.group();
@@ -59,8 +62,11 @@ Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t) {
   s.bind("C.acc", mt);
   s.bind("C.acc", nt);
   for (const std::string& l : {ki, mr, nr}) s.unroll("C.acc", l);
-  const std::string as = s.cache_read("A"), bs = s.cache_read("B");
+  if (t.rounded) c.oracle = matmul(M, N, K, true);
+  const auto cached = [&](const char* x) { return t.rounded ? s.cache_read(x, "C.acc", DType::TF32) : s.cache_read(x); };
+  const std::string as = cached("A"), bs = cached("B");
   for (const std::string& x : {as, bs}) {
+    if (t.rounded) s.swizzle(x, 32);
     s.compute_at(x, "C.acc", ko);
     s.guard_halo(x);
     if (t.slots > 1) s.multi_buffer(x, t.slots);

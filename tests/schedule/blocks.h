@@ -10,6 +10,7 @@ struct BlockTile {
   int64_t thread_rows = 4, thread_columns = 4;
   int64_t vector = 4;  // elements of one access of memory
   int64_t slots = 1;   // of operands, which are copied ahead where there are several
+  bool rounded = false;  // to tf32, in rows of a swizzle
 };
 
 Case block_matmul(int64_t M, int64_t N, int64_t K, const BlockTile& t = {});

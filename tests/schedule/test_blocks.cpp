@@ -28,6 +28,33 @@ TEST(Blocks, MultiBuffers) {
   }
 }
 
+// What threads have copied they round where it is, once more: to the same values. A swizzle is a matter of places, whose slots are whole.
+TEST(Blocks, MultiBuffersThatRound) {
+  for (const int64_t slots : {1, 2, 3, 4}) {
+    const BlockTile rounded{.slots = slots, .rounded = true};
+    for (const auto& [m, n, k] : {std::tuple<int64_t, int64_t, int64_t>{64, 64, 32}, {37, 52, 20}, {3, 8, 5}}) {
+      const Case c = block_matmul(m, n, k, rounded);
+      expect_same(c, fmt::format("{} x {} x {}, {} slots", m, n, k, slots));
+      const Function f = lowered(c.schedule);
+      int again = 0;
+      visit(f.body, [&](const Stmt& s) {
+        if (s.kind() != StmtKind::Store) return;
+        visit(s->value, [&](const Expr& e) { again += e.kind() == ExprKind::Load && e.from() == s->buffer && f.buffers[s->buffer].dtype == DType::TF32; });
+      });
+      EXPECT_EQ(again > 0, slots > 1 && k > 8) << again;
+      for (const Buffer& b : f.buffers) {
+        if (b.dtype != DType::TF32) continue;
+        EXPECT_EQ(b.swizzle, 32);
+        EXPECT_EQ(b.align, kSwizzleAlign);
+        EXPECT_TRUE(slots == 1 || k <= 8 || b.size * 4 % kSwizzleAlign == 0) << b.size;
+      }
+      const std::string text = to_text(f);
+      EXPECT_NE(text.find("swizzle 32"), std::string::npos) << text;
+      EXPECT_EQ(to_text(parse_function(text)), text);
+    }
+  }
+}
+
 // Slots are lines of 64 elements, as many as there are iterations at most; one barrier less in an iteration. With three and more,
 // barriers leave copies on their way.
 TEST(Blocks, MultiBuffersHaveSlots) {
@@ -73,7 +100,7 @@ TEST(Blocks, MultiBuffersBesideOtherMemory) {
 
 // Records know it by its first name.
 TEST(Blocks, MultiBuffersOfRecords) {
-  for (const char* text : {"bind(A, i)", "bind(A, i, 8)", "cache_read(A, B)", "cache_read(A, B, tf32)", "set_scope(A, warp)"}) EXPECT_EQ(to_text(parse_step(text)), text);
+  for (const char* text : {"bind(A, i)", "bind(A, i, 8)", "cache_read(A, B)", "cache_read(A, B, tf32)", "set_scope(A, warp)", "swizzle(A, 64)", "join_axes(A, y, x)"}) EXPECT_EQ(to_text(parse_step(text)), text);
   EXPECT_EQ(to_text(parse_step("double_buffer(A)")), "multi_buffer(A, 2)");
   EXPECT_EQ(to_text(parse_step("multi_buffer(A, 4)")), "multi_buffer(A, 4)");
 }

@@ -207,6 +207,43 @@ TEST(Flatten, AnAxisIsFilledUp) {
   }
 }
 
+// A convolution of one point, with what is added to it: rows and columns, and images, as one axis.
+TEST(JoinAxes, PointsOfImages) {
+  constexpr DType F = DType::F32;
+  const Layout nhwc = {{0}, {2}, {3}, {1}};
+  const auto images = [&](int64_t pad) {
+    GroupBuilder b("conv");
+    const std::vector<NamedExtent> axes = {{"n", 3}, {"c", 8}, {"y", 5}, {"x", 7}};
+    const StageId x = b.input("X", F, {{"n", 3}, {"c", 6}, {"y", 5}, {"x", 7}}, nhwc), r = b.input("R", F, axes, nhwc);
+    const StageId w = b.constant("W", F, {{"c", 8}, {"k", 6}, {"ky", 1}, {"kx", 1}}), bias = b.constant("B", F, {{"c", 8}});
+    const StageId acc = b.reduce("O.acc", F, axes, {{"k", 6}, {"ky", 1}, {"kx", 1}}, Combine::Sum, [&](AxisVars a, AxisVars k) {
+      return b.at(x, {a[0], k[0], a[2] + k[1] - Aff(pad), a[3] + k[2] - Aff(pad)}, pad ? constant(0) : Expr{}) * b.at(w, {a[1], k[0], k[1], k[2]});
+    });
+    const StageId o = b.compute("O", F, axes, [&](AxisVars a) { return b.at(acc, {a[0], a[1], a[2], a[3]}) + b.at(r, {a[0], a[1], a[2], a[3]}) + b.at(bias, {a[1]}); });
+    b[o].layout = nhwc;
+    b.output(o);
+    return b.group();
+  };
+  Case c(images(0));
+  c.schedule.join_axes("O", "y", "x");
+  expect_same(c, "rows and columns");
+  c.schedule.join_axes("O", "n", "x");
+  EXPECT_FALSE(c.schedule.failure());
+  const StageGroup& g = c.schedule.group();
+  EXPECT_EQ(g[*g.named("O.acc")].shape(), (std::vector<int64_t>{1, 8, 1, 105}));
+  EXPECT_EQ(g[*g.named("X")].shape(), (std::vector<int64_t>{1, 6, 1, 105}));
+  expect_same(c, "and images");
+  auto [xo, xi] = c.schedule.split("O", "x", 16);
+  c.schedule.compute_at("O.acc", "O", xo);
+  expect_same(c, "in tiles");
+  // Memory has channels between them; a border is elsewhere; loops were changed.
+  Schedule s(images(0));
+  expect_refused(s.apply(parse_step("join_axes(O, n, x)")), "no neighbours in the memory of");
+  expect_refused(Schedule(images(1)).apply(parse_step("join_axes(O, y, x)")), "O.acc reads X at other places");
+  s.split("O", "c", 4);
+  expect_refused(s.apply(parse_step("join_axes(O, y, x)")), "loops of O were changed");
+}
+
 TEST(SplitK, PartialSumsInParallel) {
   expect_same(split_k(5, 24, 100, 2), "5x24x100 by 2");
   expect_same(split_k(3, 32, 257, 4), "3x32x257 by 4");

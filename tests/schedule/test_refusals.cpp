@@ -57,6 +57,11 @@ TEST(Refused, Steps) {
   refused("cache_read(X, B)", "B does not read X");
   refused("cache_read(X, Q)", "no stage Q");
   refused("cache_read(X, A, i32)", "only floats are copied as another type");
+  refused("join_axes(B, i, q)", "has no two axes i and q");
+  refused("join_axes(B, i, j)", "B reads S along one of them");
+  refused("join_axes(A, i, j)", "S reads A");
+  refused("swizzle(B, 64)", "is an output");
+  refused("swizzle(A, 48)", "not 32, 64 or 128");
   refused("bind(B, i, 2000)", "a block has 1024 at most");
   refused("flatten(S, 7)", "is no product of loads");
   refused("flatten(S, 0)", "multiple of 0");

@@ -122,7 +122,7 @@ Result<Built> build_kernel(const Schedule& s, const Target& t, bool verified, co
   Result<Function> lowered = lower(s);
   if (!lowered) return Reason{lowered.reason()};
   if (!name.empty()) lowered->name = name;
-  const StageGroup& g = s.group();
+  const StageGroup &g = s.group(), &given = s.given();
   Built built;
   Program p;
   // An empty step first: what a run costs before its first step is no part of the kernel's time in a model.
@@ -147,14 +147,15 @@ Result<Built> build_kernel(const Schedule& s, const Target& t, bool verified, co
   for (size_t i = 0; i < stages.size(); ++i) {
     const Stage& stage = g[stages[i]];
     const bool output = i >= g.inputs.size();
+    const std::vector<int64_t> shape = given[output ? given.outputs[i - g.inputs.size()] : given.inputs[i]].shape();
     const Layout layout = stage.kind == StageKind::Constant ? packed_layout(s, stages[i]) : stage.layout;
     const Buffer& b = f.buffers[f.params[i]];
     check(b.written == output && b.dtype == stage.dtype, "parameter {} of {} is not {}", i, f.name, stage.name);
     const auto id = static_cast<uint32_t>(p.tensors.size());
-    built.parameters.push_back({.name = stage.name, .dtype = stage.dtype, .shape = stage.shape(), .layout = layout,
+    built.parameters.push_back({.name = stage.name, .dtype = stage.dtype, .shape = shape, .layout = layout,
                                 .constant = stage.kind == StageKind::Constant, .output = output});
     const Parameter& parameter = built.parameters.back();
-    int64_t size = physical_size(layout, stage.shape());
+    int64_t size = physical_size(layout, shape);
     if (parameter.constant && built.copies > 1) size = built.copies * stride_of(parameter) / size_of(stage.dtype);
     p.tensors.push_back({.name = stage.name,
                          .kind = output ? TensorKind::Output : TensorKind::Input,
