@@ -77,7 +77,7 @@ TEST(NarrowStorage, SumsExponentialsAndLargeWeightsStay) {
     EXPECT_EQ(kept.type(v).dtype == DType::BF16, kept.values[v].is_constant()) << kept.values[v].name;
 }
 
-// Weights of products over channels, not of depthwise convolutions; what lies between kernels stays f32.
+// Weights of products over channels, not of depthwise convolutions; between kernels what products alone read.
 TEST(NarrowStorage, RoundedWeights) {
   const RoundedTarget target;
   Context context;
@@ -91,7 +91,7 @@ TEST(NarrowStorage, RoundedWeights) {
     const Program p = compile_graph(g, context);
     for (const ProgramTensor& t : p.tensors) {
       rounded += t.dtype == DType::TF32;
-      EXPECT_TRUE(t.dtype != DType::TF32 || t.kind == TensorKind::Constant) << t.name;
+      EXPECT_TRUE(t.dtype != DType::TF32 || t.kind == TensorKind::Constant || t.kind == TensorKind::Arena) << t.name;
     }
     test::expect_close(test::interpret_program(p, g, inputs), test::evaluate_graph(g, inputs), 2e-2, "program");
   }
@@ -112,6 +112,30 @@ TEST(NarrowStorage, RoundedWeights) {
   for (ValueId v = 0; v < after.values.size(); ++v)
     if (after.values[v].is_constant()) types[after.values[v].name] = after.type(v).dtype;
   EXPECT_EQ(types, (std::map<std::string, DType>{{"dense", DType::TF32}, {"depthwise", DType::F32}, {"factor", DType::TF32}, {"addend", DType::F32}}));
+}
+
+// One convolution after another: what lies between is rounded when it is stored, but not what is added, too, or what the network gives.
+TEST(NarrowStorage, WhatProductsAloneRead) {
+  const RoundedTarget target;
+  Context context;
+  context.target = &target;
+  Graph g;
+  const auto convolved = [&](const std::string& name, ValueId x) {
+    const auto weights = std::make_shared<Tensor>(DType::F32, Shape{8, 8, 1, 1});
+    const ValueId y = g.add(op_named("relu"), {g.add(op_named("conv"), {x, g.add_constant(name + ".w", weights)}, {}, name + ".conv")}, {}, name);
+    g.values[y].name = name;
+    return y;
+  };
+  const ValueId x = g.add_input("x", {DType::F32, {1, 8, 9, 9}, {}}), a = convolved("a", x), b = convolved("b", a), c = convolved("c", b);
+  const ValueId d = g.add(op_named("add"), {convolved("d", c), b}, {}, "sum");
+  g.values[d].name = "sum";
+  g.outputs = {convolved("e", d)};
+  const Graph after = narrow_storage(fuse(g, context), context);
+  std::map<std::string, DType> types;
+  for (ValueId v = 0; v < after.values.size(); ++v)
+    if (!after.values[v].is_constant()) types[after.values[v].name] = after.type(v).dtype;
+  EXPECT_EQ(types, (std::map<std::string, DType>{
+                       {"x", DType::F32}, {"a", DType::TF32}, {"b", DType::F32}, {"c", DType::TF32}, {"sum", DType::TF32}, {"e", DType::F32}}));
 }
 
 TEST(NarrowStorage, NothingWhereTheTargetStoresFloats) {

@@ -1,4 +1,5 @@
-// f32 between kernels, and weights, as narrower types where the target stores them so: both as f16 or bf16, or weights as tf32.
+// f32 between kernels, and weights, as narrower types where the target stores them so: both as f16 or bf16, or as tf32 weights, and what
+// products alone read: where it is stored it is rounded once, instead of each time that it is read.
 //
 //   %y = group(%x, %w, %b) { conv; relu }    ->    %y = group(%x, %w, %b) { cast %x; cast %w; conv; relu; cast to f16 }
 //
@@ -83,6 +84,7 @@ class Narrowed {
     }
     for (ValueId v = 0; v < g.values.size(); ++v)
       if (keeps_[v]) keeps_[of(v)] = true;
+    if (weights == DType::TF32) find_factors();
   }
 
   Graph run() {
@@ -115,9 +117,30 @@ class Narrowed {
     }
   }
 
+  // Values that are computed here and of which all readers are the one product of their group, as its data.
+  void find_factors() {
+    factor_.assign(g_.values.size(), false);
+    for (const Node& n : g_.nodes)
+      if (has_body(n) && !one_type(n))
+        for (const ValueId v : n.outputs) factor_[v] = is_f32(v);
+    for (const ValueId v : g_.outputs) factor_[v] = false;
+    for (const Node& n : g_.nodes)
+      for (size_t i = 0; i < n.inputs.size(); ++i)
+        if (n.inputs[i] != no_value && !(has_body(n) && is_data(n.bodies[0], n.bodies[0].inputs[i]))) factor_[n.inputs[i]] = false;
+  }
+  static bool is_data(const Graph& body, ValueId v) {
+    const auto products = std::ranges::count_if(body.nodes, [](const Node& x) { return x.op->fusion == Fusion::Anchor; });
+    return products == 1 && std::ranges::all_of(body.nodes, [&](const Node& x) {
+      const auto reads = std::ranges::count(x.inputs, v);
+      const bool product = (x.op->name == "conv" || x.op->name == "matmul") && x.attrs.i("groups", 1) == 1;
+      return reads == 0 || (reads == 1 && product && x.inputs[0] == v && body.values[x.inputs[1]].is_constant());
+    });
+  }
+
   // What the node reads or writes the value as, if it is not f32.
   std::optional<DType> narrow(const Node& n, ValueId v) {
     if (!is_f32(v)) return std::nullopt;
+    if (!factor_.empty() && factor_[v]) return weights_;
     if (!g_.values[v].is_constant()) return keeps_[of(v)] ? std::nullopt : std::optional(storage_);
     if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])] ? std::optional(storage_) : std::nullopt;
     return is_weight(n, v) ? std::optional(weights_) : std::nullopt;
@@ -199,7 +222,8 @@ class Narrowed {
     for (const Node& x : from.nodes) copy_node(from, x, body, map);
     for (size_t i = 0; i < n.outputs.size(); ++i) {
       const ValueId v = map[from.outputs[i]];
-      body.outputs.push_back(!moved && narrow(n, n.outputs[i]) ? casted(v, storage_) : v);
+      const auto type = moved ? std::nullopt : narrow(n, n.outputs[i]);
+      body.outputs.push_back(type ? casted(v, *type) : v);
     }
     take(rewriter, n, add_group(rewriter.out, std::move(body), std::move(operands), n.source, output_names(n)));
   }
@@ -208,6 +232,7 @@ class Narrowed {
   DType storage_, weights_;
   std::vector<ValueId> class_;   // towards the representative of those with one type
   std::vector<bool> keeps_;      // f32
+  std::vector<bool> factor_;     // products alone read it: as their weights are; empty: f32 is not rounded to be one
   std::map<ValueId, bool> fits_;
   std::map<ValueId, ValueId> narrow_;
 };
