@@ -20,7 +20,7 @@ from pathlib import Path
 import burnish
 
 KINDS = {
-    "matrix": r"HMMA",
+    "matrix": r"HMMA|HGMMA",
     "fma": r"[FHD]FMA2?",
     "float": r"(F|D)(ADD|MUL|MNMX|SETP|SEL)|H(ADD|MUL|MNMX)2|MUFU|F2FP",
     "memory": r"LDG|STG|LDGSTS|LD|ST|RED|ATOM",

@@ -87,7 +87,7 @@ inline unsigned short half_bits(float x) {
 inline float bfloat_value(unsigned short h) { return __uint_as_float((unsigned)h << 16); }
 
 inline Dim blockIdx, threadIdx;
-inline __attribute__((aligned(16))) char memory[228 << 10];
+inline __attribute__((aligned(1024))) char memory[228 << 10];
 
 namespace emulation {
 

@@ -44,10 +44,10 @@ void fill(std::vector<char>& m, DType t, std::mt19937_64& random) {
   for (size_t at = 0; at < m.size(); at += static_cast<size_t>(size_of(t))) {
     if (t == DType::F16)
       put(at, static_cast<uint16_t>((random() & 0x83ff) | (10 + random() % 5) << 10));
-    else if (t == DType::BF16)
-      put(at, bfloat_of_float(std::uniform_real_distribution<float>(-1, 1)(random)));
+    else if (const float x = std::uniform_real_distribution<float>(-1, 1)(random); t == DType::BF16)
+      put(at, bfloat_of_float(x));
     else
-      put(at, std::uniform_real_distribution<float>(-1, 1)(random));
+      put(at, t == DType::TF32 ? tf32_of_float(x) : x);
   }
 }
 
@@ -80,7 +80,7 @@ void Kernels::expect_right(const schedule_test::Case& c, const std::string& what
   std::vector<void*> args;
   const auto type = [&](size_t param) { return f.buffers[f.params[param]].dtype; };
   for (size_t i = 0; i < f.params.size(); ++i) {
-    ASSERT_TRUE(type(i) == DType::F32 || type(i) == DType::F16 || type(i) == DType::BF16);
+    ASSERT_TRUE(type(i) == DType::F32 || type(i) == DType::TF32 || is_half(type(i)));
     auto& m = memory.emplace_back(static_cast<size_t>(f.buffers[f.params[i]].size * size_of(type(i))));
     if (!f.buffers[f.params[i]].written) fill(m, type(i), random);
   }

@@ -302,28 +302,92 @@ TEST_P(Kernels, StagedTiles) {
 }
 
 // Of channels-last images, or, of filters of 0, a product of `width` rows.
-StageGroup stored(const target_test::Conv& c, DType storage) {
+StageGroup stored(const target_test::Conv& c, DType storage, std::optional<DType> data = {}, std::optional<DType> weights = {}, int images = 1) {
   GroupBuilder b("stored");
+  const DType of_x = data.value_or(storage), of_w = weights.value_or(storage);
   const auto as = [](DType t, const Expr& e) { return e.dtype() == t ? e : cast(t, e); };
   if (c.kernel == 0) {
-    const StageId x = b.input("X", storage, {{"m", c.width}, {"k", c.in}}), w = b.constant("W", storage, {{"k", c.in}, {"n", c.out}});
+    const StageId x = b.input("X", of_x, {{"m", c.width}, {"k", c.in}}), w = b.constant("W", of_w, {{"k", c.in}, {"n", c.out}});
     const StageId acc = b.reduce("O.acc", DType::F32, {{"m", c.width}, {"n", c.out}}, {{"k", c.in}}, Combine::Sum,
                                  [&](AxisVars a, AxisVars r) { return f32(b.at(x, {a[0], r[0]})) * f32(b.at(w, {r[0], a[1]})); });
     b.output(b.compute("O", storage, {{"m", c.width}, {"n", c.out}}, [&](AxisVars a) { return as(storage, b.at(acc, {a[0], a[1]})); }));
     return b.group();
   }
   const int pad = c.kernel / 2, height = (c.height - 1) / c.stride + 1, width = (c.width - 1) / c.stride + 1;
-  const StageId x = b.input("X", storage, {{"n", 1}, {"c", c.in}, {"y", c.height}, {"x", c.width}}, target_test::nhwc);
-  const StageId w = b.constant("W", storage, {{"c", c.out}, {"k", c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
-  const std::vector<NamedExtent> axes = {{"n", 1}, {"c", c.out}, {"y", height}, {"x", width}};
+  const StageId x = b.input("X", of_x, {{"n", images}, {"c", c.in}, {"y", c.height}, {"x", c.width}}, target_test::nhwc);
+  const StageId w = b.constant("W", of_w, {{"c", c.out}, {"k", c.in}, {"ky", c.kernel}, {"kx", c.kernel}});
+  const std::vector<NamedExtent> axes = {{"n", images}, {"c", c.out}, {"y", height}, {"x", width}};
   const StageId acc = b.reduce("O.acc", DType::F32, axes, {{"k", c.in}, {"ky", c.kernel}, {"kx", c.kernel}}, Combine::Sum, [&](AxisVars a, AxisVars r) {
-    return f32(b.at(x, {a[0], r[0], a[2] * c.stride + r[1] - Aff(pad), a[3] * c.stride + r[2] - Aff(pad)}, pad ? constant(0, storage) : Expr{})) *
+    return f32(b.at(x, {a[0], r[0], a[2] * c.stride + r[1] - Aff(pad), a[3] * c.stride + r[2] - Aff(pad)}, pad ? constant(0, of_x) : Expr{})) *
            f32(b.at(w, {a[1], r[0], r[1], r[2]}));
   });
   const StageId o = b.compute("O", storage, axes, [&](AxisVars a) { return as(storage, max(b.at(acc, target_test::at(a)), constant(0))); });
   b[o].layout = target_test::nhwc;
   b.output(o);
   return b.group();
+}
+
+// Products that start from a bias, as Gemm's do, and 1x1 convolutions of several images, whose points are one axis: by matrix instructions.
+TEST_P(Kernels, ProductsByDefault) {
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+    const cuda_target::Device d = device(p);
+    GroupBuilder b("gemm");
+    const StageId x = b.input("X", d.storage, {{"m", 16}, {"k", 512}}), w = b.constant("W", d.storage, {{"k", 512}, {"n", 40}});
+    const StageId bias = b.constant("B", DType::F32, {{"n", 40}});
+    b.output(b.reduce("O", DType::F32, {{"m", 16}, {"n", 40}}, {{"k", 512}}, Combine::Sum,
+                      [&](AxisVars a, AxisVars r) { return f32(b.at(x, {a[0], r[0]})) * f32(b.at(w, {r[0], a[1]})); },
+                      [&](AxisVars a) { return b.at(bias, {a[1]}); }));
+    for (const StageGroup& g : {b.group(), stored({.height = 7, .width = 7, .in = 64, .out = 40}, d.storage, {}, {}, 5)}) {
+      const Schedule s = cuda_target::default_schedule(g, d);
+      EXPECT_NE(s.to_text().find("tensorize"), std::string::npos) << s.to_text();
+      EXPECT_EQ(s.to_text().find("join_axes(O, n, x)") != std::string::npos, g.name == "stored") << s.to_text();
+      expect_right(Case(g, s), fmt::format("{}, precision {}", g.name, int(p)), p);
+    }
+  }
+}
+
+// The same by instructions of four warps: images with the halo of filters, rows, edges; one group and several, along points and channels.
+TEST_P(Kernels, WarpgroupTiles) {
+  const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 75, .in = 128, .out = 96, .kernel = 0},
+                                                 {.height = 11, .width = 13, .in = 64, .out = 64, .kernel = 3},
+                                                 {.height = 19, .width = 21, .in = 64, .out = 32, .kernel = 3, .stride = 2},
+                                                 {.height = 5, .width = 13, .in = 128, .out = 48}};
+  const cuda_target::MatrixTile tiles[] = {{.rows = 1, .columns = 2, .warps_m = 4, .warps_n = 1, .staged = 32, .stages = 2, .weights = true, .warpgroups = true},
+                                           {.rows = 1, .columns = 2, .warps_m = 8, .warps_n = 1, .staged = 16, .stages = 3, .weights = true, .warpgroups = true},
+                                           {.rows = 1, .columns = 1, .warps_m = 4, .warps_n = 2, .staged = 64, .stages = 2, .weights = true, .warpgroups = true},
+                                           {.rows = 1, .columns = 2, .warps_m = 4, .warps_n = 2, .staged = 8, .stages = 4, .weights = true, .warpgroups = true}};
+  for (size_t i = 0; i < shapes.size(); ++i) {
+    for (const Precision p : {Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
+      const cuda_target::Device d = device(p);
+      // Floats that are rounded already where strides are; the others are rounded on their way.
+      const bool rounded = p == Precision::Tf32 && shapes[i].stride > 1;
+      const DType weights = p == Precision::Tf32 ? DType::TF32 : d.storage;
+      const StageGroup g = stored(shapes[i], d.storage, rounded ? DType::TF32 : d.storage, weights);
+      Schedule s(g);
+      inline_cheap(s);
+      const auto roles = roles_of(s, s.group().outputs.back());
+      ASSERT_TRUE(roles);
+      for (const cuda_target::MatrixTile& t : tiles) {
+        Schedule x = s;
+        const int64_t row = t.staged * size_of(d.storage);
+        const bool fits = is_swizzle(row) && shapes[i].out % (8 * t.columns * t.warps_n) == 0;
+        const std::string what = fmt::format("{} from {} by {}, {} columns of {} x {} warps, {} channels in {} stages, precision {}", shapes[i].out, shapes[i].in,
+                                             shapes[i].kernel, t.columns, t.warps_m, t.warps_n, t.staged, t.stages, int(p));
+        ASSERT_EQ(cuda_target::by_matrix(x, *roles, t, d), fits) << what;
+        if (!fits) continue;
+        EXPECT_NE(x.to_text().find(fmt::format("swizzle(X.cached, {})", row)), std::string::npos) << x.to_text();
+        const std::string source = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p))[0].source;
+        EXPECT_NE(source.find(fmt::format("warpgroup_sum_{}_{}(", 8 * t.columns, row)), std::string::npos) << what << source;
+        EXPECT_EQ(source.find("load_tiles"), std::string::npos) << what << source;
+        EXPECT_EQ(source.find("nearly_tf32(") != std::string::npos, p == Precision::Tf32 && !rounded && t.staged < shapes[i].in) << what << source;
+        expect_right(Case(g, x), what, p);
+        // For GPUs without them the same schedule has instructions of each warp.
+        const std::string of_warps = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p, 0))[0].source;
+        EXPECT_EQ(of_warps.find("warpgroup"), std::string::npos) << what << of_warps;
+        EXPECT_NE(of_warps.find(p == Precision::Tf32 ? "sum_tf32(" : p == Precision::Fp16 ? "sum_f16(" : "sum_bf16("), std::string::npos) << what << of_warps;
+      }
+    }
+  }
 }
 
 // Both operands in the block's memory, chunks of them on their way there.

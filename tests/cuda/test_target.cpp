@@ -249,6 +249,31 @@ TEST_F(CacheTest, CanBeOff) {
   EXPECT_FALSE(std::filesystem::exists("off"));
 }
 
+// Instructions of four warps are in the code for their capability alone, and not in PTX, which later ones compile.
+TEST_F(CacheTest, KernelsOfWarpgroups) {
+  NEEDS_NVRTC();
+  const c_like::Dialect& d = cuda_target::dialect(Precision::Tf32);
+  const c_like::Kernel kernel = {.name = "k",
+                                 .source = "extern \"C\" __global__ void k(float* x) {\n"
+                                           "  __shared__ __align__(1024) float memory[1024];\n  float c[4] = {};\n"
+                                           "  memory[threadIdx.x] = x[threadIdx.x];\n  let_warpgroups_read();\n  __syncthreads();\n"
+                                           "  const WarpgroupPlace place = warpgroup_place(memory);\n  begin_warpgroup_sums();\n"
+                                           "  sum8(c[0], c[1], c[2], c[3], place, 1024, place, 1024);\n  end_warpgroup_sums();\n"
+                                           "  wait_for_warpgroup_sums(c[0], c[1], c[2], c[3]);\n  x[threadIdx.x] = c[0] + c[1] + c[2] + c[3];\n}\n",
+                                 .threads = 128,
+                                 .helpers = {d.warpgroup_sum("sum8", 8, 128)}};
+  const std::vector<std::string> archs = {"sm_90"};
+  const cuda_target::Code code = cuda_target::compile_kernels(std::span(&kernel, 1), archs, Precision::Tf32);
+  ASSERT_EQ(code.images.size(), 2u);
+  EXPECT_EQ(code.images[0].arch, "sm_90");
+  EXPECT_FALSE(code.images[0].bytes.empty());
+  EXPECT_GT(code.registers[0], 8);
+  EXPECT_EQ(code.images[1].form, "ptx");
+  EXPECT_NE(code.images[1].bytes.find("mma.sync"), std::string::npos);
+  EXPECT_EQ(code.images[1].bytes.find("wgmma"), std::string::npos);
+  EXPECT_EQ(code.images[1].bytes.find("sm_90a"), std::string::npos);
+}
+
 TEST_F(CacheTest, ServesKernels) {
   NEEDS_NVRTC();
   const std::vector<c_like::Kernel> kernels = {

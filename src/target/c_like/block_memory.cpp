@@ -91,8 +91,8 @@ BlockMemory block_memory(const Function& f, const Stmt& block) {
   BlockMemory memory;
   std::vector<Placed> placed;
   for (const Lifetime& l : lives.all) {
-    const int64_t bytes =
-        ceil_div(f.buffers[l.buffer].size * size_of(f.buffers[l.buffer].dtype), kAlign) * kAlign;
+    const Buffer& buffer = f.buffers[l.buffer];
+    const int64_t align = buffer.swizzle ? kSwizzleAlign : kAlign, bytes = ceil_div(buffer.size * size_of(buffer.dtype), align) * align;
     // The first place that is free all the time.
     int64_t at = 0;
     const auto taken = [&]() -> const Placed* {
@@ -103,7 +103,7 @@ BlockMemory block_memory(const Function& f, const Stmt& block) {
       }
       return nullptr;
     };
-    while (const Placed* p = taken()) at = p->end;
+    while (const Placed* p = taken()) at = ceil_div(p->end, align) * align;
     placed.push_back({&l, at, at + bytes});
     memory.offset[l.buffer] = at;
     memory.bytes = std::max(memory.bytes, at + bytes);

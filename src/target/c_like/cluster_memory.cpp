@@ -9,7 +9,7 @@ namespace burnish::c_like {
 
 // In the block's memory over both loops.
 void Printer::keep(BufferId b, int64_t elements) {
-  constexpr int64_t align = 16;
+  const int64_t align = std::ranges::any_of(f_.buffers, [](const Buffer& x) { return x.swizzle > 0; }) ? kSwizzleAlign : 16;
   const DType t = f_.buffers[b].dtype;
   block_offset_[b] = kept_[b] = kept_bytes_;
   line(fmt::format("{0}* const {1} = ({0}*)(memory + {2});", type_name(t), buffers_[b],

@@ -11,13 +11,15 @@ namespace burnish::c_like {
 
 namespace {
 
-// What is copied: a load, or zeros where a condition does not hold.
-const Expr* source_of(const Stmt& s) {
-  const Expr& e = s->value;
-  const Expr* load = &e;
-  if (e.kind() == ExprKind::Select) {
-    if (!is_zero(e.children()[2])) return nullptr;
-    load = &e.children()[1];
+// What is copied: a load, or zeros where a condition does not hold; `again`: the copy is rounded afterwards.
+const Expr* source_of(const Stmt& s, bool again) {
+  const auto unrounded = [&](const Expr& e) {
+    return again && e.kind() == ExprKind::Cast && size_of(e.dtype()) == size_of(e.children()[0].dtype()) ? &e.children()[0] : &e;
+  };
+  const Expr* load = unrounded(s->value);
+  if (load->kind() == ExprKind::Select) {
+    if (!is_zero(load->children()[2])) return nullptr;
+    load = unrounded(load->children()[1]);
   }
   return load->kind() == ExprKind::Load && in_vectors(load->dtype()) ? load : nullptr;
 }
@@ -35,10 +37,27 @@ bool is_zero(const Expr& e) {
          !std::signbit(e.number());
 }
 
+// What a thread has copied, rounded in its place (multi_buffer.cpp).
+bool Printer::rounds_again(const Stmt& s) {
+  if (s.kind() != StmtKind::Store || s->value.kind() != ExprKind::Cast) return false;
+  const Expr* e = &s->value;
+  while (e->kind() == ExprKind::Cast) e = &e->children()[0];
+  return e->kind() == ExprKind::Load && e->from() == s->buffer && equal(e->indices()[0], s->index);
+}
+
+bool Printer::only_rounds_again(const Stmt& s) {
+  bool any = false, only = true;
+  visit(s, [&](const Stmt& x) {
+    any |= rounds_again(x);
+    only &= x.kind() != StmtKind::Barrier && (x.kind() != StmtKind::Store || rounds_again(x));
+  });
+  return any && only;
+}
+
 bool Printer::may_copy(const Stmt& s) const {
   if (d_.copy.empty() || s.kind() != StmtKind::Store) return false;
   const Scope to = f_.buffers[s->buffer].scope;
-  const Expr* load = source_of(s);
+  const Expr* load = source_of(s, rounded_again_.contains(s->buffer));
   return load != nullptr && to != Scope::Param && to != Scope::Shared && !in_registers(to) &&
          f_.buffers[load->from()].scope == Scope::Param;
 }
@@ -46,7 +65,7 @@ bool Printer::may_copy(const Stmt& s) const {
 // Not where the phase reads what it copies: there a thread does not wait for the others.
 bool Printer::copied(const Stmt& s) {
   if (!may_copy(s) || block_offset_[s->buffer] < 0 || reads(phase_, s->buffer)) return false;
-  const Expr& load = *source_of(s);
+  const Expr& load = *source_of(s, rounded_again_.contains(s->buffer));
   const Index to = own_part(s->buffer, s->index), from = own_part(load.from(), load.indices()[0]);
   Index base_to = to, base_from = from;
   const int bytes = size_of(load.dtype()) * lanes_;
@@ -58,9 +77,11 @@ bool Printer::copied(const Stmt& s) {
     base_from.a.add(*lane_, -1);
   }
   touched_.insert(load.from());
-  const bool guarded = s->value.kind() == ExprKind::Select;
+  started_ = true;
+  const Expr& copy = s->value.kind() == ExprKind::Cast ? s->value.children()[0] : s->value;
+  const bool guarded = copy.kind() == ExprKind::Select;
   Lanes inside = {"true"};
-  if (guarded) inside = value(s->value.children()[0]);
+  if (guarded) inside = value(copy.children()[0]);
   if (inside.size() != 1) return false;
   if (guarded) inside[0] = temporary(DType::Bool, inside[0]);
   note(load.dtype());

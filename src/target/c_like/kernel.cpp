@@ -119,6 +119,7 @@ class Splitter {
     k.threads = p.threads();
     k.registers = p.registers();
     k.block_bytes = p.block_bytes();
+    k.helpers = p.helpers();
     k.halves = p.halves();
     k.bfloats = p.bfloats();
     std::string parameters;

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,12 +46,18 @@ struct Dialect {
   // are none.
   std::string_view rounded = {}, rounded_relu = {};
   std::string_view tf32 = {};  // a float's nearest tf32, as a float
+  std::string_view nearly_tf32 = {};  // the same with bits below that are left, which instructions do not look at
   // Name of a function of (a condition, a float that was computed): its maximum with 0 where the condition holds, 0 elsewhere. Empty: there is none.
   std::string_view relu_where = {};
   // Of tiles of eight rows of 16 bytes in the block's memory: thread 8 * i + r of a warp has the place of row r of the i-th, and gets
   // of each tile 4 of the bytes of row g, from 4 * t on, as thread 4 * g + t. Format of the number of tiles, 2 or 4, to the name of a
   // function of a place, floats or halves, whose value is a vector. Empty: there is none.
   std::string_view load_tiles;
+  // The definition of a function of that name: adds to the sums of four warps, those of their 16 x `columns` each, products of operands in
+  // the block's memory, rows of a swizzle of so many bytes of which 32 are read (warpgroup.cpp). Null: there is none. And a statement by
+  // which these see what threads have written there.
+  std::string (*warpgroup_sum)(std::string_view name, int64_t columns, int64_t swizzle) = nullptr;
+  std::string_view let_warpgroups_read = {};
   // Starts copying to the block's memory, which the thread waits for: names of functions; the first is a template of the bytes,
   // 4, 8 or 16, of (to, from, whether to copy or to write zeros). What was started since the last call of `group` is a group from
   // then on; as a template of a number, `wait` leaves the last so many groups on their way. Empty: there is none.
@@ -82,6 +89,7 @@ struct Kernel {
   int64_t blocks = 1;
   int cluster = 1;             // so many neighbours among them meet
   int threads = 1;             // a block
+  std::set<std::string> helpers;  // definitions of functions that it needs besides the prelude
   bool halves = false;         // it has 16-bit floats: needs helper functions for them
   bool bfloats = false;        // of these bf16
   int64_t registers = 0;       // of a thread, for arrays

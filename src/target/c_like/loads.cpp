@@ -31,6 +31,18 @@ Lanes Printer::places(BufferId b, const Index& i) {
     for (std::string& x : out) x = fmt::format("{}[{}]", buffers_[b], x);
     return out;
   }
+  if (const int64_t rows = f_.buffers[b].swizzle) {
+    // What a swizzle repeats after stands apart.
+    Index varying, fixed(Aff(i.a.c));
+    const int64_t size = size_of(f_.buffers[b].dtype), repeated = kSwizzleAlign / size;
+    for (const Term& t : i.a.terms) (t.k % repeated == 0 ? fixed : varying).a.add(t.var, t.k);
+    for (const Atom& x : i.atoms) (x.scale % repeated == 0 ? fixed : varying).atoms.push_back(x);
+    varying.a.c = floor_mod(fixed.a.c, repeated);
+    fixed.a.c -= varying.a.c;
+    return each(index(varying), index(fixed), [&](const std::string& v, const std::string& c) {
+      return fmt::format("({} + {})[swizzled<{}, {}>({})]", buffers_[b], c, rows, size, v);
+    });
+  }
   const auto constant = [&](const Aff& a) {
     return std::ranges::all_of(a.terms, [&](const Term& t) { return unrolled_.contains(t.var) || (lane_ && t.var == *lane_); });
   };

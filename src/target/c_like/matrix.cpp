@@ -210,6 +210,7 @@ Ahead Printer::loaded_apart(const Expr& e, bool rows, std::span<const ForStmt> l
 
 void Printer::tensor_loop(const Stmt& s) {
   if (d_.matrix_sum.empty()) unsupported("matrix instructions are not there");
+  if (warpgroups_) return warpgroup_loop(*warpgroup_sum(s));
   TensorLoop t{.sum = matrix_sum(f_, s, thread_loops_).expect("tensor loop")};
   find_tiles(t);
   open("{");
@@ -239,7 +240,7 @@ void Printer::tensor_loop(const Stmt& s) {
 bool Printer::tensor_pipeline(const Stmt& s) {
   const ForStmt& l = s->loop;
   const bool at_once = l.kind == LoopKind::Unroll;
-  if (d_.matrix_sum.empty() || l.extent < 2 || !l.lower.empty() || !l.upper.empty()) return false;
+  if (d_.matrix_sum.empty() || warpgroups_ || l.extent < 2 || !l.lower.empty() || !l.upper.empty()) return false;
   // The loop around a tensor loop alone, and perhaps unrolled loops and what its variable stands
   // for.
   std::vector<std::pair<VarId, Index>> lets;

@@ -1,7 +1,9 @@
 // Private to c_like: what matrix.cpp notes of a tensor loop.
 #pragma once
 
+#include <map>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -31,6 +33,24 @@ struct TensorLoop {
   int64_t values() const { return sum.values() * (eights ? eights->extent : 1); }
   // The piece of a row whose place the thread has (Dialect::load_tiles): of A, and of B.
   VarId tile_row = 0, tile_lower = 0, tile_deep = 0, tile_half = 0, tile_odd = 0, tile_piece = 0;
+};
+
+// A tensor loop as an instruction of four warps.
+struct WarpgroupSum {
+  MatrixSum sum;
+  Expr a, b;                              // loads of swizzled buffers
+  int64_t swizzle = 0;                    // bytes of their rows
+  int64_t rows_a = 0, rows_b = 0;         // bytes from eight rows to the next
+  std::optional<ForStmt> across = {};     // tiles of eight columns
+  int64_t columns() const { return across ? across->extent : 1; }
+};
+inline constexpr int64_t kWarpsOfGroup = 4;
+
+// Loops around such instructions alone.
+struct WarpgroupLoops {
+  std::set<VarId> variables;
+  std::map<std::string, std::string> places;  // of operands in their first iterations, and the names of these
+  std::set<std::string> sums;                 // as arguments
 };
 
 Expr operand_of_thread(const TensorLoop& t, const Expr& e, std::optional<int64_t> row);

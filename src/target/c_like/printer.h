@@ -56,6 +56,7 @@ class Printer {
   int64_t block_bytes() const { return block_bytes_; }
   bool halves() const { return halves_; }
   bool bfloats() const { return bfloats_; }
+  const std::set<std::string>& helpers() const { return helpers_; }
   int64_t registers() const { return registers_; }
   std::vector<BufferId> args() const;
   std::string buffer_name(BufferId b) const { return buffers_.at(b); }
@@ -75,9 +76,13 @@ class Printer {
   void sum_of_threads(const Stmt& s);
   void alloc(const Stmt& s);
   void store(const Stmt& s);
-  bool may_copy(const Stmt& s) const;  // copies.cpp
+  static bool rounds_again(const Stmt& s);  // copies.cpp
+  static bool only_rounds_again(const Stmt& s);
+  bool may_copy(const Stmt& s) const;
   bool copied(const Stmt& s);
   void barrier();
+  void wait_for_copies();
+  void group_copies();
   void alone(const Stmt& s);  // by the block's first thread
   std::string limit(const char* function, int64_t constant, const std::vector<Bound>& bounds);
   std::string bound(const Bound& b) const;
@@ -100,6 +105,14 @@ class Printer {
   void load_ahead(const TensorLoop& t, const Ahead& x, const std::string& name);
   void open_tiles(std::span<const ForStmt> loops);
   void close_tiles(size_t loops);
+
+  // warpgroup.cpp
+  const Expr* swizzled_operand(const MatrixSum& m, const Expr& e, VarId warp) const;
+  std::optional<WarpgroupSum> warpgroup_sum(const Stmt& tensor_loop) const;
+  bool only_warpgroup_sums(const Stmt& s) const;
+  bool warpgroup_sums(const Stmt& s);
+  void finish_warpgroup_sums();
+  void warpgroup_loop(const WarpgroupSum& w);
 
   // exchange.cpp
   struct Held {
@@ -165,6 +178,8 @@ class Printer {
   std::vector<bool> is_thread_;             // variables of thread loops
   std::set<VarId> unrolled_;                // of loops that compilers expand: constants to them
   std::set<BufferId> touched_;
+  std::set<BufferId> rounded_again_;        // after they were copied
+  bool rounding_ = false;                   // these
   std::vector<std::vector<Gap>> register_gaps_;
   std::vector<int64_t> register_size_;      // elements of each buffer in registers that are used
   std::map<std::pair<BufferId, int64_t>, std::string> exchanged_;  // Held::after: an array of what that thread has
@@ -188,11 +203,15 @@ class Printer {
   bool waits_ = false;                      // for kernels before, when it comes to what needs that
   bool has_threads_ = false, in_threads_ = false, copies_ = false, halves_ = false, bfloats_ = false;
   int64_t in_flight_ = -1;                  // of the loop of the block's statements at hand
+  bool started_ = false, grouped_ = true;   // that has started to copy, and what it has started is a group
   Stmt phase_;                              // the outermost thread loop around
   std::string number_;                      // the thread's number, within the thread loops around
   std::vector<ForStmt> thread_loops_;       // around
   std::optional<VarId> lane_;
   bool in_operand_ = false;                 // of a matrix instruction
+  WarpgroupLoops* warpgroups_ = nullptr;    // around
+  std::set<std::string> unfinished_sums_;   // that are on their way, as arguments
+  std::set<std::string> helpers_;           // definitions of functions that the kernel needs besides the prelude
   int lanes_ = 1;
   std::unordered_map<const ExprNode*, int> uses_;
   std::vector<std::unordered_map<const ExprNode*, Lanes>> done_;  // by nesting of conditions

@@ -71,6 +71,9 @@ void Printer::block_loop(const Stmt& s, const std::string& block) {
   memory_ = has_threads_ ? block_memory(f_, s.children()[0]) : BlockMemory();
   block_bytes_ = std::max(block_bytes_, kept_bytes_ + memory_.bytes);
   copies_ = false;
+  visit(s, [&](const Stmt& x) {
+    if (rounds_again(x)) rounded_again_.insert(x->buffer);
+  });
   visit(s, [&](const Stmt& x) { copies_ |= may_copy(x); });
   open("{");
   line(fmt::format("const int {} = {};", vars_[l.var], block));
@@ -100,6 +103,16 @@ void Printer::statement(const Stmt& s) {
   if (waits_ && !in_threads_ && !holds_others && !copies_constants(f_, s)) {
     out_ += wait_mark;
     waits_ = false;
+  }
+  if (warpgroup_sums(s)) return;
+  if (!unfinished_sums_.empty() && !only_rounds_again(s)) finish_warpgroup_sums();
+  if (!in_threads_ && copies_ && !rounding_ && only_rounds_again(s)) {
+    if (started_) group_copies();
+    wait_for_copies();
+    rounding_ = true;
+    statement(s);
+    rounding_ = false;
+    return;
   }
   if (!in_threads_ && std::ranges::any_of(early_, [&](const Stmt& x) { return x.same_as(s); })) return;
   if (!in_threads_ && std::ranges::any_of(memory_.met, [&](const Stmt& x) { return x.same_as(s); })) barrier();
@@ -151,8 +164,19 @@ void Printer::statement(const Stmt& s) {
   }
 }
 
+void Printer::wait_for_copies() {
+  line(in_flight_ < 0 ? fmt::format("{}();", d_.wait) : fmt::format("{}<{}>();", d_.wait, in_flight_));
+}
+
+void Printer::group_copies() {
+  if (!std::exchange(grouped_, true)) line(fmt::format("{}();", d_.group));
+}
+
 void Printer::barrier() {
-  if (copies_) line(in_flight_ < 0 ? fmt::format("{}();", d_.wait) : fmt::format("{}<{}>();", d_.wait, in_flight_));
+  finish_warpgroup_sums();
+  if (copies_) wait_for_copies();
+  if (!d_.let_warpgroups_read.empty() && std::ranges::any_of(memory_.offset, [&](const auto& b) { return f_.buffers[b.first].swizzle > 0; }))
+    line(d_.let_warpgroups_read);
   line(d_.barrier);
 }
 
@@ -327,8 +351,15 @@ void Printer::plain_loop(const Stmt& s) {
   open(fmt::format("for (int {0} = {1}, {0}_end = {2}; {0} < {0}_end; ++{0}) {{", v,
                    limit("larger", 0, l.lower), limit("smaller", l.extent, l.upper)));
   const int64_t around = std::exchange(in_flight_, l.in_flight);
+  const bool groups = copies_ && l.in_flight >= 0;
+  const bool started = started_, grouped = grouped_;
+  if (groups) started_ = grouped_ = false;
   statement(s.children()[0]);
-  if (copies_ && l.in_flight >= 0) line(fmt::format("{}();", d_.group));
+  finish_warpgroup_sums();
+  if (groups) {
+    group_copies();
+    started_ = started, grouped_ = grouped;
+  }
   in_flight_ = around;
   close();
 }

@@ -314,7 +314,7 @@ Lanes Printer::computed(const Expr& e) {
     }
     Lanes x = as_float(value(e.children()[0]), e.children()[0].dtype());
     if (to_tf32) {
-      for (std::string& s : x) s = fmt::format("{}({})", d_.tf32, s);
+      for (std::string& s : x) s = fmt::format("{}({})", rounding_ ? d_.nearly_tf32 : d_.tf32, s);
       return x;
     }
     const DType from = e.children()[0].dtype(), to = e.dtype();

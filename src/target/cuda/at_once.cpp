@@ -87,7 +87,8 @@ double resident(const Needs& n, const Device& d) {
 
 }  // namespace
 
-// Where all blocks run at once, or none of the functions has many fewer at work than by itself.
+// Where all blocks run at once, or none of the functions has many fewer at work than by itself; not where a block has a multiprocessor to
+// itself, since nothing then runs beside it.
 bool prefers_one_launch(std::span<const Function* const> functions, const Device& d) {
   constexpr double least_kept = 0.8;
   constexpr size_t most_parameters = 256;  // pointers
@@ -106,7 +107,7 @@ bool prefers_one_launch(std::span<const Function* const> functions, const Device
   }
   const double together = resident(all, d);
   return parameters <= most_parameters &&
-         (static_cast<double>(all.blocks) <= together || together >= least_kept * most);
+         (static_cast<double>(all.blocks) <= together || (together >= least_kept * most && together > d.multiprocessors));
 }
 
 }  // namespace burnish::cuda_target

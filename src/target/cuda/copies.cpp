@@ -139,7 +139,7 @@ bool copy_in_order(Schedule& t, const std::string& stage, const std::vector<int6
     if (of_vectors) vector = inner;
   }
   if (std::ranges::any_of(above, [](int64_t div) { return div != 1; })) return false;
-  constexpr int64_t most_unrolled = 16;
+  constexpr int64_t most_unrolled = 32;
   int64_t unrolled = 1;
   std::vector<std::string> order, bound, constant;
   for (size_t i = parts.size(); i-- > 0;) {

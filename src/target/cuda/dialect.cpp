@@ -1,7 +1,10 @@
 #include "target/cuda/dialect.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
+#include <set>
 
 namespace burnish::cuda_target {
 
@@ -180,10 +183,50 @@ HELPER void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned
       : "+f"(c0), "+f"(c1), "+f"(c2), "+f"(c3) : "r"(a0), "r"(a1), "r"(a2), "r"(a3), "r"(b0), "r"(b1));
 }
 #endif
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+HELPER void begin_warpgroup_sums() { asm volatile("wgmma.fence.sync.aligned;" ::: "memory"); }
+HELPER void end_warpgroup_sums() { asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory"); }
+// The sums are there; compilers take nothing that reads them before that.
+template <class... F> HELPER void wait_for_warpgroup_sums(F&... sums) {
+  asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+  (void(([](float& x) { asm volatile("" : "+f"(x) :: "memory"); })(sums)), ...);
+}
+HELPER void let_warpgroups_read() { asm volatile("fence.proxy.async.shared::cta;" ::: "memory"); }
+// Of the block's memory in units of 16 bytes, the same for all threads of a warp, and what descriptions have beside it.
+typedef unsigned WarpgroupPlace;
+HELPER WarpgroupPlace warpgroup_place(const void* p) { return __shfl_sync(0xffffffffu, (unsigned)__cvta_generic_to_shared(p) >> 4 | 1u << 16, 0); }
+// A matrix of rows of a swizzle, `rows` bytes from eight to the next, as the instruction has it described.
+template <int swizzle> HELPER unsigned long long described(WarpgroupPlace p, int rows) {
+  constexpr unsigned code = swizzle == 128 ? 1 : swizzle == 64 ? 2 : 3;
+  return (unsigned long long)(code << 30 | (unsigned)rows / 16) << 32 | p;
+}
+#else
+typedef const uint4* WarpgroupPlace;
+HELPER WarpgroupPlace warpgroup_place(const void* p) { return (const uint4*)p; }
+HELPER void begin_warpgroup_sums() {}
+HELPER void end_warpgroup_sums() {}
+template <class... F> HELPER void wait_for_warpgroup_sums(F&...) {}
+HELPER void let_warpgroups_read() {}
+#endif
+template <int rows, int size> HELPER int swizzled(int i) { return i ^ (int)((unsigned)i / (128 / size) % (rows / 16) * (16 / size)); }
+// Four bytes of such a row, by their number.
+template <int swizzle> HELPER unsigned of_swizzled_row(const void* row, int i) {
+  const unsigned long long at = (unsigned long long)row + 4 * i;
+  return *(const unsigned*)(at ^ (at / 128 % (swizzle / 16) * 16));
+}
+// Where there is no instruction of four warps: one of each for every eight columns. `sum`: of the precision.
+template <int swizzle, class Sum> HELPER void sum_of_warp(float& c0, float& c1, float& c2, float& c3, const void* a, int rows_a, const void* b, const Sum& sum) {
+  const int thread = threadIdx.x % 32, g = thread / 4, t = thread % 4;
+  const char* const upper = (const char*)a + threadIdx.x / 32 % 4 * 2 * rows_a + g * swizzle;
+  const char* const column = (const char*)b + g * swizzle;
+  sum(c0, c1, c2, c3, of_swizzled_row<swizzle>(upper, t), of_swizzled_row<swizzle>(upper + rows_a, t), of_swizzled_row<swizzle>(upper, t + 4),
+      of_swizzled_row<swizzle>(upper + rows_a, t + 4), of_swizzled_row<swizzle>(column, t), of_swizzled_row<swizzle>(column, t + 4));
+}
 // The nearest number of 10 bits; bits below them, which the instruction does not look at, are left.
 HELPER unsigned nearest_tf32(float x) { return __float_as_uint(x) + 0x1000u; }
 HELPER unsigned nearest_tf32(unsigned rounded) { return rounded; }
 HELPER unsigned nearest_tf32_of_relu(float x) { return larger((int)nearest_tf32(x), 0); }
+HELPER float nearly_tf32(float x) { return __uint_as_float(nearest_tf32(x)); }
 HELPER unsigned bits(float x) { return __float_as_uint(x); }
 template <class A, class B> HELPER void sum_tf32(float& c0, float& c1, float& c2, float& c3, A a0, A a1, A a2, A a3, B b0, B b1) {
   mma_16x8x8_tf32(c0, c1, c2, c3, nearest_tf32(a0), nearest_tf32(a1), nearest_tf32(a2), nearest_tf32(a3), nearest_tf32(b0), nearest_tf32(b1));
@@ -338,6 +381,45 @@ template <int64_t besides> int64_t blocks_together(const c_like::Kernel& k) {
   return warp * warps * (besides + k.registers) <= registers ? blocks : 0;
 }
 
+struct WarpgroupSum {
+  std::string_view instruction;  // of N columns, "{}"
+  std::string_view scales;       // behind the operands
+  std::string_view sum;          // of a warp, for other GPUs
+};
+
+std::string warpgroup_sum(const WarpgroupSum& w, std::string_view name, int64_t columns, int64_t swizzle) {
+  const int64_t n = columns / 2;
+  std::string parameters, places, operands, sums;
+  for (int64_t i = 0; i < n; ++i) {
+    parameters += fmt::format("float& c{}, ", i);
+    places += fmt::format("{}%{}", i ? "," : "", i);
+    operands += fmt::format("{}\"+f\"(c{})", i ? ", " : "", i);
+  }
+  for (int64_t c = 0; c < columns / 8; ++c)
+    sums += fmt::format("  sum_of_warp<{0}>(c{1}, c{2}, c{3}, c{4}, a, rows_a, (const char*)b + {5} * rows_b, sum);\n", swizzle, 4 * c, 4 * c + 1, 4 * c + 2,
+                        4 * c + 3, c);
+  return fmt::format(R"(HELPER void {0}({1}WarpgroupPlace a, int rows_a, WarpgroupPlace b, int rows_b) {{
+#ifdef __CUDA_ARCH_FEAT_SM90_ALL
+  asm volatile("{2} {{{3}}}, %{4}, %{5}, {6};" : {7} : "l"(described<{8}>(a, rows_a)), "l"(described<{8}>(b, rows_b)));
+#else
+  const auto sum = [](float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {{
+    {9}(c0, c1, c2, c3, a0, a1, a2, a3, b0, b1);
+  }};
+{10}#endif
+}}
+)",
+                     name, parameters, fmt::format(fmt::runtime(w.instruction), columns), places, n, n + 1, w.scales, operands, swizzle, w.sum, sums);
+}
+std::string warpgroup_sum_tf32(std::string_view name, int64_t columns, int64_t swizzle) {
+  return warpgroup_sum({"wgmma.mma_async.sync.aligned.m64n{}k8.f32.tf32.tf32", "1, 1, 1", "mma_16x8x8_tf32"}, name, columns, swizzle);
+}
+std::string warpgroup_sum_f16(std::string_view name, int64_t columns, int64_t swizzle) {
+  return warpgroup_sum({"wgmma.mma_async.sync.aligned.m64n{}k16.f32.f16.f16", "1, 1, 1, 0, 0", "sum_f16"}, name, columns, swizzle);
+}
+std::string warpgroup_sum_bf16(std::string_view name, int64_t columns, int64_t swizzle) {
+  return warpgroup_sum({"wgmma.mma_async.sync.aligned.m64n{}k16.f32.bf16.bf16", "1, 1, 1, 0, 0", "sum_bf16"}, name, columns, swizzle);
+}
+
 }  // namespace
 
 const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
@@ -354,7 +436,7 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .block = "(int)blockIdx.x",
       .thread = "threadIdx.x",
       .barrier = "__syncthreads();",
-      .block_memory = "extern __shared__ __align__(16) char memory[];",
+      .block_memory = "extern __shared__ __align__(1024) char memory[];",
       .global = "",
       .restrict = "__restrict__",
       .matrix_sum = matrix_sum,
@@ -362,8 +444,14 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .rounded = matrix_sum == "sum_tf32" ? "bits({})" : "",
       .rounded_relu = matrix_sum == "sum_tf32" ? "nearest_tf32_of_relu({})" : "",
       .tf32 = "large_part",
+      .nearly_tf32 = "nearly_tf32",
       .relu_where = matrix_sum == "sum_3xtf32" ? "" : "relu_where",  // there it costs registers
       .load_tiles = "load_tiles{}",
+      .warpgroup_sum = cluster == 0 || matrix_sum == "sum_3xtf32" ? nullptr
+                       : matrix_sum == "sum_tf32"               ? warpgroup_sum_tf32
+                       : matrix_sum == "sum_f16"                ? warpgroup_sum_f16
+                                                                : warpgroup_sum_bf16,
+      .let_warpgroups_read = cluster == 0 || matrix_sum == "sum_3xtf32" ? "" : "let_warpgroups_read();",
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .group = "group_copies",
@@ -385,6 +473,9 @@ std::string source_of(std::span<const c_like::Kernel> kernels) {
   std::string out(prelude);
   if (std::ranges::any_of(kernels, &c_like::Kernel::halves)) out += half_prelude;
   if (std::ranges::any_of(kernels, &c_like::Kernel::bfloats)) out += bfloat_prelude;
+  std::set<std::string> helpers;
+  for (const c_like::Kernel& k : kernels) helpers.insert(k.helpers.begin(), k.helpers.end());
+  for (const std::string& h : helpers) out += h;
   for (const c_like::Kernel& k : kernels) out += "\n" + k.source;
   return out;
 }

@@ -1,5 +1,7 @@
 #include "target/cuda/images.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <thread>
 
@@ -24,6 +26,13 @@ std::vector<std::string> options_for(const std::string& arch, Precision precisio
 
 Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string& arch,
                   Precision precision) {
+  // Instructions of four warps are of this one capability: PTX, which is for later ones, does without.
+  constexpr std::string_view capability = "90";
+  if (!k.helpers.empty() && arch == fmt::format("sm_{}", capability)) {
+    Compiled c = compiled(cache, k, arch + "a", precision);
+    c.ptx = compiled(cache, k, fmt::format("compute_{}", capability), precision).ptx;
+    return c;
+  }
   const std::string source = source_of(std::span(&k, 1));
   const std::vector<std::string> options = options_for(arch, precision);
   const Nvrtc& nvrtc = Nvrtc::instance();

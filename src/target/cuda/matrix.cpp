@@ -124,16 +124,23 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
   const int64_t rows = operands.row_phases, columns = operands.column_phases;
   for (size_t i = 0; i + (image ? 1 : 0) < r.outer.size(); ++i)
     if (r.outer[i] != last) w.outside.push_back(axis(r.outer[i]));
-  std::string points_warp, group;
+  std::string points_warp, group, groups;
+  const auto of_group = [&](const std::string& loop, int64_t points) {
+    std::string own;
+    std::tie(groups, own) = t.split(x.name, loop, points, Tail::Whole);
+    return own;
+  };
   if (image) {
     const std::string y = in_block(axis(r.outer.back()), high * tile.warps_m * rows);
     group = in_block(axis(*r.tile), kMatrixGroups * columns);
     if (columns > 1) std::tie(group, w.phase) = t.split(x.name, group, columns, Tail::Whole);
-    std::tie(points_warp, w.points) = t.split(x.name, y, high * rows, Tail::Whole);
+    const std::string own = tile.warpgroups ? of_group(y, kMatrixGroups) : y;
+    std::tie(points_warp, w.points) = t.split(x.name, own, high * rows, Tail::Whole);
     w.point_phases = rows;
   } else {
     const std::string y = in_block(axis(*r.tile), kMatrixGroups * high * tile.warps_m * columns);
-    auto [warp, within] = t.split(x.name, y, kMatrixGroups * high * columns, Tail::Whole);
+    const std::string own = tile.warpgroups ? of_group(y, kWarpgroupPoints) : y;
+    auto [warp, within] = t.split(x.name, own, kMatrixGroups * high * columns, Tail::Whole);
     std::tie(group, w.points) = t.split(x.name, within, high * columns, Tail::Whole);
     w.point_phases = columns;
     points_warp = warp;
@@ -143,7 +150,10 @@ WarpLoops warp_loops(Schedule& t, const Stage& x, const Roles& r, const Operands
   auto [channels_warp, within] = t.split(x.name, channels, 8 * tile.columns, Tail::Whole);
   auto [lane, own] = t.split(x.name, within, kMatrixPairs * tile.columns, Tail::Whole);
   if (!split.empty()) w.bound.push_back(split);
-  w.bound.insert(w.bound.end(), {points_warp, channels_warp, group, lane});
+  if (tile.warpgroups)
+    w.bound.insert(w.bound.end(), {groups, channels_warp, points_warp, group, lane});
+  else
+    w.bound.insert(w.bound.end(), {points_warp, channels_warp, group, lane});
   w.channels = own;
   return w;
 }
@@ -212,6 +222,9 @@ bool sum_operands(Schedule& t, const std::string& stage, WarpLoops w, const Axis
     w.outside.push_back(chunk);
   }
   sum_by_warps(t, stage, w, k, within, depth, tile.ahead);
+  if (staged && staged->strides)  // of a filter's columns, remainders are constants
+    for (const Axis& other : t.group()[*t.group().named(stage)].raxes)
+      if (other.name != k.name && other.extent > 1) t.unroll(stage, other.name);
   t.compute_at(stage, out, block);
   t.set_scope(stage, Scope::Register);
   t.guard_halo(stage);
@@ -344,7 +357,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& tile, const Device
   if (operands->lanes ? tile.warps_k > 1 || tile.ahead > 0 : k.extent % (kMatrixDepth * tile.warps_k) != 0) return false;
   const std::optional<Staged> staged = staged_operands(t, a, r, *operands, tile, d);
   if (tile.staged && !staged) return false;
-  const int64_t depth = operands->lanes ? kFlatStep : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
+  const int64_t depth = operands->lanes ? kFlatStep : tile.warpgroups ? instruction_depth(d) : depth_for(staged ? tile.staged : k.extent / tile.warps_k, d);
   if (tile.ahead > 1 && (staged ? tile.staged : k.extent / tile.warps_k) % (depth * tile.ahead)) return false;
   pack_weights(t, o.axes[r.vector].extent, *operands, tile, depth, staged);
   pack_points(t, a, *operands);

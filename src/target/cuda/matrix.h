@@ -18,6 +18,9 @@ struct Operands {
   int64_t phases() const { return row_phases * column_phases; }
 };
 
+// Of a tile of four warps' instruction.
+constexpr int64_t kWarpgroupPoints = 64;
+
 // Of flattened reduce axes: a step of instructions has so many, times the four of lanes.
 constexpr int64_t kFlatStep = 2;
 
@@ -43,6 +46,9 @@ struct Staged {
   std::optional<Operand> weights;
   Depths depths = Depths::Neighbours;  // as instructions ask for them
   int64_t bytes = 0;                   // of all slots
+  int64_t swizzle = 0;                 // bytes of a row; 0: none
+  bool strides = false;                // columns of the data by remainders
+  bool rounds = false;                 // the data, in its place
 };
 // None where the tile has none, or an operand does not come from memory in vectors along the reduction.
 std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
@@ -72,6 +78,18 @@ double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, con
 double matrix_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
 // Of a product by itself, by whichever way.
 double product_alone(const Schedule& s, const Roles& r, const Device& d);
+// Blocks of a tile, and bytes of its sums on their way through the block's memory.
+double blocks_for(const Stage& o, const Roles& r, const Operands& operands, const MatrixTile& t);
+double block_bytes(const MatrixTile& t);
+inline double real(int64_t n) { return static_cast<double>(n); }
+inline constexpr double kMemory = 2300;  // bytes per cycle
+
+// warpgroups.cpp. Tiles of instructions of four warps, in no order, and an estimate, as matrix_cycles.
+std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const Operands& operands, const Device& d);
+double warpgroup_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
+// What else is read of each result's point, besides constants.
+bool reads_others(const StageGroup& g, const Roles& r);
+
 inline constexpr double kKernelCycles = 1150;  // of an estimate: what a kernel takes before it computes
 
 }  // namespace burnish::cuda_target

@@ -52,7 +52,7 @@ constexpr double kStore = 4;                         // of a multiprocessor for 
 constexpr double kWave = 900;                        // of blocks that follow others
 constexpr double kParts = 1.6;                       // of bytes stored in parts of lines
 constexpr double kPhase = 200;                       // of blocks whose threads have several phases
-constexpr double kSecondLevel = 4500, kMemory = 2300;  // bytes per cycle
+constexpr double kSecondLevel = 4500;                // bytes per cycle
 
 // Registers of a thread: sums, and operands at hand or on their way; `at_once`: all of these.
 double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t phases, bool at_once) {
@@ -67,22 +67,11 @@ double registers_of(const MatrixTile& t, const Device& d, int64_t depth, int64_t
 // a barrier; a fragment's way from there.
 constexpr double kCopy = 50, kBarrier = 200, kNear = 120;
 
-// Of the sums on their way through the block's memory.
-double block_bytes(const MatrixTile& t) {
-  return through_block(t) ? static_cast<double>(4 * t.warps_k * 16 * t.rows * t.warps_m *
-                                                (8 * t.columns * t.warps_n + 4))
-                          : 0;
-}
-
-double real(int64_t n) { return static_cast<double>(n); }
-
-double blocks_for(const Stage& o, const Roles& r, const Operands& operands, const MatrixTile& t) {
-  const int64_t x = o.axes[*r.tile].extent, high = 2 * t.rows * t.warps_m;
-  double blocks = real(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
-  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
-  if (!operands.image) return blocks * real(ceil_div(x, 8 * high * operands.column_phases));
-  const int64_t y = o.axes[r.outer.back()].extent;
-  return blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
+// Registers of a thread for what else is read of its results' points, all of it asked for at once; more than there are: half as fast.
+bool holds_others(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d) {
+  constexpr int64_t most = 64;
+  const int64_t results = 16 * t.rows * t.warps_m * 8 * t.columns * t.warps_n / t.threads();
+  return !reads_others(s.group(), r) || results * size_of(d.storage) / 4 <= most;
 }
 
 // What follows the sums of a tile: a warp's instructions, whose one operand is at hand, and the other one's loads, of all warps that
@@ -143,6 +132,8 @@ double pipelined_cycles_of(const Schedule& s, const Roles& r, const Operands& op
 
 double cycles_of(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t,
                  const Device& d, const Following& f = {}) {
+  if (!holds_others(s, r, t, d)) return std::numeric_limits<double>::infinity();
+  if (t.warpgroups) return f.columns ? std::numeric_limits<double>::infinity() : warpgroup_cycles(s, r, operands, t, d);
   if (t.weights) return pipelined_cycles_of(s, r, operands, t, d, f);
   if (t.staged && t.ahead) {
     // Weights alone are fetched ahead: behind the same tile that does not, until it is measured.
@@ -243,6 +234,22 @@ double flat_cycles_of(const Schedule& s, const Roles& r, const Operands& operand
 
 }  // namespace
 
+// Of the sums on their way through the block's memory.
+double block_bytes(const MatrixTile& t) {
+  return through_block(t) ? static_cast<double>(4 * t.warps_k * 16 * t.rows * t.warps_m *
+                                                (8 * t.columns * t.warps_n + 4))
+                          : 0;
+}
+
+double blocks_for(const Stage& o, const Roles& r, const Operands& operands, const MatrixTile& t) {
+  const int64_t x = o.axes[*r.tile].extent, high = 2 * t.rows * t.warps_m;
+  double blocks = real(ceil_div(o.axes[r.vector].extent, 8 * t.columns * t.warps_n));
+  for (const uint32_t a : r.outer) blocks *= real(o.axes[a].extent);
+  if (!operands.image) return blocks * real(ceil_div(x, 8 * high * operands.column_phases));
+  const int64_t y = o.axes[r.outer.back()].extent;
+  return blocks / real(y) * real(ceil_div(y, high * operands.row_phases) * ceil_div(x, 8 * operands.column_phases));
+}
+
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d) {
   const auto operands =
       d.sm < 80 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
@@ -275,6 +282,10 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
       for (t.stages = 2; t.stages <= 6; t.stages += t.stages < 4 ? 1 : 2)
         if (k % t.staged == 0 && (t.stages == 2 || t.stages <= k / t.staged)) tiles.push_back(t);
     }
+  }
+  if (d.sm == kWarpgroupsOn && d.products == 1) {
+    const std::vector<MatrixTile> of_groups = warpgroup_tiles(s, r, *operands, d);
+    tiles.insert(tiles.end(), of_groups.begin(), of_groups.end());
   }
   return from_the_best(tiles,
                        [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });

@@ -58,6 +58,15 @@ int64_t padding_for(int64_t size, int64_t distance, int64_t depth, DType t) {
   return floor_mod(depth - size, banks_of(t));
 }
 
+// The axis that moves so many elements with the variable in parts, each of one remainder. False: it is in blocks already.
+bool by_remainders(Layout& l, const Expr& load, VarId v, int64_t stride) {
+  const auto at = std::ranges::find_if(l, [&](const LayoutDim& d) { return load.indices()[d.axis].a.slope(v) == stride; });
+  if (at == l.end() || at->div > 1 || at->mod > 0) return false;
+  const uint32_t axis = at->axis;
+  l.insert(l.erase(at), {LayoutDim{axis, 1, stride}, LayoutDim{axis, stride, 0}});
+  return true;
+}
+
 bool in_blocks(const Layout& l) {
   return std::ranges::any_of(l, [](const LayoutDim& d) { return d.div > 1 || d.mod > 0; });
 }
@@ -79,8 +88,8 @@ bool groups_together(Staged::Operand& x, const Expr& load, VarId points, const M
 }
 
 // A chunk in the block's memory, and all slots of it.
-int64_t bytes_of(const Staged::Operand& x, int64_t slots, DType t) {
-  constexpr int64_t line = 64;  // elements that slots are multiples of
+int64_t bytes_of(const Staged::Operand& x, int64_t slots, DType t, bool swizzled) {
+  const int64_t line = swizzled ? kSwizzleAlign / size_of(t) : 64;  // elements that slots are multiples of
   return slots * ceil_div(physical_size(x.layout, x.region), line) * line * size_of(t);
 }
 
@@ -115,19 +124,34 @@ std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const
   // Weights that are packed for it, for channels that come out even.
   const bool packed =
       operands.weights && acc.axes[r.vector].extent % (8 * t.columns * t.warps_n) == 0;
-  if (packed && x.dtype == d.storage) found.depths = Depths::Pieces;
+  if (packed && size_of(x.dtype) == size_of(d.storage)) found.depths = Depths::Pieces;
   if (found.data.layout.empty())
     for (const uint32_t a : order) found.data.layout.push_back({a});
   int64_t apart = 1;  // rows between points of neighbouring groups of threads
   for (const Index& i : e->indices())
     apart = std::max(apart, std::abs(i.a.slope(acc.axes[*r.tile].var)));
-  if (!operands.image && !groups_together(found.data, *e, acc.axes[*r.tile].var, t))
-    apart *= 2 * t.rows;
-  found.data.layout.back().pad = found.depths == Depths::Pieces
+  const bool together = operands.image || groups_together(found.data, *e, acc.axes[*r.tile].var, t);
+  if (!together) apart *= 2 * t.rows;
+  if (t.warpgroups) {
+    // Rows of a swizzle, eight of neighbouring points after one another: of strides, columns by their remainders.
+    // Rounding these in their place takes longer than what instructions save (H200: 55 to 110 us of 43), and of a filter of one point three of
+    // four columns and rows would be copied for nothing.
+    found.rounds = x.dtype == DType::F32;
+    if (operands.image && !found.rounds && points(acc.raxes) > k && apart > 1 && apart <= kMatrixPairs && by_remainders(found.data.layout, *e, acc.axes[*r.tile].var, apart)) {
+      found.strides = true;
+      apart = 1;
+    }
+    if (found.depths != Depths::Pieces || d.sm != kWarpgroupsOn || d.products > 1 || t.rows != 1 || t.warps_m % 4 || apart != 1 || !together ||
+        !is_swizzle(t.staged * size_of(x.dtype)))
+      return std::nullopt;
+    found.swizzle = t.staged * size_of(x.dtype);
+  }
+  found.data.layout.back().pad = t.warpgroups                        ? 0
+                                 : found.depths == Depths::Pieces
                                      ? piece_padding(t.staged, x.dtype)
                                      : padding_for(t.staged, apart, depth, x.dtype);
   const int64_t slots = std::min(t.stages, k / t.staged);
-  found.bytes = bytes_of(found.data, slots, x.dtype);
+  found.bytes = bytes_of(found.data, slots, x.dtype, t.warpgroups);
   found.data.copied = elements_of(found.data.region) * size_of(x.dtype);
   if (!t.weights) return found;
   if (found.depths != Depths::Pieces) return std::nullopt;
@@ -140,9 +164,9 @@ std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const
     return std::nullopt;
   weights.layout = fragments(static_cast<uint32_t>(w.axes.size()), operands.channels,
                              operands.depth, t.columns, t.staged);
-  weights.layout.back().pad = piece_padding(t.staged, w.dtype);
+  weights.layout.back().pad = t.warpgroups ? 0 : piece_padding(t.staged, w.dtype);
   weights.copied = elements_of(weights.region) * size_of(w.dtype);
-  found.bytes += bytes_of(weights, slots, w.dtype);
+  found.bytes += bytes_of(weights, slots, w.dtype, t.warpgroups);
   found.weights = weights;
   return found;
 }
@@ -150,11 +174,13 @@ std::optional<Staged> staged_operands(const Schedule& s, const Stage& acc, const
 bool stage_operands(Schedule& t, const Staged& x, const std::string& reader,
                     const std::string& chunk, const MatrixTile& tile) {
   const auto copied = [&](const Staged::Operand& o) {
-    const std::string copy = t.cache_read(o.name);
+    // These instructions cut off what they do not look at.
+    const std::string copy = x.rounds && &o == &x.data ? t.cache_read(o.name, reader, DType::TF32) : t.cache_read(o.name);
     if (t.failure()) return false;
     t.compute_at(copy, reader, chunk);
     t.guard_halo(copy);
     t.pack(copy, o.layout);
+    if (x.swizzle) t.swizzle(copy, x.swizzle);
     t.multi_buffer(copy, tile.stages);
     if (in_blocks(o.layout)) return copy_in_order(t, copy, o.region, tile.threads());
     copy_by_threads(t, copy, physical_order(t.group()[*t.group().named(copy)]), o.region,

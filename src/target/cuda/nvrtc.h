@@ -21,7 +21,7 @@ class Nvrtc {
   static bool available();
 
   std::string version() const;  // "13.0"
-  // One kernel. InternalError with the compiler's log where the source is refused.
+  // One kernel; for a virtual architecture ("compute_90") PTX alone. InternalError with the compiler's log where the source is refused.
   Compiled compile(const std::string& name, const std::string& source,
                    const std::vector<std::string>& options) const;
 

@@ -15,9 +15,26 @@ namespace burnish::cuda_target {
 
 namespace {
 
+// Points of products that are read along one another, as one axis: of rows, and of images, none of a tile then lies outside. (n, y, x)
+void join_points(Schedule& s) {
+  const StageGroup& g = s.group();
+  if (std::ranges::none_of(g.stages, [](const Stage& x) { return x.is_compute() && is_product(x); })) return;
+  const Stage out = g[g.outputs.back()];
+  const std::vector<uint32_t> order = physical_order(out);
+  for (size_t i = order.size(); i > 2; --i) {  // channels are last
+    const Axis &outer = out.axes[order[i - 3]], &inner = out.axes[order[order.size() - 2]];
+    if (outer.extent == 1) continue;
+    Schedule t = s;
+    t.join_axes(out.name, outer.name, inner.name);
+    if (t.failure()) return;
+    s = t;
+  }
+}
+
 Schedule inlined(const StageGroup& g, const Device& d) {
   Schedule s(g);
   inline_cheap(s);
+  join_points(s);
   // Products scale their data anew for every warp that loads it: less than another kernel.
   for (const Stage& x : s.group().stages) {
     if (!x.is_compute() || x.is_reduction() || !is_scaled(x.body)) continue;

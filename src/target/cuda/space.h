@@ -23,6 +23,8 @@ struct Device {
   int64_t depth() const { return halves() ? 32 : 16; }  // of the reduction that a step of a warp takes at most
 };
 
+// Instructions of four warps: of GPUs of this capability alone.
+constexpr int kWarpgroupsOn = 90;
 // Clusters of blocks: of GPUs from this capability on.
 constexpr int clusters_from = 90;
 inline int64_t cluster_of(const Device& d) { return d.sm >= clusters_from ? d.cluster : 0; }

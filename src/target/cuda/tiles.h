@@ -179,6 +179,7 @@ struct MatrixTile {
   int64_t staged = 0;         // channels of the data that stand in the block's memory at once; 0: none
   int64_t stages = 2;         // memory for so many times as much, of which all but one are on their way
   bool weights = false;       // in the block's memory, too
+  bool warpgroups = false;    // these, read from there by instructions of four warps together
   int64_t threads() const { return 32 * warps_m * warps_n * warps_k; }
 };
 // From the best by estimate; none where instructions do not fit.

@@ -47,7 +47,7 @@ bool is_scaled(const Expr& factor) {
 }
 
 bool is_product(const Stage& s) {
-  return s.op == Combine::Sum && s.dtype == DType::F32 && !s.init && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
+  return s.op == Combine::Sum && s.dtype == DType::F32 && s.body.kind() == ExprKind::Binary && s.body.binary() == BinaryOp::Mul &&
          load_of(s.body.children()[0]).kind() == ExprKind::Load && load_of(s.body.children()[1]).kind() == ExprKind::Load;
 }
 

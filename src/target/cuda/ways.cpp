@@ -23,7 +23,7 @@ std::string text_of(const ChainTile& t) {
 std::string text_of(const MatrixTile& t) {
   return fmt::format("tile:{}x{},warps:{}x{}x{}{}{}{}{}", t.rows, t.columns, t.warps_m, t.warps_n, t.warps_k,
                      t.staged ? fmt::format(",staged:{}", t.staged) : "", t.ahead || !t.staged ? fmt::format(",ahead:{}", t.ahead) : "",
-                     t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "");
+                     t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "") + (t.warpgroups ? ",warpgroups" : "");
 }
 std::string text_of(const SplitTile& x) {
   return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
