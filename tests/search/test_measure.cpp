@@ -133,6 +133,34 @@ TEST_F(Measure, AWrongAnswerIsFound) {
   EXPECT_FALSE(unchecked.checked);
 }
 
+// Steps may give stages other axes: tensors are of those that they had before.
+TEST_F(Measure, PointsOfImagesAsOneAxis) {
+  const StageGroup g = parse_stages(R"(group conv {
+  input x: f32[n:3, c:8, y:5, x:7] layout(n, y, x, c)
+  constant w: f32[n:16, c:8, y:1, x:1]
+  compute o: f32[n:3, c:16, y:5, x:7] sum[k:8, ky:1, kx:1] layout(n, y, x, c)
+  inputs x, w
+  outputs o
+  o {
+    body x[n, k, y + ky, x + kx] * w[c, k, ky, kx]
+  }
+}
+)");
+  Schedule s(g);
+  s.join_axes("o", "y", "x");
+  s.join_axes("o", "n", "x");
+  ASSERT_FALSE(s.failure()) << s.failure()->text;
+  const Built joined = *build_kernel(s, *target);
+  EXPECT_EQ(joined.parameters[0].shape, (std::vector<int64_t>{3, 8, 5, 7}));
+  EXPECT_EQ(joined.parameters[2].shape, (std::vector<int64_t>{3, 16, 5, 7}));
+  Recruiter recruiter(find_worker({}));
+  RunnerClient runner(recruiter, {.target = target->text(), .threads = 2, .l2_bytes = 1 << 20, .min_time = 1e-3}, 5);
+  const Built plain = *build_kernel(plain_schedule(g, target->machine()), *target);
+  const RunReply r = runner.run({.hash = "joined", .candidate = joined, .reference = plain, .check = true});
+  EXPECT_EQ(r.status, Status::Ok) << r.message;
+  EXPECT_TRUE(r.checked);
+}
+
 TEST_F(Measure, BuildersThatTakeTooLongAreReplaced) {
   const auto hasty = local_measurer(target, {.builders = 2, .build_timeout = 1e-4});
   const Candidate c[] = {{&task, trace}, {&task, trace}, {&task, trace}};
