@@ -1,6 +1,6 @@
 // Tiles of matrix instructions on this machine's GPU: times those of a convolution or product that
 // the estimate likes best, and others.
-//   bench_cuda_tiles [--precision strict|tf32|fp16|bf16] [--ways matrix,staged,split] [--best N]
+//   bench_cuda_tiles [--precision strict|tf32|fp16|bf16] [--ways matrix,staged,warpgroups,split] [--best N]
 //   [--each N] [--random N] [--seed N] [--csv FILE] [--cold] [--source] SHAPE...
 // SHAPE: HEIGHTxWIDTHxCHANNELSxFILTERS, then perhaps k3 (filters of 3 x 3), s2 (strides of 2), n16
 // (images), r (a residual): 28x28x128x128k3s2; or ROWSxDEPTHxCOLUMNS, a product. --ways: tiles of
@@ -223,6 +223,8 @@ int main(int argc, char** argv) try {
       add("matrix", whole(cuda_target::matrix_tiles(s, *roles, device)));
     if (ways.find("staged") != std::string::npos)
       add("staged", whole(cuda_target::staged_tiles(s, *roles, device)));
+    if (ways.find("warpgroups") != std::string::npos)
+      add("warpgroups", whole(cuda_target::warpgroup_tiles(s, *roles, device)));
     if (ways.find("split") != std::string::npos)
       add("split", cuda_target::split_tiles(s, *roles, device));
     parallel_for(all.size(), std::max(1u, std::thread::hardware_concurrency()), [&](size_t i) {

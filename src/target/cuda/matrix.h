@@ -84,8 +84,7 @@ double block_bytes(const MatrixTile& t);
 inline double real(int64_t n) { return static_cast<double>(n); }
 inline constexpr double kMemory = 2300;  // bytes per cycle
 
-// warpgroups.cpp. Tiles of instructions of four warps, in no order, and an estimate, as matrix_cycles.
-std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const Operands& operands, const Device& d);
+// warpgroups.cpp. Of a tile of instructions of four warps.
 double warpgroup_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d);
 // What else is read of each result's point, besides constants.
 bool reads_others(const StageGroup& g, const Roles& r);

@@ -283,10 +283,6 @@ std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const De
         if (k % t.staged == 0 && (t.stages == 2 || t.stages <= k / t.staged)) tiles.push_back(t);
     }
   }
-  if (d.sm == kWarpgroupsOn && d.products == 1) {
-    const std::vector<MatrixTile> of_groups = warpgroup_tiles(s, r, *operands, d);
-    tiles.insert(tiles.end(), of_groups.begin(), of_groups.end());
-  }
   return from_the_best(tiles,
                        [&](const MatrixTile& t) { return cycles_of(s, r, *operands, t, d); });
 }
@@ -313,7 +309,8 @@ double matrix_cycles(const Schedule& s, const Roles& r, const Operands& operands
 
 double product_alone(const Schedule& s, const Roles& r, const Device& d) {
   double best = matrix_cycles(s, r, d);
-  if (const auto tiles = staged_tiles(s, r, d); !tiles.empty()) best = std::min(best, matrix_cycles(s, r, tiles[0], d));
+  for (const auto& tiles : {staged_tiles(s, r, d), warpgroup_tiles(s, r, d)})
+    if (!tiles.empty()) best = std::min(best, matrix_cycles(s, r, tiles[0], d));
   if (const auto tiles = split_tiles(s, r, d); !tiles.empty()) best = std::min(best, tiles[0].cycles);
   return best;
 }

@@ -186,6 +186,8 @@ struct MatrixTile {
 std::vector<MatrixTile> matrix_tiles(const Schedule& s, const Roles& r, const Device& d);
 // The same with data in the block's memory.
 std::vector<MatrixTile> staged_tiles(const Schedule& s, const Roles& r, const Device& d);
+// warpgroups.cpp. The same with both operands there, for instructions of four warps.
+std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const Device& d);
 // An estimate of a run with the best tile; infinite where there is none.
 double matrix_cycles(const Schedule& s, const Roles& r, const Device& d);
 double matrix_cycles(const Schedule& s, const Roles& r, const MatrixTile& t, const Device& d);

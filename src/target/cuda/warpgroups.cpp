@@ -31,9 +31,11 @@ bool reads_others(const StageGroup& g, const Roles& r) {
   return found;
 }
 
-std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const Operands& operands, const Device& d) {
+std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const Device& d) {
+  const auto operands = d.sm != kWarpgroupsOn || d.products > 1 || !r.tile || r.grouped ? std::nullopt : operands_of(s, s.group()[r.acc], r);
+  if (!operands || s.group()[r.acc].raxes.empty()) return {};
   std::vector<MatrixTile> tiles;
-  const int64_t n = s.group()[r.out].axes[r.vector].extent, k = s.group()[r.acc].raxes[operands.reduce].extent;
+  const int64_t n = s.group()[r.out].axes[r.vector].extent, k = s.group()[r.acc].raxes[operands->reduce].extent;
   for (const int64_t warps_n : {1, 2, 4}) {
     for (int64_t columns = 2; columns <= 32; ++columns) {
       if (n % (8 * columns * warps_n)) continue;
@@ -47,7 +49,7 @@ std::vector<MatrixTile> warpgroup_tiles(const Schedule& s, const Roles& r, const
       }
     }
   }
-  return tiles;
+  return from_the_best(tiles, [&](const MatrixTile& t) { return matrix_cycles(s, r, *operands, t, d); });
 }
 
 double warpgroup_cycles(const Schedule& s, const Roles& r, const Operands& operands, const MatrixTile& t, const Device& d) {

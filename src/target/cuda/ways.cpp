@@ -23,7 +23,7 @@ std::string text_of(const ChainTile& t) {
 std::string text_of(const MatrixTile& t) {
   return fmt::format("tile:{}x{},warps:{}x{}x{}{}{}{}{}", t.rows, t.columns, t.warps_m, t.warps_n, t.warps_k,
                      t.staged ? fmt::format(",staged:{}", t.staged) : "", t.ahead || !t.staged ? fmt::format(",ahead:{}", t.ahead) : "",
-                     t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "") + (t.warpgroups ? ",warpgroups" : "");
+                     t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "");
 }
 std::string text_of(const SplitTile& x) {
   return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
@@ -166,6 +166,7 @@ bool add_products(std::vector<Way>& ways, std::vector<Way> products, const Sched
   const auto apply = [r, d](Schedule& t, const MatrixTile& x) { return by_matrix(t, r, x, d); };
   add("matrix", tiles, by_tile, apply);
   add("staged", staged_tiles(s, r, d), by_tile, apply);
+  add("warpgroups", warpgroup_tiles(s, r, d), by_tile, apply);
   add("split", split_tiles(s, r, d), [](const SplitTile& x) { return x.cycles; }, [r, d](Schedule& t, const SplitTile& x) { return by_split(t, r, x, d); });
   std::ranges::stable_sort(products, {}, &Way::cycles);
   ways.insert(ways.end(), std::make_move_iterator(products.begin()), std::make_move_iterator(products.end()));
