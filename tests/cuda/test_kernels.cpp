@@ -346,6 +346,29 @@ TEST_P(Kernels, ProductsByDefault) {
   }
 }
 
+// Large products of many images are instructions of four warps by default, small ones are not. Blocks that take a multiprocessor's memory share
+// no launch.
+TEST(Cuda, LargeProducts) {
+  for (const Precision p : {Precision::Tf32, Precision::Fp16}) {
+    const cuda_target::Device d = device(p);
+    const DType factors = p == Precision::Tf32 ? DType::TF32 : d.storage;
+    const auto of = [&](const target_test::Conv& c, int images) { return schedule_test::lowered(cuda_target::default_schedule(stored(c, d.storage, factors, factors, images), d)); };
+    const auto by_groups = [&](const Function& f) { return c_like::kernels_of(f, cuda_target::dialect(p)).at(0).source.find("warpgroup_sum_") != std::string::npos; };
+    const Function large = of({.height = 14, .width = 14, .in = 256, .out = 256, .kernel = 3}, 16), small = of({.height = 14, .width = 14, .in = 32, .out = 16}, 1);
+    EXPECT_TRUE(by_groups(large));
+    EXPECT_FALSE(by_groups(small));
+    const Function* const two_large[] = {&large, &large};
+    const Function* const two_small[] = {&small, &small};
+    EXPECT_FALSE(cuda_target::prefers_one_launch(two_large, d));
+    EXPECT_TRUE(cuda_target::prefers_one_launch(two_small, d));
+    // GPUs without them.
+    cuda_target::Device older = d;
+    older.sm = 80;
+    const Function plain = schedule_test::lowered(cuda_target::default_schedule(stored({.height = 14, .width = 14, .in = 256, .out = 256, .kernel = 3}, d.storage, factors, factors, 16), older));
+    EXPECT_TRUE(std::ranges::none_of(plain.buffers, [](const Buffer& b) { return b.swizzle > 0; }));
+  }
+}
+
 // The same by instructions of four warps: images with the halo of filters, rows, edges; one group and several, along points and channels.
 TEST_P(Kernels, WarpgroupTiles) {
   const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 75, .in = 128, .out = 96, .kernel = 0},
