@@ -49,7 +49,6 @@ Result<std::map<StageId, Pair>> pairs_of(const StageGroup& g, StageId id, Pair o
       visit(whole, [&](const Expr& e) {
         if (e.kind() == ExprKind::Affine && (mentions(e.index(), outer) || mentions(e.index(), inner))) failure = Reason{fmt::format("{} counts them", t.name)};
         if (e.kind() != ExprKind::Load) return;
-        std::optional<Pair> read;
         Pair at{UINT32_MAX, UINT32_MAX};
         for (uint32_t i = 0; i < e.indices().size(); ++i) {
           const bool a = mentions(e.indices()[i], outer), b = mentions(e.indices()[i], inner);
