@@ -253,8 +253,8 @@ int main(int argc, char** argv) try {
     std::vector<std::pair<double, std::string>> lines;
     for (const Candidate& c : all) {
       const MatrixTile& t = c.split.tile;
-      const std::string knobs = fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{},{}", text, name, c.way, c.split.parts, t.rows, t.columns,
-                                            t.warps_m, t.warps_n, t.warps_k, t.ahead, t.staged, t.staged ? t.stages : 0, int{t.weights}, int{t.warpgroups});
+      const std::string knobs = fmt::format("{},{},{},{},{},{},{},{},{},{},{},{},{}", text, name, c.way, c.split.parts, t.rows, t.columns,
+                                            t.warps_m, t.warps_n, t.warps_k, t.ahead, t.staged, t.staged ? t.stages : 0, int{t.weights});
       if (!c.failure.empty()) {
         std::printf("%s,%s\n", knobs.c_str(), c.failure.c_str());
         continue;
@@ -271,7 +271,7 @@ int main(int argc, char** argv) try {
       if (csv) std::fprintf(csv, "%s\n", line.c_str());
     }
     if (lines.empty()) continue;
-    std::printf("shape,precision,way,parts,rows,columns,warps_m,warps_n,warps_k,ahead,staged,stages,weights,warpgroups,"
+    std::printf("shape,precision,way,parts,rows,columns,warps_m,warps_n,warps_k,ahead,staged,stages,weights,"
                 "blocks,threads,block_bytes,registers,spill_bytes,rank,cycles,us\n");
     std::printf("%s  <- the estimate's choice\n", lines.front().second.c_str());
     std::ranges::sort(lines);

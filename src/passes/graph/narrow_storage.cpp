@@ -70,7 +70,7 @@ Attrs cast_to(DType t) {
 class Narrowed {
  public:
   Narrowed(const Graph& g, DType storage, DType weights)
-      : g_(g), storage_(storage), weights_(weights), class_(g.values.size()), keeps_(g.values.size(), !is_half(storage)) {
+      : g_(g), storage_(storage), weights_(weights), class_(g.values.size()), keeps_(g.values.size(), !is_half(storage)), factor_(g.values.size()) {
     std::iota(class_.begin(), class_.end(), 0u);
     for (const std::vector<ValueId>* ends : {&g.inputs, &g.outputs})
       for (ValueId v : *ends) keeps_[v] = true;
@@ -119,7 +119,6 @@ class Narrowed {
 
   // Values that are computed here and of which all readers are the one product of their group, as its data.
   void find_factors() {
-    factor_.assign(g_.values.size(), false);
     for (const Node& n : g_.nodes)
       if (has_body(n) && !one_type(n))
         for (const ValueId v : n.outputs) factor_[v] = is_f32(v);
@@ -140,7 +139,7 @@ class Narrowed {
   // What the node reads or writes the value as, if it is not f32.
   std::optional<DType> narrow(const Node& n, ValueId v) {
     if (!is_f32(v)) return std::nullopt;
-    if (!factor_.empty() && factor_[v]) return weights_;
+    if (factor_[v]) return weights_;
     if (!g_.values[v].is_constant()) return keeps_[of(v)] ? std::nullopt : std::optional(storage_);
     if (one_type(n)) return is_f32(n.outputs[0]) && !keeps_[of(n.outputs[0])] ? std::optional(storage_) : std::nullopt;
     return is_weight(n, v) ? std::optional(weights_) : std::nullopt;
@@ -232,7 +231,7 @@ class Narrowed {
   DType storage_, weights_;
   std::vector<ValueId> class_;   // towards the representative of those with one type
   std::vector<bool> keeps_;      // f32
-  std::vector<bool> factor_;     // products alone read it: as their weights are; empty: f32 is not rounded to be one
+  std::vector<bool> factor_;     // products alone read it: as their weights are
   std::map<ValueId, bool> fits_;
   std::map<ValueId, ValueId> narrow_;
 };

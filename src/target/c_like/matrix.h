@@ -35,6 +35,8 @@ struct TensorLoop {
   VarId tile_row = 0, tile_lower = 0, tile_deep = 0, tile_half = 0, tile_odd = 0, tile_piece = 0;
 };
 
+inline constexpr int64_t kPiece = 16;  // bytes side by side, at a place aligned so
+
 // A tensor loop as an instruction of four warps.
 struct WarpgroupSum {
   MatrixSum sum;

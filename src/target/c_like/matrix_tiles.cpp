@@ -15,8 +15,6 @@ namespace burnish::c_like {
 
 namespace {
 
-constexpr int64_t kPiece = 16;  // bytes side by side, at a place aligned so
-
 // The load of floats or halves that the operand is.
 const Expr* loaded(const Expr& e) {
   if (e.kind() == ExprKind::Cast) return loaded(e.children()[0]);
@@ -89,14 +87,14 @@ bool are_neighbours(const Expr& e, const ForStmt& l) {
 
 // The load from the block's memory that the operand is, of rows of pieces: at each depth that is a
 // multiple of a piece one begins.
-const Expr* Printer::rows_of_pieces(const TensorLoop& t, const Expr& e) const {
+const Expr* Printer::rows_of_pieces(const MatrixSum& m, const Expr& e) const {
   const Expr* x = loaded(e);
   const auto is_operand = [&](DType t) { return d_.half_pairs ? t == *d_.half_pairs : size_of(t) == 4; };
   if (x == nullptr || !is_operand(x->dtype()) || block_offset_[x->from()] < 0 || f_.buffers[x->from()].align % kPiece)
     return nullptr;
   const int64_t piece = kPiece / size_of(x->dtype());
   const Index& at = x->indices()[0];
-  const VarId depth = t.sum.depth.var;
+  const VarId depth = m.depth.var;
   if (at.a.slope(depth) != 1 || at.a.c % piece) return nullptr;
   for (const Term& term : at.a.terms)
     if (term.var != depth && term.k % piece) return nullptr;
@@ -116,10 +114,10 @@ bool Printer::columns_apart(const TensorLoop& t, const Expr& load) const {
 // Notes whether A is rows of pieces, and what the depth of B then is.
 void Printer::find_tiles(TensorLoop& t) {
   MatrixSum& m = t.sum;
-  if (d_.load_tiles.empty() || m.elements || rows_of_pieces(t, m.a) == nullptr) return;
+  if (d_.load_tiles.empty() || m.elements || rows_of_pieces(m, m.a) == nullptr) return;
   const int64_t own = d_.half_pairs ? kMatrixPairs : 1, piece = own * kMatrixLanes,
                 pieces = m.depth.extent / piece;
-  if (const Expr* b = rows_of_pieces(t, m.b); b != nullptr && pieces > 1 && columns_apart(t, *b)) {
+  if (const Expr* b = rows_of_pieces(m, m.b); b != nullptr && pieces > 1 && columns_apart(t, *b)) {
     t.tiles = t.tiles_b = true;
     return;
   }

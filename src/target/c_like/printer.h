@@ -130,7 +130,7 @@ class Printer {
 
   // matrix_tiles.cpp
   void find_tiles(TensorLoop& t);
-  const Expr* rows_of_pieces(const TensorLoop& t, const Expr& e) const;
+  const Expr* rows_of_pieces(const MatrixSum& m, const Expr& e) const;
   bool columns_apart(const TensorLoop& t, const Expr& load) const;
   Lanes tiles_at(const Expr& load, int tiles, const std::function<const Aff*(VarId)>& at);
   std::pair<Lanes, Lanes> loaded_tiles(const TensorLoop& t);

@@ -106,7 +106,7 @@ void Printer::statement(const Stmt& s) {
   }
   if (warpgroup_sums(s)) return;
   if (!unfinished_sums_.empty() && !only_rounds_again(s)) finish_warpgroup_sums();
-  if (!in_threads_ && copies_ && !rounding_ && only_rounds_again(s)) {
+  if (!in_threads_ && copies_ && !rounding_ && !rounded_again_.empty() && only_rounds_again(s)) {
     if (started_) group_copies();
     wait_for_copies();
     rounding_ = true;
@@ -175,7 +175,7 @@ void Printer::group_copies() {
 void Printer::barrier() {
   finish_warpgroup_sums();
   if (copies_) wait_for_copies();
-  if (!d_.let_warpgroups_read.empty() && std::ranges::any_of(memory_.offset, [&](const auto& b) { return f_.buffers[b.first].swizzle > 0; }))
+  if (d_.warpgroup_sum && std::ranges::any_of(memory_.offset, [&](const auto& b) { return f_.buffers[b.first].swizzle > 0; }))
     line(d_.let_warpgroups_read);
   line(d_.barrier);
 }

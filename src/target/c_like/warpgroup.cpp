@@ -19,33 +19,21 @@ namespace burnish::c_like {
 
 namespace {
 
-constexpr int64_t kPiece = 16;  // bytes
-
-const Expr* load_of(const Expr& e) {
-  return e.kind() == ExprKind::Cast ? load_of(e.children()[0]) : e.kind() == ExprKind::Load ? &e : nullptr;
-}
-
 bool is_whole(const ForStmt& l) { return l.lower.empty() && l.upper.empty(); }
 
 }  // namespace
 
 // The load of a swizzled buffer that the operand is, whose rows are read in steps of 32 bytes; the loops it moves with affinely.
 const Expr* Printer::swizzled_operand(const MatrixSum& m, const Expr& e, VarId warp) const {
-  const Expr* x = load_of(e);
-  if (x == nullptr || block_offset_[x->from()] < 0 || f_.buffers[x->from()].swizzle == 0) return nullptr;
-  const int64_t piece = kPiece / size_of(x->dtype());
-  const bool is_operand = x->dtype() == d_.half_pairs.value_or(DType::TF32);  // bits that instructions cut off are none of a tf32's
-  const Index& at = x->indices()[0];
-  if (!is_operand || m.depth.extent != 2 * piece || at.a.slope(m.depth.var) != 1 || at.a.c % piece) return nullptr;
-  for (const Term& t : at.a.terms)
-    if (t.var != m.depth.var && t.k % piece) return nullptr;
+  const Expr* x = rows_of_pieces(m, e);
+  if (x == nullptr || f_.buffers[x->from()].swizzle == 0) return nullptr;
+  // Bits that instructions cut off are none of a tf32's.
+  if (x->dtype() != d_.half_pairs.value_or(DType::TF32) || m.depth.extent != 2 * kPiece / size_of(x->dtype())) return nullptr;
   const auto varies = [&](const Aff& a) {
-    return a.slope(m.depth.var) || a.slope(m.group) || a.slope(m.lane) || a.slope(m.row) || a.slope(m.column) || a.slope(warp) ||
+    return a.slope(m.group) || a.slope(m.lane) || a.slope(m.row) || a.slope(m.column) || a.slope(warp) ||
            std::ranges::any_of(m.tiles, [&](const ForStmt& l) { return a.slope(l.var) != 0; });
   };
-  for (const Atom& atom : at.atoms)
-    if (atom.value || atom.scale % piece || varies(atom.a)) return nullptr;
-  return x;
+  return std::ranges::any_of(x->indices()[0].atoms, [&](const Atom& atom) { return varies(atom.a); }) ? nullptr : x;
 }
 
 std::optional<WarpgroupSum> Printer::warpgroup_sum(const Stmt& tensor_loop) const {

@@ -51,7 +51,7 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
                        : matrix_sum == "sum_tf32"               ? warpgroup_sum_tf32
                        : matrix_sum == "sum_f16"                ? warpgroup_sum_f16
                                                                 : warpgroup_sum_bf16,
-      .let_warpgroups_read = cluster == 0 || matrix_sum == "sum_3xtf32" ? "" : "let_warpgroups_read();",
+      .let_warpgroups_read = "let_warpgroups_read();",
       .copy = "copy_async",
       .wait = "wait_for_copies",
       .group = "group_copies",

@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "target/cuda/cache.h"
 #include "target/cuda/nvrtc.h"
+#include "target/cuda/space.h"
 
 namespace burnish::cuda_target {
 
@@ -27,10 +28,9 @@ std::vector<std::string> options_for(const std::string& arch, Precision precisio
 Compiled compiled(const Cache& cache, const c_like::Kernel& k, const std::string& arch,
                   Precision precision) {
   // Instructions of four warps are of this one capability: PTX, which is for later ones, does without.
-  constexpr std::string_view capability = "90";
-  if (!k.helpers.empty() && arch == fmt::format("sm_{}", capability)) {
+  if (!k.helpers.empty() && arch == fmt::format("sm_{}", kWarpgroupsOn)) {
     Compiled c = compiled(cache, k, arch + "a", precision);
-    c.ptx = compiled(cache, k, fmt::format("compute_{}", capability), precision).ptx;
+    c.ptx = compiled(cache, k, fmt::format("compute_{}", kWarpgroupsOn), precision).ptx;
     return c;
   }
   const std::string source = source_of(std::span(&k, 1));
