@@ -29,7 +29,7 @@ from pathlib import Path
 
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(Path(__file__).resolve().parents[1] / "build/inductor"))
 
-from gpu_worker import PRECISIONS, Apart, is_image, make
+from gpu_worker import PRECISIONS, Apart, is_image, prepare
 from peers import ROOT, Rows, geometric_mean, ratio
 
 # Their reshapes are for one input.
@@ -84,11 +84,16 @@ def accuracy_of(watches, outputs, reference):
     return accuracy
 
 
-def compare(case, options):
-    """One line of the table, as a dict. What an engine fails with is a result."""
+def begin(case, options):
+    """The engines of a case, by (engine, format), which prepare what the CPU does for them."""
+    return {key: Apart(*key, case, options) for key in [*engines_of(case, options), ("exact", "nchw")]}
+
+
+def compare(began, upcoming, options):
+    """One line of the table, as a dict, by engines that have begun. What an engine fails with is a result. Others' preparations,
+    `upcoming`, go on while engines are made, and are waited for before anything is timed."""
     row = {field: {} for field in ("ms", "p99_ms", "runs", "host_us", "latency_ms", "format", "errors")}
-    watches = {key: Apart(*key, case, options) for key in [*engines_of(case, options), ("exact", "nchw")]}
-    began = list(watches.values())
+    watches = dict(began)
 
     def attempt(request):
         """Asks all, and goes on without those that fail."""
@@ -101,8 +106,14 @@ def compare(case, options):
 
     try:
         attempt(lambda watch: watch.ready())
+        attempt(lambda watch: watch.tell("make"))
+        attempt(lambda watch: watch.answer())
         exact = watches.pop(("exact", "nchw"), None)
         reference = exact.ask("outputs") if exact else None
+        if exact:
+            exact.close()
+        for watch in upcoming.values():
+            watch.settle()
         attempt(lambda watch: watch.measure(options.warmup))
         choose_formats(watches)
         for _ in range(options.rounds):
@@ -116,7 +127,7 @@ def compare(case, options):
             row["host_us"][engine], row["latency_ms"][engine] = host[watch]
         row["accuracy"] = accuracy_of(watches, outputs, reference) if reference else {}
     finally:
-        for watch in began:
+        for watch in began.values():
             watch.close()
     return row
 
@@ -201,7 +212,7 @@ def main():
         raise SystemExit("PyTorch finds no NVIDIA GPU here")
     if options.warm:
         for engine, format in engines_of((options.models[0],), options):
-            make(engine, format, (options.models[0], options.precisions[0], options.batches[0]), options)
+            prepare(engine, format, (options.models[0], options.precisions[0], options.batches[0]), options)()
         return 0
     cases = [(name, precision, batch) for name in options.models or MODELS for batch in options.batches for precision in options.precisions
              if batch == 1 or name not in BATCH_OF_ONE]
@@ -212,17 +223,35 @@ def main():
     kept, rows = Rows(options.json, gpu()), []
     print(f"{gpu()}; milliseconds of interleaved runs between CUDA events, caches warm")
     print_head(options.engines)
-    for name, precision, batch in cases:
-        key = {"model": Path(name).stem, "precision": precision, "batch": batch}
-        row = kept.find(key, "ms", options.engines)
+
+    def key_of(case):
+        return {"model": Path(case[0]).stem, "precision": case[1], "batch": case[2]}
+
+    def engines_for(case):
+        """Begins the engines of a case, or says what is missing."""
         try:
-            row = row or kept.put(key, compare((name, precision, batch), options))
+            return begin(case, options)
         except FileNotFoundError as missing:
-            print(f"    {name}: {missing.filename} is missing; tools/make_models.py, fetch_models.py and extra_models.py make such files",
+            print(f"    {case[0]}: {missing.filename} is missing; tools/make_models.py, fetch_models.py and extra_models.py make such files",
                   file=sys.stderr)
-            continue
-        rows.append(row)
-        print_row(row, options.engines)
+            return {}
+
+    to_measure = [case for case in cases if not kept.find(key_of(case), "ms", options.engines)]
+    upcoming = engines_for(to_measure[0]) if to_measure else {}
+    try:
+        for case in cases:
+            row = kept.find(key_of(case), "ms", options.engines)
+            if row is None:
+                engines, to_measure = upcoming, to_measure[1:]
+                upcoming = engines_for(to_measure[0]) if to_measure else {}
+                if not engines:
+                    continue
+                row = kept.put(key_of(case), compare(engines, upcoming, options))
+            rows.append(row)
+            print_row(row, options.engines)
+    finally:
+        for watch in upcoming.values():
+            watch.close()
     print_means(rows)
     return 1 if any("burnish" in row["errors"] for row in rows) else 0
 

@@ -64,28 +64,40 @@ class Exact:
         pass
 
 
-def make(engine, format, case, options):
-    """The engine of a case, (name, precision, batch), ready to run."""
+def prepare(engine, format, case, options):
+    """What the CPU alone does for the engine of a case, (name, precision, batch): imports, the module or the library. Returns a
+    function that makes the engine, ready to run."""
     import models
     import torch
-    from gpu_engines import PYTORCH, Burnish, set_precision
+    from gpu_engines import Burnish
     from onnx_torch import torch_module
 
     name, precision, batch = case
     torch.set_grad_enabled(False)
     model, path, shapes = find_model(name, parse_shapes(options.shape), write=engine == "burnish")
     shapes = models.batched(model, shapes, batch) if batch > 1 else shapes
-    feeds = {input: torch.from_numpy(array).cuda() for input, array in models.feeds_for(model, shapes).items()}
+    feeds = {input: torch.from_numpy(array) for input, array in models.feeds_for(model, shapes).items()}
     if engine == "burnish":
         label = path.stem if name.endswith(".onnx") else name
-        return Burnish(library_of(label, path, shapes, precision, batch, options), feeds)
+        library = library_of(label, path, shapes, precision, batch, options)
+        return lambda: Burnish(library, {input: x.cuda() for input, x in feeds.items()})
+    if engine in ("compile", "autotune"):
+        import torch._inductor.compile_fx  # noqa: F401: seconds that others need not wait for
     module = torch_module(model, shapes)
+    return lambda: make_peer(engine, format, precision, module, [x.cuda() for x in feeds.values()])
+
+
+def make_peer(engine, format, precision, module, inputs):
+    """PyTorch's engine on the GPU."""
+    import torch
+    from gpu_engines import PYTORCH, set_precision
+
     if engine == "exact":
-        return Exact(module, list(feeds.values()))
+        return Exact(module, inputs)
     set_precision(precision)
     dtype = {"float": torch.float32, "half": torch.float16, "bfloat16": torch.bfloat16}[PRECISIONS[precision]]
     memory = torch.channels_last if format == "nhwc" else torch.contiguous_format
-    own = [x.to(dtype) if x.is_floating_point() else x for x in feeds.values()]
+    own = [x.to(dtype) if x.is_floating_point() else x for x in inputs]
     own = [x.contiguous(memory_format=memory) if x.dim() == 4 else x for x in own]
     return PYTORCH[engine](module.to("cuda", dtype).to(memory_format=memory), own)
 
@@ -117,13 +129,17 @@ class Serving:
 
 
 def serve(connection, *which):
-    """Answers requests, (name, arguments), by (True, value) or (False, what went wrong), beginning with whether there is an engine."""
-    serving = None
+    """Answers requests, (name, arguments), by (True, value) or (False, what went wrong), beginning with whether all is prepared. The
+    first request is to make the engine, before which the GPU is not touched."""
+    engine = serving = None
     try:
         while True:
             try:
-                if serving is None:
-                    serving, value = Serving(make(*which)), None
+                value = None
+                if engine is None:
+                    engine = prepare(*which)
+                elif serving is None:
+                    serving = Serving(engine())
                 else:
                     value = getattr(serving, request[0])(*request[1:])
                 connection.send((True, value))
@@ -135,18 +151,18 @@ def serve(connection, *which):
 
 
 class Apart:
-    """An engine and its Stopwatch in a process of their own, which starts at once; its first answer is waited for by `ready`. What goes wrong there is a
-    RuntimeError here."""
+    """An engine and its Stopwatch in a process of their own, which prepares them at once (`ready` waits for that) and makes them when
+    told to. What goes wrong there is a RuntimeError here."""
 
     def __init__(self, *which):
         context = multiprocessing.get_context("spawn")
-        self.samples = []
+        self.samples, self.failure = [], None
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=serve, args=(theirs, *which))
         self.process.start()
         theirs.close()
 
-    def ready(self):
+    def answer(self):
         try:
             good, value = self.connection.recv()
         except EOFError:
@@ -156,12 +172,29 @@ class Apart:
             raise RuntimeError(value)
         return value
 
-    def ask(self, *request):
+    def settle(self):
+        """Waits until all is prepared, or has failed."""
+        if self.failure is None:
+            try:
+                self.answer()
+                self.failure = ""
+            except RuntimeError as error:
+                self.failure = str(error)
+
+    def ready(self):
+        self.settle()
+        if self.failure:
+            raise RuntimeError(self.failure)
+
+    def tell(self, *request):
         try:
             self.connection.send(request)
         except BrokenPipeError:
             pass
-        return self.ready()
+
+    def ask(self, *request):
+        self.tell(*request)
+        return self.answer()
 
     def measure(self, seconds):
         self.samples += self.ask("measure", seconds)
