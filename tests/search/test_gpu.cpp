@@ -3,6 +3,8 @@
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
+#include <regex>
+
 #include "search/measure/crew.h"
 #include "search/measure/kernel.h"
 #include "search/measurer.h"
@@ -86,6 +88,29 @@ TEST_F(Gpu, CandidatesThatMisbehave) {
     EXPECT_TRUE(next.checked);
     EXPECT_GE(next.timing.repeats, 3);
     EXPECT_GT(next.timing.min, 0);
+  }
+}
+
+// Candidates run on the tensors that the first one of their task has left on the device, whether they are checked or not.
+TEST_F(Gpu, TensorsThatStayOnTheDevice) {
+  const auto host = make_target("native", 2);
+  const StageGroup larger = parse_stages(std::regex_replace(product, std::regex("y:6"), "y:70"));
+  const auto built_of = [&](const StageGroup& g) { return *build_kernel(target->default_schedule(g), *target, true); };
+  const auto reference_of = [&](const StageGroup& g) { return *build_kernel(plain_schedule(g, host->machine()), *host, true); };
+  Recruiter recruiter(find_worker({}));
+  RunnerClient runner(recruiter, {.target = target->text(), .threads = 2, .memory_bytes = uint64_t{2} << 30, .min_time = 0.001, .min_repeats = 3, .device = true}, 30);
+  const Built small = built_of(group), large = built_of(larger), wrong = built("nothing");
+  const Built of_small = reference_of(group), of_large = reference_of(larger);
+  const auto run = [&](const Built& b, const Built& reference, bool check) {
+    return runner.run({.hash = &reference == &of_small ? "p" : "q", .candidate = b, .reference = reference, .check = check});
+  };
+  for (const bool check : {false, true}) {
+    for (const bool again : {false, true}) {
+      const RunReply p = run(small, of_small, check), bad = run(wrong, of_small, true), after = run(small, of_small, true), q = run(large, of_large, check);
+      for (const RunReply* r : {&p, &after, &q}) EXPECT_EQ(r->status, Status::Ok) << again << r->message;
+      EXPECT_EQ(p.checked, check);
+      EXPECT_EQ(bad.status, Status::Wrong) << "what others have written there is not its own";
+    }
   }
 }
 

@@ -114,12 +114,20 @@ KernelLibrary::Times KernelLibrary::run() {
   return {static_cast<double>(steps_.back()) * 1e-9, static_cast<double>(total) * 1e-9};
 }
 
-void KernelLibrary::on_device() {
+std::vector<void*> KernelLibrary::on_device() {
+  std::vector<void*> at;
   for (const Parameter& p : built_.parameters) {
     burnish_tensor t{};
     succeed(p.output ? burnish_session_get_device_output(session_.get(), p.name.c_str(), &t)
                      : burnish_session_get_device_input(session_.get(), p.name.c_str(), &t));
+    at.push_back(t.data);
   }
+  return at;
+}
+
+DeviceTensors KernelLibrary::keep_tensors() && {
+  std::vector<void*> at = on_device();
+  return {built_.parameters, std::move(at), std::move(model_), std::move(session_)};
 }
 
 double KernelLibrary::launch_seconds() {

@@ -30,18 +30,28 @@ void succeed(burnish_status s);
 
 Handle<burnish_pool> new_pool(int threads);
 
+// Tensors that a library had on a device, for others of its task.
+struct DeviceTensors {
+  std::vector<Parameter> parameters;
+  std::vector<void*> at;  // by parameter
+  Handle<burnish_model> model;
+  Handle<burnish_session> session;  // whose memory they are
+};
+
 class KernelLibrary {
  public:
   KernelLibrary(const Built& built, burnish_pool* pool);
 
-  // A library for a device copies inputs there and outputs back with each run, until on_device(). Constants are copied here.
+  // A library for a device copies inputs there and outputs back with each run, until on_device(), but those that `data` has there. Constants
+  // are copied here.
   void bind(const Parameter& p, void* data);
   struct Times {
     double kernel, whole;  // seconds: of the last step, and with what starting a run costs
   };
   Times run();
-  // Runs leave their tensors on the device; they begin with what the last run has copied there.
-  void on_device();
+  // Runs leave their tensors on the device; they begin with what the last run has copied there. Where they are, by parameter.
+  std::vector<void*> on_device();
+  DeviceTensors keep_tensors() &&;
   // Seconds of one launch, on average over those of a run on the device.
   double launch_seconds();
 
