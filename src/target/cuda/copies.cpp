@@ -64,36 +64,27 @@ void copy_by_threads(Schedule& t, const std::string& stage, const std::vector<ui
   int64_t unrolled = 1;
   std::vector<std::string> serial, bound, constant;
   std::string vector;
-  // A thread's loop of so many iterations inside those outside: the inner ones, or a part of them,
-  // as constants.
-  const auto own_loop = [&](const std::string& loop, int64_t times) {
-    const int64_t parts = ceil_div(times * unrolled, most_unrolled);
-    std::string inner = loop;
-    if (parts > 1) {
-      const int64_t part = ceil_div(times, std::min(parts, times));
-      std::string outer = loop;
-      if (part > 1) std::tie(outer, inner) = t.split(stage, loop, part);
-      serial.insert(serial.begin(), outer);
-      times = part;
-    }
-    if (parts == 1 || times > 1) constant.insert(constant.begin(), inner);
-    unrolled *= times;
-  };
   for (size_t i = order.size(); i-- > 0;) {
     const bool innermost = i + 1 == order.size();
-    const std::string loop = self.axes[order[i]].name;
-    const int64_t points = innermost ? ceil_div(region[order[i]], width) : region[order[i]];
-    const int64_t times = ceil_div(points, std::min(threads, points)),
-                  own = ceil_div(points, times);
+    const int64_t unit = innermost ? width : 1, points = ceil_div(region[order[i]], unit);
+    const int64_t times = ceil_div(points, std::min(threads, points)), own = ceil_div(points, times);
     threads /= own;
-    if (own == 1 && !innermost) {
-      own_loop(loop, times);
-      continue;
+    // Of a thread's turns so many as constants: split from the outside in.
+    const int64_t part = ceil_div(times, std::min(times, ceil_div(times * unrolled, most_unrolled)));
+    unrolled *= part;
+    std::string rest = self.axes[order[i]].name, outer;
+    if (part > 1 && part < times) {
+      std::tie(outer, rest) = t.split(stage, rest, part * own * unit);
+      serial.insert(serial.begin(), outer);
     }
-    auto [outer, inner] = t.split(stage, loop, innermost ? own * width : own);
-    if (innermost) std::tie(inner, vector) = t.split(stage, inner, width);
-    own_loop(outer, times);
-    bound.insert(bound.begin(), inner);
+    std::string turn = rest;
+    if (own > 1 || innermost) {
+      std::tie(turn, rest) = t.split(stage, rest, own * unit);
+      if (innermost) std::tie(rest, vector) = t.split(stage, rest, width);
+      bound.insert(bound.begin(), rest);
+    }
+    auto& turns = part == 1 && times > 1 ? serial : constant;
+    turns.insert(turns.begin(), turn);
   }
   std::vector<std::string> loops = serial;
   loops.insert(loops.end(), constant.begin(), constant.end());
