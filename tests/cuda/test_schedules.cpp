@@ -254,6 +254,7 @@ TEST(Schedules, ChainsOfImages) {
     if (c.channels * c.filter * c.filter > 96) c.channels = 1;
     c.expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
     c.by_planes = any(0, 3) > 0;
+    c.images = any(1, 2);
     c.project = t.splits > 1 || any(0, 4) > 0;
     if (!c.project) t = {.columns = 6, .warps_x = 3, .chunk = t.chunk, .expand_rows = 4};
     const StageGroup g = target_test::image_chain(c);
@@ -261,7 +262,7 @@ TEST(Schedules, ChainsOfImages) {
     if (t.expand_n == 0 || (t.chunk / 8) % t.expand_n) t.expand_n = 1;
     Schedule s(g);
     inline_cheap(s);
-    const std::string what = fmt::format("{} x {} x {}, filter {}, strides {} and {}, {} expanded, {} columns, {} parts, by planes {}, projection {}", c.channels, c.height,
+    const std::string what = fmt::format("{} of {} x {} x {}, filter {}, strides {} and {}, {} expanded, {} columns, {} parts, by planes {}, projection {}", c.images, c.channels, c.height,
                                          c.width, c.filter, c.first_stride, c.stride, c.expanded, t.columns, t.splits, c.by_planes, c.project);
     ASSERT_TRUE(cuda_target::by_chain(s, t, {.products = i % 2 ? 1.0 : 3.0})) << what;
     EXPECT_NE(s.to_text().find("flatten"), std::string::npos);
@@ -281,21 +282,21 @@ void expect_random_chains(int times, int fewest_parts, int most_parts, int fewes
     t.rows = any(fewest_rows, 2);
     if (t.rows > 1 && any(0, 3) == 0) t.columns = t.warps_x * any(2, 5);  // an odd number for a thread, too
     const int stride = any(1, 2), height = any(5, 37), width = any(5, 23), kernel = any(0, 3) ? 3 : 5;
-    const int channels = 16 * any(1, 3), expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2);
+    const int channels = 16 * any(1, 3), expanded = static_cast<int>(t.chunk * t.splits) * any(1, 2), images = any(1, 3) / 2 + 1;
     const int out_height = (height - 1) / stride + 1, out_width = (width - 1) / stride + 1;
     const bool expand = any(0, 3) > 0, residual = any(0, 1) > 0;
     t.weights = any(0, 2);
     t.expand_n = expand ? t.threads() / 32 / (ceil_div((t.columns - 1) * stride + kernel, int64_t{8}) * t.expand_y) : 1;
     if (t.expand_n == 0 || (t.chunk / 8) % t.expand_n) t.expand_n = 1;
     GroupBuilder b("chain");
-    const StageId x = target_test::image(b, expand ? channels : expanded, height, width);
+    const StageId x = target_test::image(b, expand ? channels : expanded, height, width, target_test::nhwc, images);
     const StageId e = expand ? conv(b, "E", x, {height, width, channels, expanded}) : x;
     const StageId d = conv(b, "D", e, {height, width, expanded, expanded, kernel, stride, true});
     StageId r = target_test::none;
     if (residual && expand && stride == 1)
       r = x;
     else if (residual)
-      r = b.input("R", DType::F32, {{"n", 1}, {"c", channels}, {"y", out_height}, {"x", out_width}}, target_test::nhwc);
+      r = b.input("R", DType::F32, {{"n", images}, {"c", channels}, {"y", out_height}, {"x", out_width}}, target_test::nhwc);
     b.output(conv(b, "O", d, {out_height, out_width, expanded, channels, 1, 1, false, i % 3 > 0}, r));
     const StageGroup g = b.group();
     Schedule s(g);

@@ -149,7 +149,7 @@ StageGroup chain(int height, int width, int stride, int channels, int expanded, 
 StageGroup image_chain(const ImageChain& c) {
   GroupBuilder b("image_chain");
   const int height = (c.height - 1) / c.first_stride + 1, width = (c.width - 1) / c.first_stride + 1;
-  const StageId x = image(b, c.channels, c.height, c.width, c.by_planes ? Layout{} : nhwc, 1, c.storage);
+  const StageId x = image(b, c.channels, c.height, c.width, c.by_planes ? Layout{} : nhwc, c.images, c.storage);
   const StageId e = conv(b, "E", x, {c.height, c.width, c.channels, c.expanded, c.filter, c.first_stride});
   const StageId d = conv(b, "D", e, {height, width, c.expanded, c.expanded, 3, c.stride, true});
   b.output(c.project ? conv(b, "O", d, {(height - 1) / c.stride + 1, (width - 1) / c.stride + 1, c.expanded, 16, 1, 1, false, false}) : d);

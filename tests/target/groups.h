@@ -40,6 +40,7 @@ struct ImageChain {
   int channels = 3, height = 20, width = 20, filter = 3, first_stride = 2, stride = 1, expanded = 32;
   bool by_planes = true, project = true;
   DType storage = DType::F32;
+  int images = 1;
 };
 StageGroup image_chain(const ImageChain& c);
 

@@ -6,7 +6,7 @@
 //                O.acc += depthwise(E) * weights        matrix instructions, whose operand is the depthwise sum
 //     O
 //
-// With few tiles, blocks share the expanded channels of one (`splits`), and add up what each has summed as a cluster (slices.cpp), or in
+// With few tiles, blocks share the expanded channels of one (`splits`), and add up what each has summed (slices.cpp), or in
 // a second kernel.
 //
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
@@ -57,8 +57,8 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   const std::string e_acc = sum_of(t, e_out);
   const int64_t columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
   if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, g[*g.named(e_acc)].axes[chain.expand->roles.vector].var, columns, d);
-  const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(e_out));
-  if (!e_roles || !e_roles->tile || e_roles->outer.size() != 1) return false;
+  const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of_images(t, *g.named(e_out));
+  if (!e_roles) return false;
   const Roles r = *e_roles;
   // Instructions add to what they are given; not where the error of f32 is wanted, of which a large bias would cost digits.
   if (d.products <= 1) (void)t.apply(step::AbsorbAddend{e_acc});
@@ -227,8 +227,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     expand_depthwise(t, chain.depthwise, d);
     t.inline_stage(d_out);
     reader = t.failure() ? "" : sum_of(t, out);
-    roles = reader.empty() || t.failure() ? std::nullopt : roles_of(t, *g.named(out));
-    if (!roles || !roles->tile || roles->outer.size() != 1) return false;
+    roles = reader.empty() || t.failure() ? std::nullopt : roles_of_images(t, *g.named(out));
+    if (!roles) return false;
     if (c.splits > 1) sums = reader = in_parts(t, reader, *roles, c.splits);
     if (t.failure()) return false;
     const Projection projection = project(t, sums, reader, *roles, chain, c, d);
@@ -255,7 +255,8 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     const std::vector<TileAxis> tile = {{roles->outer[0], c.high()}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
     Schedule u = t;
     u.pack(sums, parts_by_tiles(part, roles->unit, tile));
-    if (d.sm >= clusters_from && c.splits <= c_like::kMostOfACluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {
+    const auto adders = adders_of(g[*g.named(out)], tile, c.splits, d);
+    if (adders && by_slices(u, out, roles->unit, tile, *adders, c.threads()) && lowers(u)) {
       s = u;
       return true;
     }

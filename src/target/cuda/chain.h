@@ -34,7 +34,7 @@ struct Chain {
   std::optional<Window> first;  // what the expansion is, if it is no product of channels
   Link depthwise;
   int64_t input_channels = 0, expanded = 0, channels = 0;
-  int64_t height = 0, width = 0;   // of the output
+  int64_t images = 1, height = 0, width = 0;  // of the output
   int64_t stride = 1, window = 1;  // of the depthwise convolution
   int64_t region(int64_t points) const { return (points - 1) * stride + window; }
 };
@@ -42,6 +42,8 @@ struct Chain {
 // chain_links.cpp. What `out` is, or finishes.
 std::optional<Link> product_of(const Schedule& s, StageId out, bool scaled = false);  // or of scaled data (is_scaled)
 std::optional<Chain> chain_of(const Schedule& s);
+// Roles with rows as the only outer axis: those of more images are among the axes of one point, since a block has of one alone.
+std::optional<Roles> roles_of_images(const Schedule& s, StageId out);
 
 // chain_banks.cpp. What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.
 int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1);

@@ -78,7 +78,7 @@ struct Registers {
 
 int64_t blocks_of(const Chain& chain, const ChainTile& c) {
   const int64_t tiles =
-      ceil_div(chain.height, c.high()) * ceil_div(chain.width, c.columns);
+      chain.images * ceil_div(chain.height, c.high()) * ceil_div(chain.width, c.columns);
   return tiles * (chain.project ? c.splits : chain.expanded / c.chunk);
 }
 
@@ -261,7 +261,7 @@ double chain_cycles(const Chain& chain, const ChainTile& c, const Device& d) {
   // Blocks that meet, or a kernel that adds up parts; and what goes through memory.
   constexpr double meeting = 1200, kernel = 3200,
                    bytes_of_cycle = 3200;  // of the second-level cache
-  const double parts = 4 * real(chain.height * chain.width * chain.channels * c.splits);
+  const double parts = 4 * real(chain.images * chain.height * chain.width * chain.channels * c.splits);
   const double adding =
       c.splits > 1 ? (d.sm >= clusters_from ? meeting : kernel) + 2 * parts / bytes_of_cycle : 0;
   return (c.splits > 1 || blocks < 0.5 ? cycles.unmeasured : 1) * (c.rows > 1 ? cycles.two_rows : 1) *

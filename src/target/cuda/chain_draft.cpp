@@ -138,9 +138,9 @@ std::vector<ChainTile> chain_tiles(const Schedule& s, const Device& d) {
 bool chain_pays(const Schedule& s, const Device& d) {
   const auto chain = chain_of(s);
   if (!chain) return false;
-  const auto product = [&](const std::optional<Link>& l) { return l ? product_cycles(s, l->roles, d) : 0.0; };
+  const auto product = [&](const std::optional<Link>& l) { return l ? product_cycles(s, *roles_of(s, l->roles.out), d) : 0.0; };
   const double expand = product(chain->expand), project = product(chain->project);
-  const double depthwise = depthwise_cycles(static_cast<double>(chain->height * chain->width * chain->expanded * chain->window * chain->window));
+  const double depthwise = depthwise_cycles(static_cast<double>(chain->images * chain->height * chain->width * chain->expanded * chain->window * chain->window));
   double apart = expand + depthwise + project;
   if (chain->expand && chain->project) {
     Chain first = *chain, second = *chain;

@@ -10,10 +10,13 @@ namespace {
 
 bool is_load_of(const Expr& e, StageId s) { return e.kind() == ExprKind::Load && e.from() == s; }
 
-// Of an image.
+// Of images.
 std::optional<Link> link_of(const Schedule& s, StageId out) {
   auto l = product_of(s, out);
-  return l && l->roles.outer.size() == 1 ? l : std::nullopt;
+  const auto roles = l ? roles_of_images(s, out) : std::nullopt;
+  if (!roles) return std::nullopt;
+  l->roles = *roles;
+  return l;
 }
 
 size_t stages_of(const Link& l) { return l.roles.acc != l.roles.out ? 2 : 1; }
@@ -29,6 +32,14 @@ int64_t lone_extent(const Stage& s) {
 }
 
 }  // namespace
+
+std::optional<Roles> roles_of_images(const Schedule& s, StageId out) {
+  auto r = roles_of(s, out);
+  if (!r || !r->tile || r->outer.empty()) return std::nullopt;
+  r->unit.insert(r->unit.end(), r->outer.begin(), r->outer.end() - 1);
+  r->outer.erase(r->outer.begin(), r->outer.end() - 1);
+  return r;
+}
 
 std::optional<Link> product_of(const Schedule& s, StageId out, bool scaled) {
   const StageGroup& g = s.group();
@@ -86,6 +97,7 @@ std::optional<Chain> chain_of(const Schedule& s) {
   c.expanded = deep;
   c.height = dout.axes[d.outer[0]].extent;
   c.width = dout.axes[*d.tile].extent;
+  for (const uint32_t u : d.unit) c.images *= dout.axes[u].extent;
   if (c.project) {
     const Roles& p = c.project->roles;
     if (g[p.out].axes[p.outer[0]].extent != c.height || g[p.out].axes[*p.tile].extent != c.width) return std::nullopt;
