@@ -280,6 +280,21 @@ template <unsigned blocks> void leave_cluster() { meet_cluster<blocks>(); }
 template <class T> T* of_neighbour(T* p, unsigned block) { return (T*)(emulation::of_cluster.at(block).data() + ((char*)p - memory)); }
 
 inline void __syncthreads() { emulation::of_block.wait(emulation::alive); }
+inline int __syncthreads_or(int x) {
+  static int any;
+  if (emulation::of_block.arrived == 0) any = 0;
+  any |= x;
+  __syncthreads();
+  const int all = any;
+  __syncthreads();
+  return all;
+}
+inline void __threadfence() {}
+inline unsigned atomicInc(unsigned* at, unsigned most) {
+  const unsigned before = *at;
+  *at = before >= most ? 0 : before + 1;
+  return before;
+}
 
 inline void mma_16x8x8_tf32(float& c0, float& c1, float& c2, float& c3, unsigned a0, unsigned a1, unsigned a2, unsigned a3, unsigned b0, unsigned b1) {
   using namespace emulation;

@@ -14,7 +14,7 @@ using cuda_target::Precision;
 namespace {
 
 // Kernels that hand each other what is no parameter do so in a program's arena.
-bool run(On machine, const Function& f, Precision precision, const std::vector<void*>& args, bool reversed) {
+bool run(On machine, const Function& f, Precision precision, const std::vector<void*>& args, bool reversed, int64_t cluster) {
   if (std::ranges::none_of(f.buffers, [](const Buffer& b) { return b.scope == Scope::Shared; })) return run_function(machine, f, precision, args, reversed);
   Program p;
   p.functions.push_back(f);
@@ -33,7 +33,7 @@ bool run(On machine, const Function& f, Precision precision, const std::vector<v
     step.args.push_back(tensor);
   }
   p.steps.push_back(std::move(step));
-  const auto results = run_program(machine, p, precision, inputs, reversed);
+  const auto results = run_program(machine, p, precision, inputs, reversed, cluster);
   for (size_t o = 0; o < results.size(); ++o) std::memcpy(args[outputs[o]], results[o].data(), results[o].size());
   return results.size() == outputs.size();
 }
@@ -72,7 +72,7 @@ double number(const std::vector<char>& m, DType t, size_t k) {
 
 }  // namespace
 
-void Kernels::expect_right(const schedule_test::Case& c, const std::string& what, Precision precision) const {
+void Kernels::expect_right(const schedule_test::Case& c, const std::string& what, Precision precision, int64_t cluster) const {
   SCOPED_TRACE(what);
   const Function f = schedule_test::lowered(c.schedule);
   std::mt19937_64 random(schedule_test::seed());
@@ -87,10 +87,10 @@ void Kernels::expect_right(const schedule_test::Case& c, const std::string& what
   for (auto& m : memory) args.push_back(m.data());
   interpret(f, args);
   const auto expected = memory;
-  for (const bool reversed : {false, true}) {
+  for (const bool reversed : orders_on(GetParam())) {
     for (size_t i = 0; i < memory.size(); ++i)
       if (f.buffers[f.params[i]].written) std::ranges::fill(memory[i], char(0xff));  // NaN
-    ASSERT_TRUE(run(GetParam(), f, precision, args, reversed));
+    ASSERT_TRUE(run(GetParam(), f, precision, args, reversed, cluster));
     for (size_t i = 0; i < memory.size(); ++i) {
       double worst = 0;
       for (size_t k = 0; k < memory[i].size() / static_cast<size_t>(size_of(type(i))); ++k) {
@@ -101,7 +101,7 @@ void Kernels::expect_right(const schedule_test::Case& c, const std::string& what
       const bool rounds = precision == Precision::Bf16 && type(0) == DType::F32;
       EXPECT_LT(worst, rounds ? 8e-2 : type(i) == DType::BF16 || precision != Precision::Strict ? 1e-2 : 1e-5)
           << f.buffers[f.params[i]].name << (reversed ? ", reversed\n" : "\n") 
-          << cuda_target::source_of(c_like::kernels_of(f, cuda_target::dialect(precision)));
+          << cuda_target::source_of(c_like::kernels_of(f, cuda_target::dialect(precision, cluster)));
     }
   }
 }

@@ -21,7 +21,8 @@ inline Expr f32(const Expr& x) { return x.dtype() == DType::F32 ? x : cast(DType
 
 class Kernels : public OnMachine {
  protected:
-  void expect_right(const schedule_test::Case& c, const std::string& what, cuda_target::Precision precision = cuda_target::Precision::Strict) const;
+  void expect_right(const schedule_test::Case& c, const std::string& what, cuda_target::Precision precision = cuda_target::Precision::Strict,
+                    int64_t cluster = c_like::kLargestCluster) const;
 };
 
 }  // namespace burnish::cuda_test

@@ -54,14 +54,14 @@ bool run_function(On machine, const Function& f, cuda_target::Precision precisio
   return launched(machine, launches, precision, tensors, arena, {}, reversed);
 }
 
-std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
-                                                cuda_target::Precision precision,
-                                                const std::vector<const void*>& inputs,
-                                                bool reversed) {
+std::vector<std::vector<std::byte>> run_program(On machine, const Program& p, cuda_target::Precision precision, const std::vector<const void*>& inputs,
+                                                bool reversed, int64_t cluster) {
   std::vector<std::vector<std::byte>> outputs;
   std::vector<std::byte> arena_memory, weights_memory;
-  const auto arena_bytes = static_cast<size_t>(cuda_target::arena_bytes(p));
+  const auto arena_bytes = static_cast<size_t>(cuda_target::arena_bytes(p, cluster));
   std::byte* arena = aligned_nans(arena_memory, arena_bytes);
+  const std::span counters(arena + (cluster ? arena_bytes : static_cast<size_t>(cuda_target::counters_begin(p))), arena + arena_bytes);
+  std::ranges::fill(counters, std::byte{0});
   const std::vector<std::byte> section = weights_of(p);
   std::byte* weights = aligned_nans(weights_memory, section.size());
   std::ranges::copy(section, weights);
@@ -76,9 +76,9 @@ std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
     if (tensors[i].size) std::memcpy(tensors[i].at, inputs[i], tensors[i].size);
   }
   for (uint32_t t : p.outputs) place(t);
-  if (!launched(machine, cuda_target::launches_of(p, precision), precision, tensors,
-                {arena, arena_bytes}, {weights, section.size()}, reversed))
+  if (!launched(machine, cuda_target::launches_of(p, precision, cluster), precision, tensors, {arena, arena_bytes}, {weights, section.size()}, reversed))
     return outputs;
+  EXPECT_TRUE(std::ranges::all_of(counters, [](std::byte b) { return b == std::byte{0}; })) << "counters are not left as they were found";
   for (size_t o = 0; o < p.outputs.size(); ++o) {
     const ProgramTensor& t = p.tensors[p.outputs[o]];
     const auto* at = static_cast<const std::byte*>(tensors[p.inputs.size() + o].at);

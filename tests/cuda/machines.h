@@ -31,10 +31,11 @@ class OnMachine : public testing::TestWithParam<On> {
 bool run_function(On machine, const Function& f, cuda_target::Precision precision,
                   const std::vector<void*>& args, bool reversed);
 
-// All of a program, on an arena of NaNs; `inputs` in order, outputs are returned.
-std::vector<std::vector<std::byte>> run_program(On machine, const Program& p,
-                                                cuda_target::Precision precision,
-                                                const std::vector<const void*>& inputs,
-                                                bool reversed);
+// All of a program, on an arena of NaNs but for the counters; `inputs` in order, outputs are returned. `cluster`: as the dialect has it.
+std::vector<std::vector<std::byte>> run_program(On machine, const Program& p, cuda_target::Precision precision, const std::vector<const void*>& inputs,
+                                                bool reversed, int64_t cluster = c_like::kLargestCluster);
+
+// The orders that differ on that machine.
+inline std::vector<bool> orders_on(On machine) { return machine == On::Gpu ? std::vector<bool>{false} : std::vector<bool>{false, true}; }
 
 }  // namespace burnish::cuda_test

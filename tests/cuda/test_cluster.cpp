@@ -37,12 +37,22 @@ Function two_loops(int before, int after, const std::string& written, const std:
                                     before, written, after, result, read));
 }
 
-int64_t meet(const Function& f) {
+std::pair<Stmt, Stmt> loops_of(const Function& f) {
   std::vector<Stmt> loops;
   visit(f.body, [&](const Stmt& s) {
     if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel) loops.push_back(s);
   });
-  return blocks_that_meet(f, loops.at(0), loops.at(1));
+  return {loops.at(0), loops.at(1)};
+}
+
+int64_t meet(const Function& f) {
+  const auto [before, after] = loops_of(f);
+  return blocks_that_meet(f, before, after);
+}
+
+int64_t gather(const Function& f) {
+  const auto [before, after] = loops_of(f);
+  return blocks_that_gather(f, before, after);
 }
 
 TEST(Clusters, BlocksThatReadWhatTheirNeighboursWrote) {
@@ -76,19 +86,34 @@ TEST(Clusters, AreOneKernelWhereThereAreClusters) {
   EXPECT_EQ(one[0].cluster, 4);
   EXPECT_NE(one[0].source.find("meet_cluster<4>();"), std::string::npos) << one[0].source;
   EXPECT_NE(one[0].source.find("__cluster_dims__(4, 1, 1)"), std::string::npos) << one[0].source;
-  EXPECT_EQ(kernels_of(f, cuda_target::dialect(cuda_target::Precision::Strict, false)).size(), 2u);
+  EXPECT_EQ(kernels_of(f, cuda_target::dialect(cuda_target::Precision::Strict, 0)).size(), 2u);
   // Arguments that may overlap.
   Dialect overlapping = cuda_target::dialect();
   overlapping.restrict = "";
   EXPECT_EQ(kernels_of(f, overlapping).size(), 2u);
 }
 
-std::pair<Stmt, Stmt> loops_of(const Function& f) {
-  std::vector<Stmt> loops;
-  visit(f.body, [&](const Stmt& s) {
-    if (s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel) loops.push_back(s);
-  });
-  return {loops.at(0), loops.at(1)};
+// Without clusters.
+TEST(Clusters, OrTheLastBlockOfAGroupGoesOn) {
+  EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "32*m + 2*t")), 2);
+  EXPECT_EQ(gather(two_loops(8, 2, "16*n + i", "64*m + 4*t + 3")), 4);
+  EXPECT_EQ(gather(two_loops(8, 1, "16*n + i", "m + 8*t")), 8);
+  EXPECT_EQ(gather(two_loops(8, 8, "16*n + i", "16*m + t")), 0) << "they are as many";
+  EXPECT_EQ(gather(two_loops(8, 3, "16*n + i", "16*m + t")), 0) << "they do not come out even";
+  EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "32*m + 2*t + 2")), 0) << "others' values";
+  EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "16*m + t")), 0) << "others' values";
+  EXPECT_EQ(gather(two_loops(8, 4, "n + i", "2*m + t")), 0) << "groups write in one place";
+  EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "32*m + 2*t", "part[16*m + t]")), 0) << "writes what was written";
+  const Function f = two_loops(8, 2, "16*n + i", "64*m + 4*t + 3");
+  EXPECT_EQ(kernels_of(f, cuda_target::dialect()).size(), 2u);
+  const auto one = kernels_of(f, cuda_target::dialect(cuda_target::Precision::Strict, 0));
+  ASSERT_EQ(one.size(), 1u);
+  EXPECT_EQ(one[0].blocks, 8);
+  EXPECT_EQ(one[0].counters, 2);
+  EXPECT_NE(one[0].source.find("last_of_group<4>(counters)"), std::string::npos) << one[0].source;
+  EXPECT_NE(one[0].source.find("unsigned* counters) {"), std::string::npos) << one[0].source;
+  // Blocks that go on with their own alone need no other.
+  EXPECT_EQ(kernels_of(two_loops(8, 8, "16*n + i", "16*m + t"), cuda_target::dialect(cuda_target::Precision::Strict, 0)).size(), 1u);
 }
 
 TEST(Clusters, HandOnPiecesThatBlocksWriteOneAfterTheOther) {

@@ -370,7 +370,17 @@ TEST(Cuda, LargeProducts) {
 }
 
 // The same by instructions of four warps: images with the halo of filters, rows, edges; one group and several, along points and channels.
-TEST_P(Kernels, WarpgroupTiles) {
+class WarpgroupTiles : public Kernels {
+ protected:
+  void expect_all_right(Precision p) const;
+};
+BURNISH_ON_MACHINES(WarpgroupTiles);
+TEST_P(WarpgroupTiles, Tf32) { expect_all_right(Precision::Tf32); }
+TEST_P(WarpgroupTiles, Fp16) { expect_all_right(Precision::Fp16); }
+TEST_P(WarpgroupTiles, Bf16) { expect_all_right(Precision::Bf16); }
+
+void WarpgroupTiles::expect_all_right(Precision p) const {
+  const cuda_target::Device d = device(p);
   const std::vector<target_test::Conv> shapes = {{.height = 1, .width = 75, .in = 128, .out = 96, .kernel = 0},
                                                  {.height = 11, .width = 13, .in = 64, .out = 64, .kernel = 3},
                                                  {.height = 19, .width = 21, .in = 64, .out = 32, .kernel = 3, .stride = 2},
@@ -380,35 +390,32 @@ TEST_P(Kernels, WarpgroupTiles) {
                                            {.rows = 1, .columns = 1, .warps_m = 4, .warps_n = 2, .staged = 64, .stages = 2, .weights = true, .warpgroups = true},
                                            {.rows = 1, .columns = 2, .warps_m = 4, .warps_n = 2, .staged = 8, .stages = 4, .weights = true, .warpgroups = true}};
   for (size_t i = 0; i < shapes.size(); ++i) {
-    for (const Precision p : {Precision::Tf32, Precision::Fp16, Precision::Bf16}) {
-      const cuda_target::Device d = device(p);
-      // Floats that are rounded already where strides are; the others are rounded on their way.
-      const bool rounded = p == Precision::Tf32 && shapes[i].stride > 1;
-      const DType weights = p == Precision::Tf32 ? DType::TF32 : d.storage;
-      const StageGroup g = stored(shapes[i], d.storage, rounded ? DType::TF32 : d.storage, weights);
-      Schedule s(g);
-      inline_cheap(s);
-      const auto roles = roles_of(s, s.group().outputs.back());
-      ASSERT_TRUE(roles);
-      for (const cuda_target::MatrixTile& t : tiles) {
-        Schedule x = s;
-        const int64_t row = t.staged * size_of(d.storage);
-        const bool fits = is_swizzle(row) && shapes[i].out % (8 * t.columns * t.warps_n) == 0;
-        const std::string what = fmt::format("{} from {} by {}, {} columns of {} x {} warps, {} channels in {} stages, precision {}", shapes[i].out, shapes[i].in,
-                                             shapes[i].kernel, t.columns, t.warps_m, t.warps_n, t.staged, t.stages, int(p));
-        ASSERT_EQ(cuda_target::by_matrix(x, *roles, t, d), fits) << what;
-        if (!fits) continue;
-        EXPECT_NE(x.to_text().find(fmt::format("swizzle(X.cached, {})", row)), std::string::npos) << x.to_text();
-        const std::string source = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p))[0].source;
-        EXPECT_NE(source.find(fmt::format("warpgroup_sum_{}_{}(", 8 * t.columns, row)), std::string::npos) << what << source;
-        EXPECT_EQ(source.find("load_tiles"), std::string::npos) << what << source;
-        EXPECT_EQ(source.find("nearly_tf32(") != std::string::npos, p == Precision::Tf32 && !rounded && t.staged < shapes[i].in) << what << source;
-        expect_right(Case(g, x), what, p);
-        // For GPUs without them the same schedule has instructions of each warp.
-        const std::string of_warps = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p, 0))[0].source;
-        EXPECT_EQ(of_warps.find("warpgroup"), std::string::npos) << what << of_warps;
-        EXPECT_NE(of_warps.find(p == Precision::Tf32 ? "sum_tf32(" : p == Precision::Fp16 ? "sum_f16(" : "sum_bf16("), std::string::npos) << what << of_warps;
-      }
+    // Floats that are rounded already where strides are; the others are rounded on their way.
+    const bool rounded = p == Precision::Tf32 && shapes[i].stride > 1;
+    const DType weights = p == Precision::Tf32 ? DType::TF32 : d.storage;
+    const StageGroup g = stored(shapes[i], d.storage, rounded ? DType::TF32 : d.storage, weights);
+    Schedule s(g);
+    inline_cheap(s);
+    const auto roles = roles_of(s, s.group().outputs.back());
+    ASSERT_TRUE(roles);
+    for (const cuda_target::MatrixTile& t : tiles) {
+      Schedule x = s;
+      const int64_t row = t.staged * size_of(d.storage);
+      const bool fits = is_swizzle(row) && shapes[i].out % (8 * t.columns * t.warps_n) == 0;
+      const std::string what = fmt::format("{} from {} by {}, {} columns of {} x {} warps, {} channels in {} stages, precision {}", shapes[i].out, shapes[i].in,
+                                           shapes[i].kernel, t.columns, t.warps_m, t.warps_n, t.staged, t.stages, int(p));
+      ASSERT_EQ(cuda_target::by_matrix(x, *roles, t, d), fits) << what;
+      if (!fits) continue;
+      EXPECT_NE(x.to_text().find(fmt::format("swizzle(X.cached, {})", row)), std::string::npos) << x.to_text();
+      const std::string source = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p))[0].source;
+      EXPECT_NE(source.find(fmt::format("warpgroup_sum_{}_{}(", 8 * t.columns, row)), std::string::npos) << what << source;
+      EXPECT_EQ(source.find("load_tiles"), std::string::npos) << what << source;
+      EXPECT_EQ(source.find("nearly_tf32(") != std::string::npos, p == Precision::Tf32 && !rounded && t.staged < shapes[i].in) << what << source;
+      expect_right(Case(g, x), what, p);
+      // For GPUs without them the same schedule has instructions of each warp.
+      const std::string of_warps = c_like::kernels_of(schedule_test::lowered(x), cuda_target::dialect(p, 0))[0].source;
+      EXPECT_EQ(of_warps.find("warpgroup"), std::string::npos) << what << of_warps;
+      EXPECT_NE(of_warps.find(p == Precision::Tf32 ? "sum_tf32(" : p == Precision::Fp16 ? "sum_f16(" : "sum_bf16("), std::string::npos) << what << of_warps;
     }
   }
 }
@@ -514,7 +521,8 @@ TEST_P(Kernels, WeightsThatAreNotStaged) {
   }
 }
 
-// Parts of the reduction to blocks, which add them up as clusters; or in a second kernel, where GPUs have none.
+// Parts of the reduction to blocks, which add them up as clusters; where GPUs have none, the last block does, or a second kernel, where that
+// would have too much to read.
 TEST_P(Kernels, SplitProducts) {
   for (const int kernel : {1, 3}) {
     const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 64, .kernel = kernel});
@@ -530,11 +538,18 @@ TEST_P(Kernels, SplitProducts) {
       const auto kernels = c_like::kernels_of(f, cuda_target::dialect());
       ASSERT_EQ(kernels.size(), 1u) << to_text(f) << x.to_text();
       EXPECT_EQ(kernels[0].cluster, t.parts);
-      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, false)).size(), 2u);
+      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, 0)).size(), 2u);
       expect_right(Case(g, x), fmt::format("{} x {}, {} parts", kernel, kernel, t.parts));
-      Schedule two = s;
-      ASSERT_TRUE(cuda_target::by_split(two, *roles, t, {.sm = 80}));
-      expect_right(Case(g, two), fmt::format("{} x {}, {} parts, two kernels", kernel, kernel, t.parts));
+      Schedule last = s;
+      ASSERT_TRUE(cuda_target::by_split(last, *roles, t, {.sm = 80}));
+      const auto one = c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect(Precision::Strict, 0));
+      ASSERT_EQ(one.size(), 1u) << last.to_text();
+      EXPECT_EQ(one[0].cluster, 1);
+      EXPECT_EQ(one[0].counters, kernels[0].blocks / t.parts);
+      EXPECT_NE(one[0].source.find(fmt::format("last_of_group<{}>(counters)", t.parts)), std::string::npos) << one[0].source;
+      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect()).size(), 2u);
+      expect_right(Case(g, last), fmt::format("{} x {}, {} parts, the last", kernel, kernel, t.parts), Precision::Strict, 0);
+      expect_right(Case(g, last), fmt::format("{} x {}, {} parts, two kernels", kernel, kernel, t.parts));
     }
   }
 }
@@ -688,6 +703,38 @@ TEST_P(Kernels, ChainsOfImages) {
   }
 }
 
+// Blocks of one image each: in the block's memory, in registers, in parts, without a projection, with the image's few channels.
+TEST_P(Kernels, ChainsOfSeveralImages) {
+  using cuda_target::ChainTile;
+  for (const Precision p : {Precision::Strict, Precision::Tf32, Precision::Fp16}) {
+    const cuda_target::Device d = device(p);
+    const StageGroup whole = target_test::chain(11, 13, 1, 24, 96, 3, d.storage);
+    const StageGroup first = target_test::image_chain({.height = 25, .width = 22, .storage = d.storage, .images = 3});
+    const StageGroup depthwise = target_test::image_chain({.channels = 24, .height = 21, .width = 19, .filter = 1, .first_stride = 1, .expanded = 48, .by_planes = false, .project = false, .storage = d.storage, .images = 2});
+    struct Tiled {
+      const StageGroup* group;
+      ChainTile tile;
+    };
+    for (const auto& [g, t] : {Tiled{&whole, {.columns = 6, .expand_n = 1}}, {&whole, {.columns = 8, .warps_k = 2, .expand_n = 1, .splits = 3}},
+                               {&whole, {.columns = 6, .warps_k = 3, .chunk = 48, .rows = 2, .groups = 7}},
+                               {&first, {.columns = 6, .warps_x = 3, .expand_n = 1, .expand_rows = 4}},
+                               {&depthwise, {.columns = 6, .warps_x = 3, .chunk = 48, .expand_n = 1, .tall = 8}}}) {
+      Schedule s(*g);
+      inline_cheap(s);
+      ASSERT_TRUE(cuda_target::by_chain(s, t, d)) << g->name;
+      expect_right(Case(*g, s), fmt::format("{}, {} parts, {} rows", g->name, t.splits, t.rows), p);
+    }
+  }
+  // Many small images leave nobody idle: their tiles are as many blocks.
+  Schedule one(target_test::chain(14, 14, 1, 96, 576)), many(target_test::chain(14, 14, 1, 96, 576, 32));
+  const auto best = [&](Schedule& s) {
+    inline_cheap(s);
+    return cuda_target::chain_tiles(s, device(Precision::Tf32)).at(0);
+  };
+  EXPECT_GT(best(one).splits, 1);
+  EXPECT_EQ(best(many).splits, 1);
+}
+
 // A depthwise convolution as the output: rows of a thread, of which the last block has fewer, share what they read.
 TEST_P(Kernels, RowsOfChains) {
   const StageGroup g = target_test::image_chain({.height = 37, .width = 44, .project = false});
@@ -715,9 +762,15 @@ TEST_P(Kernels, ChainsInParts) {
       const auto kernels = c_like::kernels_of(f, cuda_target::dialect());
       ASSERT_EQ(kernels.size(), 1u);
       EXPECT_EQ(kernels[0].cluster, t.splits);
-      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, false)).size(), 2u);
+      EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, 0)).size(), 2u);
+      Schedule last(g);
+      inline_cheap(last);
+      ASSERT_TRUE(cuda_target::by_chain(last, t, {.sm = 80}));
+      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect(Precision::Strict, 0)).at(0).counters, kernels[0].blocks / t.splits);
       for (const Precision p : {Precision::Strict, Precision::Tf32}) {
-        expect_right(Case(g, s), fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits), p);
+        const std::string what = fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits);
+        expect_right(Case(g, s), what, p);
+        if (p == Precision::Tf32) expect_right(Case(g, last), what + ", the last", p, 0);
       }
     }
   }

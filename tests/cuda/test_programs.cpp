@@ -38,7 +38,7 @@ void expect_right(On machine, const Graph& g, const std::string& what, uint64_t 
                             wanted = test::evaluate_graph(g, inputs);
   std::vector<const void*> in;
   for (const Tensor& t : inputs) in.push_back(t.bytes.data());
-  for (const bool reversed : {false, true}) {
+  for (const bool reversed : orders_on(machine)) {
     const auto bytes = run_program(machine, p, precision, in, reversed);
     ASSERT_EQ(bytes.size(), wanted.size());
     std::vector<Tensor> got;

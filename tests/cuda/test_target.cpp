@@ -126,7 +126,7 @@ TEST(Cuda, LibraryWithImagesBehindTheWeights) {
   const auto& device = j.at("device");
   EXPECT_EQ(device.at("kind"), "cuda");
   EXPECT_EQ(device.at("weights_bytes"), 512);
-  EXPECT_EQ(j.at("arena_bytes"), 768 + 256);
+  EXPECT_EQ(j.at("arena_bytes"), 768 + 256 + 4 * c_like::kMostBlocksThatMeet / 2) << "counters: sm_80 has no clusters";
   ASSERT_EQ(device.at("kernels").size(), 5u);
   ASSERT_EQ(device.at("images").size(), 3 * 5u);  // two architectures, and PTX of the second
   int64_t end = 512;

@@ -24,7 +24,7 @@ Session::Session(std::shared_ptr<const Model> model, int ordinal)
   const Current current(context_);
   const Metadata& m = metadata();
   done_ = new_event(context_, event_no_timing);
-  arena_ = DeviceBuffer(context_, m.arena_bytes, "the arena of a session");
+  arena_ = zeros(m.arena_bytes, "the arena of a session");
   for (const TensorSpec& t : m.inputs) {
     tensors_.emplace_back();
     tensors_.back().bytes = t.bytes;
@@ -123,14 +123,19 @@ void* Session::where_on_device(const Slot& slot) {
   return reinterpret_cast<void*>(static_cast<std::uintptr_t>(tensor.address()));
 }
 
+DeviceBuffer Session::zeros(std::uint64_t bytes, const char* what) {
+  DeviceBuffer memory(context_, bytes, what);
+  if (bytes == 0) return memory;
+  context_.check(driver().memory_set(memory.address(), 0, bytes), "clearing memory");
+  context_.check(driver().stream_synchronize(nullptr), "clearing memory");
+  return memory;
+}
+
 void Session::give_buffers() {
   for (Tensor& t : tensors_) {
     if (t.copied()) staging(t);
     if (t.own || t.place == Place::Device) continue;
-    t.own = DeviceBuffer(context_, t.bytes, side(t.input));
-    if (t.bytes == 0) continue;
-    context_.check(driver().memory_set(t.own.address(), 0, t.bytes), "clearing a tensor");
-    context_.check(driver().stream_synchronize(nullptr), "clearing a tensor");
+    t.own = zeros(t.bytes, side(t.input));
   }
 }
 

@@ -55,6 +55,7 @@ class Session final : public runtime::Session {
   const Driver& driver() const { return context_.driver(); }
   void place(Tensor& tensor, Place place);
   void* staging(Tensor& tensor);
+  DeviceBuffer zeros(std::uint64_t bytes, const char* what);
   void give_buffers();
   GraphExec graph();
   OwnedGraphExec captured(bool marked);

@@ -1,5 +1,5 @@
-// Which neighbouring blocks alone meet between two loops over blocks: those of a cluster, without
-// the end of a kernel.
+// Which neighbouring blocks alone meet between two loops over blocks, without the end of a kernel: those of a cluster, or those of a group
+// whose last one goes on.
 #include <algorithm>
 #include <map>
 #include <set>
@@ -11,8 +11,6 @@
 namespace burnish::c_like {
 
 namespace {
-
-constexpr int64_t most_iterations = 1 << 14;  // of a loop that is looked at
 
 using Places = std::map<BufferId, Interval>;  // the hull of what is accessed
 
@@ -59,50 +57,70 @@ bool plain(const Stmt& s) {
   return yes;
 }
 
+// What two loops one after the other hand on by memory.
+class Handing {
+ public:
+  Handing(const Function& f, const Stmt& before, const Stmt& after) {
+    if (!plain(before) || !plain(after) || std::max(before->loop.extent, after->loop.extent) > kMostBlocksThatMeet ||
+        std::min(before->loop.extent, after->loop.extent) < 1)
+      return;
+    for (int64_t n = 0; n < before->loop.extent; ++n) first_.push_back(accesses_of(f, before, n));
+    for (int64_t n = 0; n < after->loop.extent; ++n) second_.push_back(accesses_of(f, after, n));
+    // All iterations have the same buffers. What is written twice, or after it was read, is not
+    // looked into.
+    for (const auto& [b, where] : second_[0].written)
+      if (first_[0].read.contains(b) || first_[0].written.contains(b)) return;
+    for (const auto& [b, where] : first_[0].written)
+      if (second_[0].read.contains(b)) shared_.push_back(b);
+  }
+
+  // Each group of `second` blocks reads what those `first` have written before that are as far behind the beginning, and nothing that
+  // others have.
+  bool apart(int64_t first, int64_t second) const {
+    const int64_t groups = std::ssize(first_) / first;
+    if (shared_.empty() || std::ssize(first_) % first || std::ssize(second_) != groups * second) return false;
+    return std::ranges::all_of(shared_, [&](BufferId b) {
+      std::vector<Interval> written;
+      for (int64_t g = 0; g < groups; ++g) {
+        Interval all = first_[static_cast<size_t>(g * first)].written.at(b);
+        for (int64_t j = g * first; j < (g + 1) * first; ++j) {
+          const Interval w = first_[static_cast<size_t>(j)].written.at(b);
+          all = {std::min(all.lo, w.lo), std::max(all.hi, w.hi)};
+        }
+        for (int64_t j = g * second; j < (g + 1) * second; ++j) {
+          const Interval r = second_[static_cast<size_t>(j)].read.at(b);
+          if (r.lo < all.lo || r.hi > all.hi) return false;
+        }
+        written.push_back(all);
+      }
+      std::ranges::sort(written, {}, &Interval::lo);
+      for (size_t i = 1; i < written.size(); ++i)
+        if (written[i].lo <= written[i - 1].hi) return false;
+      return true;
+    });
+  }
+
+ private:
+  std::vector<Accesses> first_, second_;
+  std::vector<BufferId> shared_;
+};
+
 }  // namespace
 
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after, int64_t most) {
-  if (!plain(before) || !plain(after) || before->loop.extent != after->loop.extent) return 0;
   const int64_t blocks = before->loop.extent;
-  if (blocks < 2 || blocks > most_iterations) return 0;
-  std::vector<Accesses> first = {accesses_of(f, before, 0)}, second = {accesses_of(f, after, 0)};
-  // All iterations have the same buffers. What is written twice, or after it was read, is not
-  // looked into.
-  for (const auto& [b, where] : second[0].written)
-    if (first[0].read.contains(b) || first[0].written.contains(b)) return 0;
-  std::vector<BufferId> shared;
-  for (const auto& [b, where] : first[0].written)
-    if (second[0].read.contains(b)) shared.push_back(b);
-  if (shared.empty()) return 0;
-  for (int64_t n = 1; n < blocks; ++n) {
-    first.push_back(accesses_of(f, before, n));
-    second.push_back(accesses_of(f, after, n));
-  }
-  const auto apart = [&](int64_t n) {  // groups of n blocks read what they have written, and
-                                       // nothing that others have
-    for (const BufferId b : shared) {
-      std::vector<Interval> groups;
-      for (int64_t i = 0; i < blocks; i += n) {
-        Interval all = first[static_cast<size_t>(i)].written.at(b);
-        for (int64_t j = i; j < i + n; ++j) {
-          const Interval w = first[static_cast<size_t>(j)].written.at(b);
-          all = {std::min(all.lo, w.lo), std::max(all.hi, w.hi)};
-        }
-        for (int64_t j = i; j < i + n; ++j) {
-          const Interval r = second[static_cast<size_t>(j)].read.at(b);
-          if (r.lo < all.lo || r.hi > all.hi) return false;
-        }
-        groups.push_back(all);
-      }
-      std::ranges::sort(groups, {}, &Interval::lo);
-      for (size_t i = 1; i < groups.size(); ++i)
-        if (groups[i].lo <= groups[i - 1].hi) return false;
-    }
-    return true;
-  };
+  if (blocks != after->loop.extent || blocks < 2) return 0;
+  const Handing handing(f, before, after);
   for (int64_t n = 1; n <= std::min(most, blocks); ++n)
-    if (blocks % n == 0 && apart(n)) return n;
+    if (handing.apart(n, n)) return n;
   return 0;
+}
+
+int64_t blocks_that_gather(const Function& f, const Stmt& before, const Stmt& after) {
+  const int64_t groups = after->loop.extent;
+  if (groups < 1 || before->loop.extent <= groups || before->loop.extent % groups) return 0;
+  const int64_t n = before->loop.extent / groups;
+  return Handing(f, before, after).apart(n, 1) ? n : 0;
 }
 
 std::vector<Handed> handed_on(const Function& f, const Stmt& before, const Stmt& after) {

@@ -23,9 +23,9 @@ class Splitter {
     if (f_.body) walk(f_.body);
     end_parts();
     for (size_t i = 0; i < groups_.size(); ++i) {
-      const int64_t cluster = i + 1 < groups_.size() ? cluster_of(groups_[i], groups_[i + 1]) : 0;
-      if (cluster)
-        together(groups_[i][0], groups_[i + 1][0], static_cast<int>(cluster)), ++i;
+      const bool both = i + 1 < groups_.size() && may_be_one(groups_[i], groups_[i + 1]);
+      if (both && (meet(groups_[i][0], groups_[i + 1][0]) || gather(groups_[i][0], groups_[i + 1][0])))
+        ++i;
       else
         beside(groups_[i]);
     }
@@ -65,14 +65,15 @@ class Splitter {
 
   static bool is_parallel(const Stmt& s) { return s.kind() == StmtKind::For && s->loop.kind == LoopKind::Parallel; }
 
-  // Of the kernel that both can be; 0: they are two.
-  int64_t cluster_of(const std::vector<Stmt>& before, const std::vector<Stmt>& after) const {
-    // Where arguments may overlap it is not known what is written.
-    if (d_.restrict.empty() || d_.cluster_barrier.empty() || before.size() != 1 || after.size() != 1) return 0;
-    return blocks_that_meet(f_, before[0], after[0], d_.most_of_a_cluster);
+  // Where arguments may overlap it is not known what is written.
+  bool may_be_one(const std::vector<Stmt>& before, const std::vector<Stmt>& after) const {
+    return !d_.restrict.empty() && before.size() == 1 && after.size() == 1 && is_parallel(before[0]) && is_parallel(after[0]);
   }
 
-  void together(const Stmt& before, const Stmt& after, int cluster) {
+  // Both as one kernel, whose blocks meet in between by themselves or as clusters; false: they cannot be that.
+  bool meet(const Stmt& before, const Stmt& after) {
+    const auto cluster = static_cast<int>(blocks_that_meet(f_, before, after, std::max<int64_t>(1, d_.most_of_a_cluster)));
+    if (cluster == 0) return false;
     Printer p(f_, d_, own_buffers_);
     if (before->loop.extent <= d_.few_blocks) p.wait_late();
     p.expect(before);
@@ -85,6 +86,22 @@ class Splitter {
       p.block_loop(after, std::string(d_.block));
     }
     finish(p, before->loop.extent, cluster);
+    return true;
+  }
+
+  // Both as one kernel, the last block of each group of the first loop having a block of the second to do, too.
+  bool gather(const Stmt& before, const Stmt& after) {
+    const int64_t n = d_.last_of_group.empty() ? 0 : blocks_that_gather(f_, before, after);
+    if (n == 0) return false;
+    Printer p(f_, d_, own_buffers_);
+    p.expect(before);
+    p.expect(after);
+    p.block_loop(before, std::string(d_.block));
+    p.open(fmt::format("if ({}({})) {{", fmt::format(fmt::runtime(d_.last_of_group), n), counters));
+    p.block_loop(after, fmt::format("{} / {}", d_.block, n));
+    p.close();
+    finish(p, before->loop.extent, 1, after->loop.extent);
+    return true;
   }
 
   void beside(std::vector<Stmt> parts) {
@@ -109,11 +126,14 @@ class Splitter {
     finish(p, blocks, 1);
   }
 
-  void finish(Printer& p, int64_t blocks, int cluster) {
+  static constexpr std::string_view counters = "counters";  // names of buffers have a number behind them
+
+  void finish(Printer& p, int64_t blocks, int cluster, int64_t groups = 0) {
     Kernel k;
     k.name = fmt::format("{}_{}", sanitized(f_.name), kernels_.size());
     k.blocks = blocks;
     k.cluster = cluster;
+    k.counters = groups;
     require(k.blocks < (int64_t{1} << 31), "{} would have {} blocks", k.name, k.blocks);
     k.args = p.args();
     k.threads = p.threads();
@@ -132,6 +152,7 @@ class Splitter {
       parameters += fmt::format("{}{} {}{}* {} {}", parameters.empty() ? "" : ", ", d_.global, written ? "" : "const ",
                                 type_name(buffer.dtype), restricted ? d_.restrict : "", p.buffer_name(b));
     }
+    if (groups) parameters += fmt::format("{}{}unsigned* {}", parameters.empty() ? "" : ", ", d_.global, counters);
     const int64_t together = d_.blocks_together ? d_.blocks_together(k) : 0;
     k.source = fmt::format(fmt::runtime(cluster > 1 ? d_.cluster_head : d_.kernel_head), k.name, k.threads, cluster,
                            together ? fmt::format(fmt::runtime(d_.room), together) : std::string()) +

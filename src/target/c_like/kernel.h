@@ -25,6 +25,9 @@ struct Dialect {
   // Empty: there are no clusters.
   std::string_view cluster_head = {}, cluster_barrier = {};
   int64_t most_of_a_cluster = 0;  // blocks
+  // Where there are no clusters: format of a number to the name of a function of the kernel's counters, whether this block is the last of
+  // so many neighbours that comes there; what the others have written it may read then. Empty: there is none.
+  std::string_view last_of_group = {};
   // Besides: a statement by which they meet without handing on what they wrote, likewise; a function of a place in the block's memory
   // and a number within the cluster, whose value is that place in that block's. Empty: they hand on through memory.
   std::string_view cluster_end = {}, of_neighbour = {};
@@ -88,6 +91,7 @@ struct Kernel {
   size_t after_wait = 0;       // the place in it behind the wait for kernels before; 0: it does not wait
   int64_t blocks = 1;
   int cluster = 1;             // so many neighbours among them meet
+  int64_t counters = 0;        // u32 that its last parameter points to, 0 at first and again when it ends; 0: it has no such parameter
   int threads = 1;             // a block
   std::set<std::string> helpers;  // definitions of functions that it needs besides the prelude
   bool halves = false;         // it has 16-bit floats: needs helper functions for them
@@ -100,9 +104,12 @@ struct Kernel {
 int64_t threads_inside(const Stmt& s);  // what iterations of thread loops are multiplied to
 inline constexpr int64_t kMostOfACluster = 8;  // that every GPU can start
 inline constexpr int64_t kLargestCluster = 16;  // that some can, when they are asked to
+inline constexpr int64_t kMostBlocksThatMeet = 1 << 14;  // others are not looked at
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks, `most` of them, reads in the second
 // only what it has itself written in the first. 0: there are no such groups.
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after, int64_t most = kLargestCluster);
+// The second loop has fewer blocks: each reads what as many neighbours of the first have written, and nothing that others have. 0: it is not so.
+int64_t blocks_that_gather(const Function& f, const Stmt& before, const Stmt& after);
 // What they hand on so that the n-th block writes the `piece` elements from n * piece on, and nobody else.
 struct Handed {
   BufferId buffer;

@@ -29,6 +29,7 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .cluster_head = "extern \"C\" __global__ void __launch_bounds__({1}{3}) __cluster_dims__({2}, 1, 1) {0}",
       .cluster_barrier = cluster ? "meet_cluster<{}>();" : "",
       .most_of_a_cluster = cluster,
+      .last_of_group = cluster ? "" : "last_of_group<{}>",
       .cluster_end = "leave_cluster<{}>();",
       .of_neighbour = cluster ? "of_neighbour" : "",
       .room = ", {}",

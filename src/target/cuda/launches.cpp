@@ -14,6 +14,8 @@ namespace burnish::cuda_target {
 namespace {
 
 constexpr int64_t alignment = 256;
+// A counter is of two blocks at least.
+constexpr int64_t counter_bytes = sizeof(uint32_t) * c_like::kMostBlocksThatMeet / 2;
 int64_t aligned(int64_t bytes) { return (bytes + alignment - 1) / alignment * alignment; }
 
 int64_t offset_of(const Step& s, size_t arg) { return s.offsets.empty() ? 0 : s.offsets[arg]; }
@@ -84,6 +86,8 @@ class Collector {
         Launch launch{.step = static_cast<uint32_t>(i), .kernel = k};
         for (const BufferId b : all_.kernels[k].args)
           launch.args.push_back(argument(f, s, shared, b));
+        // The same for all: each leaves them as it found them, and none begins before the one before it has ended.
+        if (all_.kernels[k].counters) launch.args.push_back({in_arena, counters_begin(p_)});
         all_.launches.push_back(std::move(launch));
       }
     }
@@ -178,14 +182,20 @@ Launches launches_of(const Program& p, Precision precision, int64_t cluster) {
   return Collector(p, precision, cluster).run();
 }
 
-int64_t arena_bytes(const Program& p) {
-  const int64_t begin = aligned(p.arena_bytes);
-  int64_t most = p.arena_bytes;
+int64_t counters_begin(const Program& p) {
+  int64_t most = aligned(p.arena_bytes);
   for (const Function& f : p.functions) {
-    int64_t end = begin;
-    if (!shared_places(f, end).empty()) most = std::max(most, end);
+    int64_t end = aligned(p.arena_bytes);
+    shared_places(f, end);
+    most = std::max(most, end);
   }
   return most;
+}
+
+int64_t arena_bytes(const Program& p, int64_t cluster) {
+  const int64_t end = counters_begin(p);
+  if (cluster == 0) return end + counter_bytes;
+  return end == aligned(p.arena_bytes) ? p.arena_bytes : end;
 }
 
 }  // namespace burnish::cuda_target

@@ -28,7 +28,9 @@ struct Launches {
 };
 
 Launches launches_of(const Program& p, Precision precision, int64_t cluster = c_like::kLargestCluster);
-// The program's arena, and behind it what its functions share among their kernels.
-int64_t arena_bytes(const Program& p);
+// The program's arena, behind it what its functions share among their kernels, and behind that, where there are no clusters, counters that
+// kernels find 0 and leave 0.
+int64_t arena_bytes(const Program& p, int64_t cluster = c_like::kLargestCluster);
+int64_t counters_begin(const Program& p);
 
 }  // namespace burnish::cuda_target

@@ -1,5 +1,5 @@
-// Products of few points: parts of the reduction to blocks, whose sums go to memory; what adds and finishes them are the same blocks,
-// as clusters (slices.cpp), or a second kernel.
+// Products of few points: parts of the reduction to blocks, whose sums go to memory; what adds and finishes them are the same blocks
+// (slices.cpp), or a second kernel.
 #include <algorithm>
 
 #include "loop/matrix_sum.h"
@@ -9,9 +9,16 @@ namespace burnish::cuda_target {
 
 namespace {
 
-// Of a run: starting another kernel, which takes 790 where both run again and again, and more among others; meeting; both assumed; and
-// reads of what was just written.
-constexpr double kAnotherKernel = 1600, kMeeting = 600, kPartsPerCycle = 1975;
+// Of a run: starting another kernel, which takes 790 where both run again and again, and more among others; meeting as a cluster, or going on
+// as the last; these assumed; reads of what was just written, by all blocks, and by one.
+constexpr double kAnotherKernel = 1600, kMeeting = 600, kGoingOn = 900, kBytesPerCycle = 1975, kBytesOfABlock = 40;
+
+double adding_cycles(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d) {
+  const auto bytes = [&](int64_t results) { return static_cast<double>(parts * results * size_of(DType::F32)); };
+  const auto adders = adders_of(o, tile, parts, d);
+  if (adders == 1) return kGoingOn + bytes(points_of(tile)) / kBytesOfABlock;
+  return (adders ? kMeeting : kAnotherKernel) + bytes(points(o.axes)) / kBytesPerCycle;
+}
 
 // The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
 // the sum. Empty: it cannot be.
@@ -67,9 +74,8 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
     if (tiles.size() > of_each) tiles.resize(of_each);
     for (const MatrixTile& x : tiles) {
-      const bool cluster = d.sm >= clusters_from && can_slice(s.group()[r.out], tile_of(t, *roles, x).first, parts);
-      const double more = (cluster ? kMeeting : kAnotherKernel) + static_cast<double>(4 * parts) * results / kPartsPerCycle;
-      all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + more});
+      const double adding = adding_cycles(s.group()[r.out], tile_of(t, *roles, x).first, parts, d);
+      all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + adding});
     }
   }
   std::ranges::stable_sort(all, {}, &SplitTile::cycles);
@@ -81,14 +87,14 @@ bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) 
   const std::string out = t.group()[r.out].name, part = in_parts(t, r, x.parts);
   const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
   if (!roles) return false;
-  if (d.sm >= clusters_from && x.parts <= c_like::kMostOfACluster) {
+  auto [tile, outside] = tile_of(t, *roles, x.tile);
+  if (const auto adders = tile.empty() ? std::nullopt : adders_of(t.group()[roles->out], tile, x.parts, d)) {
     Schedule u = t;
-    auto [tile, outside] = tile_of(u, *roles, x.tile);
     const auto axis = static_cast<uint32_t>(u.group()[roles->out].axes.size() - 1);
     std::erase(outside, axis);
-    if (!tile.empty() && by_matrix(u, *roles, x.tile, d, axis)) {
+    if (by_matrix(u, *roles, x.tile, d, axis)) {
       u.pack(part, parts_by_tiles(axis, outside, tile));
-      if (by_slices(u, out, outside, tile, x.parts, x.tile.threads()) && lowers(u)) {
+      if (by_slices(u, out, outside, tile, *adders, x.tile.threads()) && lowers(u)) {
         s = u;
         return true;
       }

@@ -80,6 +80,15 @@ template <class T> HELPER T of_later_thread(T x, int distance) { return __shfl_d
 template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
+// Counters are 0 again when all blocks have been here.
+template <unsigned blocks> HELPER bool last_of_group(unsigned* counters) {
+  __threadfence();  // before others see that the block has come
+  __syncthreads();
+  const bool last = threadIdx.x == 0 && atomicInc(counters + blockIdx.x / blocks, blocks - 1) == blocks - 1;
+  const bool goes_on = __syncthreads_or(last);
+  __threadfence();
+  return goes_on;
+}
 #ifndef EMULATED
 // `kind`: what ld.global is called; .nc is for what nobody writes, and may be done before waiting for other kernels.
 #define LOADS_WHERE(name, kind) \

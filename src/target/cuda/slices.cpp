@@ -1,6 +1,5 @@
-// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of
-// it each. Where GPUs have clusters that takes one kernel (c_like/cluster.cpp), the parts going
-// through the second-level cache.
+// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of it each, or the last of them all of it.
+// That takes one kernel (c_like/cluster.cpp), the parts going through the second-level cache, where they are no cluster's.
 #include <algorithm>
 
 #include "target/cuda/tiles.h"
@@ -29,8 +28,17 @@ std::optional<Slice> slice_of(const Stage& o, const std::vector<TileAxis>& tile,
 
 }  // namespace
 
-bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts) {
-  return slice_of(o, tile, parts).has_value();
+int64_t points_of(const std::vector<TileAxis>& tile) {
+  int64_t all = 1;
+  for (const TileAxis& x : tile) all *= x.size;
+  return all;
+}
+
+std::optional<int64_t> adders_of(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d) {
+  constexpr int64_t most_alone = 64 << 10;  // bytes that one block reads while all others have ended
+  const int64_t adders = d.sm >= clusters_from ? parts : 1;
+  const bool may = adders == 1 ? parts * points_of(tile) * size_of(DType::F32) <= most_alone : parts <= c_like::kMostOfACluster;
+  return may && slice_of(o, tile, adders) ? std::optional(adders) : std::nullopt;
 }
 
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside,
@@ -44,9 +52,9 @@ Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside,
 }
 
 bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside,
-               const std::vector<TileAxis>& tile, int64_t parts, int64_t threads) {
+               const std::vector<TileAxis>& tile, int64_t adders, int64_t threads) {
   const Stage o = t.group()[*t.group().named(out)];
-  const auto found = slice_of(o, tile, parts);
+  const auto found = slice_of(o, tile, adders);
   if (!found) return false;
   const size_t cut = found->axis;
   const int64_t width = in_vectors(o.dtype) ? found->vector : 1;
@@ -59,7 +67,7 @@ bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>&
     inner.push_back(within);
     sizes.push_back(x.size);
   }
-  sizes[cut] /= parts;
+  sizes[cut] /= adders;
   auto [slice, rest] = t.split(out, inner[cut], sizes[cut], Tail::Whole);
   blocks.push_back(slice);
   inner[cut] = rest;

@@ -148,7 +148,7 @@ class CudaTarget : public BasicTarget {
   }
   std::string build(const Program& p, const std::string& metadata) const override;
   MemoryNeeds memory(const Program& p) const override {
-    return {.arena_bytes = arena_bytes(p), .scratch_bytes = 0, .weights_bytes = weights_bytes(p)};
+    return {.arena_bytes = arena_bytes(p, cluster_of(device_)), .scratch_bytes = 0, .weights_bytes = weights_bytes(p)};
   }
   std::vector<std::string> required_features() const override { return host_->required_features(); }
 

@@ -164,10 +164,12 @@ struct TileAxis {
 };
 // Sums in parts, an axis: those of a tile together, part by part. `outside`: axes of which a tile has one point.
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile);
-// Whether a tile of `o` comes out even in so many slices.
-bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts);
-// What adds them up: the tiles as blocks, in that order, and a slice of the tile to each of `parts` neighbours.
-bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t parts,
+// How many of the blocks that have a part each of a tile of `o` add it up: all, as a cluster, or the last of them, where GPUs have no clusters.
+// None: another kernel does, since slices would not come out even or one block alone would have too much to read.
+std::optional<int64_t> adders_of(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d);
+int64_t points_of(const std::vector<TileAxis>& tile);
+// What adds them up: the tiles as blocks, in that order, and a slice of the tile to each of `adders` neighbours.
+bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t adders,
                int64_t threads);
 
 // matrix.cpp. A convolution or product by matrix instructions.
@@ -196,7 +198,7 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d
 // What a block has of the axes of `r.out`: points, then channels; the axes outside.
 std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& s, const Roles& r, const MatrixTile& t);
 
-// matrix_split.cpp. The same, blocks having parts of the reduction each, which meet as clusters, or else in a second kernel.
+// matrix_split.cpp. The same, blocks having parts of the reduction each, which meet in that kernel (adders_of) or a second one.
 struct SplitTile {
   int64_t parts;
   MatrixTile tile;
