@@ -263,6 +263,7 @@ inline void wait_for_copies() {
   wait_for_copies<0>();
 }
 
+inline bool unknown(bool x) { return x; }
 inline int wait_for_kernels_before() { return 0; }
 inline void let_next_kernel_begin() {}
 
@@ -289,8 +290,7 @@ inline int __syncthreads_or(int x) {
   __syncthreads();
   return all;
 }
-inline void __threadfence() {}
-inline unsigned atomicInc(unsigned* at, unsigned most) {
+inline unsigned counted_up(unsigned* at, unsigned most) {
   const unsigned before = *at;
   *at = before >= most ? 0 : before + 1;
   return before;

@@ -521,8 +521,7 @@ TEST_P(Kernels, WeightsThatAreNotStaged) {
   }
 }
 
-// Parts of the reduction to blocks, which add them up as clusters; where GPUs have none, the last block does, or a second kernel, where that
-// would have too much to read.
+// Parts of the reduction to blocks, which add them up as clusters; or, where GPUs have none, in a second kernel, or the last block of a tile does.
 TEST_P(Kernels, SplitProducts) {
   for (const int kernel : {1, 3}) {
     const StageGroup g = conv({.height = 5, .width = 11, .in = 64, .out = 64, .kernel = kernel});
@@ -540,8 +539,14 @@ TEST_P(Kernels, SplitProducts) {
       EXPECT_EQ(kernels[0].cluster, t.parts);
       EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, 0)).size(), 2u);
       expect_right(Case(g, x), fmt::format("{} x {}, {} parts", kernel, kernel, t.parts));
+      Schedule two = s;
+      ASSERT_TRUE(cuda_target::by_split(two, *roles, t, {.sm = 80}));
+      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(two), cuda_target::dialect(Precision::Strict, 0)).size(), 2u) << two.to_text();
+      expect_right(Case(g, two), fmt::format("{} x {}, {} parts, two kernels", kernel, kernel, t.parts), Precision::Strict, 0);
       Schedule last = s;
-      ASSERT_TRUE(cuda_target::by_split(last, *roles, t, {.sm = 80}));
+      cuda_target::SplitTile alone = t;
+      alone.last = true;
+      ASSERT_TRUE(cuda_target::by_split(last, *roles, alone, {.sm = 80}));
       const auto one = c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect(Precision::Strict, 0));
       ASSERT_EQ(one.size(), 1u) << last.to_text();
       EXPECT_EQ(one[0].cluster, 1);
@@ -549,7 +554,6 @@ TEST_P(Kernels, SplitProducts) {
       EXPECT_NE(one[0].source.find(fmt::format("last_of_group<{}>(counters)", t.parts)), std::string::npos) << one[0].source;
       EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect()).size(), 2u);
       expect_right(Case(g, last), fmt::format("{} x {}, {} parts, the last", kernel, kernel, t.parts), Precision::Strict, 0);
-      expect_right(Case(g, last), fmt::format("{} x {}, {} parts, two kernels", kernel, kernel, t.parts));
     }
   }
 }
@@ -744,6 +748,9 @@ TEST_P(Kernels, RowsOfChains) {
   const Function f = schedule_test::lowered(s);
   const std::string source = c_like::kernels_of(f, cuda_target::dialect(Precision::Tf32)).at(0).source;
   EXPECT_EQ(source.find("_end = smaller("), std::string::npos) << source;  // a loop of as many rows as there are
+  // What some threads alone load of the filter is not loaded by others, though compilers move it out of the loop over rows.
+  EXPECT_NE(source.find("const bool branch_1 = unknown(x"), std::string::npos) << source;
+  EXPECT_NE(source.find(" & branch_1, &(E_w"), std::string::npos) << source;
   expect_right(Case(g, s), "rows", Precision::Tf32);
 }
 
@@ -763,14 +770,8 @@ TEST_P(Kernels, ChainsInParts) {
       ASSERT_EQ(kernels.size(), 1u);
       EXPECT_EQ(kernels[0].cluster, t.splits);
       EXPECT_EQ(c_like::kernels_of(f, cuda_target::dialect(Precision::Strict, 0)).size(), 2u);
-      Schedule last(g);
-      inline_cheap(last);
-      ASSERT_TRUE(cuda_target::by_chain(last, t, {.sm = 80}));
-      EXPECT_EQ(c_like::kernels_of(schedule_test::lowered(last), cuda_target::dialect(Precision::Strict, 0)).at(0).counters, kernels[0].blocks / t.splits);
       for (const Precision p : {Precision::Strict, Precision::Tf32}) {
-        const std::string what = fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits);
-        expect_right(Case(g, s), what, p);
-        if (p == Precision::Tf32) expect_right(Case(g, last), what + ", the last", p, 0);
+        expect_right(Case(g, s), fmt::format("stride {}, {} threads, {} parts", stride, t.threads(), t.splits), p);
       }
     }
   }

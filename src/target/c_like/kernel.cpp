@@ -114,13 +114,13 @@ class Splitter {
     std::ranges::stable_sort(parts, {}, blocks_of);
     for (const Stmt& s : parts) {
       const int64_t n = blocks_of(s);
-      if (parts.size() > 1) p.open(fmt::format("if ({0} >= {1} && {0} < {2}) {{", d_.block, blocks, blocks + n));
+      if (parts.size() > 1) p.open_if(fmt::format("{0} >= {1} && {0} < {2}", d_.block, blocks, blocks + n));
       const std::string block = blocks ? fmt::format("{} - {}", d_.block, blocks) : std::string(d_.block);
       if (is_parallel(s))
         p.block_loop(s, block);
       else
         p.lone(s);
-      if (parts.size() > 1) p.close();
+      if (parts.size() > 1) p.close_if();
       blocks += n;
     }
     finish(p, blocks, 1);

@@ -68,6 +68,9 @@ struct Dialect {
   // Loads 1, 2 or 4 floats or 1, 2, 4 or 8 halves from memory that no kernel at work writes, or zeros: format of the number, and of
   // "_constant" where it never changes, to the name of a function of (whether to load, the place). Empty: there is none.
   std::string_view load_where;
+  // Where compilers move these loads in front of branches around them: name of a function of a condition, which is its value, but they do not
+  // see that. Empty: they stay.
+  std::string_view unknown = {};
   // Where a kernel may begin before the one before it has ended: a function that waits for that and returns 0. Empty: kernels begin
   // in their turn.
   std::string_view begin;

@@ -99,7 +99,7 @@ Lanes Printer::loaded_at(const Expr& e, const Lanes& inside) {
   if (buffer.scope == Scope::Warp) return exchanged(b, e.indices()[0]);
   const auto load_where = [&](int elements, const std::string& c, const std::string& place) {
     if (constant_memory(b))
-      return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements, buffer.constant ? "_constant" : ""), c,
+      return fmt::format("{}({}, &{})", fmt::format(fmt::runtime(d_.load_where), elements, buffer.constant ? "_constant" : ""), and_branches(c),
                          place);
     if (block_offset_[b] >= 0 && always_inside(b, e.indices()[0]))
       return elements == 1 ? place : fmt::format("load{}(&{})", elements, place);

@@ -60,13 +60,28 @@ class Printer {
   int64_t registers() const { return registers_; }
   std::vector<BufferId> args() const;
   std::string buffer_name(BufferId b) const { return buffers_.at(b); }
-  std::string take() { return std::move(out_); }
+  std::string take();
 
   void line(std::string_view text);
   void open(std::string_view text);  // a line that ends in "{"
   void close(std::string_view text = "}");
+  void open_if(const std::string& condition);  // a branch: loads in it happen where it holds, wherever compilers put them
+  void open_else();
+  void close_if();
 
  private:
+  // A branch, in front of which a mark with its number stands in the text: for a variable of its condition, where that is used.
+  static constexpr char branch_mark = '\x01';
+  struct Branch {
+    std::string declaration;
+    bool used = false;
+  };
+  struct OpenBranch {
+    size_t number;
+    bool holds;  // or it is what is done otherwise
+  };
+  std::string and_branches(std::string condition);  // with those of all open branches, of which compilers do not know that they hold
+
   // statements.cpp
   void statement(const Stmt& s);
   void loop(const Stmt& s);
@@ -187,6 +202,8 @@ class Printer {
   std::string out_;
   std::string where_;                       // stores happen; empty: everywhere
   int indent_ = 1, temporaries_ = 0;
+  std::vector<Branch> branches_;
+  std::vector<OpenBranch> open_branches_;
   int threads_ = 1;
   int64_t block_bytes_ = 0;                 // of the kernel
   BlockMemory memory_;                      // of the parallel loop at hand

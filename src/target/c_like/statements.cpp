@@ -50,6 +50,43 @@ void Printer::close(std::string_view text) {
   line(text);
 }
 
+void Printer::open_if(const std::string& condition) {
+  out_ += fmt::format("{}{}\n", branch_mark, branches_.size());
+  open_branches_.push_back({branches_.size(), true});
+  branches_.push_back({fmt::format("{:{}}const bool branch_{} = {}({});\n", "", 2 * indent_, branches_.size(), d_.unknown, condition)});
+  open(fmt::format("if ({}) {{", condition));
+}
+void Printer::open_else() {
+  open_branches_.back().holds = false;
+  --indent_;
+  open("} else {");
+}
+void Printer::close_if() {
+  open_branches_.pop_back();
+  close();
+}
+
+std::string Printer::and_branches(std::string condition) {
+  if (d_.unknown.empty()) return condition;
+  for (const OpenBranch& b : open_branches_) {
+    branches_[b.number].used = true;
+    condition = fmt::format("({}) & {}branch_{}", condition, b.holds ? "" : "!", b.number);
+  }
+  return condition;
+}
+
+std::string Printer::take() {
+  std::string all;
+  size_t from = 0;
+  for (size_t mark; (mark = out_.find(branch_mark, from)) != std::string::npos;) {
+    all.append(out_, from, mark - from);
+    from = out_.find('\n', mark) + 1;
+    const Branch& b = branches_[std::stoul(out_.substr(mark + 1, from - mark - 2))];
+    if (b.used) all += b.declaration;
+  }
+  return all.append(out_, from);
+}
+
 std::vector<BufferId> Printer::args() const {
   std::vector<BufferId> out;
   for (BufferId b : f_.params)
@@ -147,16 +184,14 @@ void Printer::statement(const Stmt& s) {
       open("for (;;) {");
       line(fmt::format("if (!({})) break;", value(s->value)[0]));
     } else {
-      const std::string condition = value(s->value)[0];
-      open(fmt::format("if ({}) {{", condition));
+      open_if(value(s->value)[0]);
     }
     statement(s.children()[0]);
     if (s.kind() == StmtKind::If && s.children().size() > 1) {
-      --indent_;
-      open("} else {");
+      open_else();
       statement(s.children()[1]);
     }
-    close();
+    s.kind() == StmtKind::If ? close_if() : close();
     return close();
   }
   case StmtKind::Barrier: return barrier();
@@ -243,7 +278,7 @@ void Printer::thread_loop(const Stmt& s) {
   const std::string bounds = within_bounds(l);
   const bool in_stores = !by_all && !bounds.empty() && inside < kWarp && !sums_threads(f_, s) && computable(s.children()[0]);
   const std::string condition = by_all || in_stores ? there : within_bounds(l, there);
-  if (!condition.empty()) open(fmt::format("if ({}) {{", condition));
+  if (!condition.empty()) open_if(condition);
   const std::string around = in_stores ? also_where(bounds) : where_;
   in_threads_ = true;
   thread_loops_.push_back(l);
@@ -255,7 +290,7 @@ void Printer::thread_loop(const Stmt& s) {
   thread_loops_.pop_back();
   in_threads_ = !first;
   number_ = outer;
-  if (!condition.empty()) close();
+  if (!condition.empty()) close_if();
   close();
 }
 
@@ -342,9 +377,9 @@ void Printer::plain_loop(const Stmt& s) {
     }
     if (accesses_registers(s)) {
       open_unrolled(l);
-      open(fmt::format("if ({}) {{", condition));
+      open_if(condition);
       statement(s.children()[0]);
-      close();
+      close_if();
       return close();
     }
   }

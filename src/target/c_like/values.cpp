@@ -378,12 +378,11 @@ Lanes Printer::selected(const Expr& e) {
   };
   for (size_t i = 0; i < condition.size(); ++i) {
     const size_t to = condition.size() == 1 ? lanes : i + 1;
-    open(fmt::format("if ({}) {{", condition[i]));
+    open_if(condition[i]);
     arm(a, i, to);
-    --indent_;
-    open("} else {");
+    open_else();
     arm(b, i, to);
-    close();
+    close_if();
   }
   return out;
 }
@@ -456,12 +455,11 @@ Lanes Printer::half_pairs(const Expr& e, DType type) {
         done_.pop_back();
         for (size_t i = 0; i < v.size(); ++i) line(fmt::format("{} = {};", pairs[i], v[i]));
       };
-      open(fmt::format("if ({}) {{", condition[0]));
+      open_if(condition[0]);
       arm(e.children()[1]);
-      --indent_;
-      open("} else {");
+      open_else();
       arm(e.children()[2]);
-      close();
+      close_if();
       return pairs;
     }
   }

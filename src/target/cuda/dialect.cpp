@@ -57,6 +57,7 @@ const c_like::Dialect& dialect(Precision precision, int64_t cluster) {
       .wait = "wait_for_copies",
       .group = "group_copies",
       .load_where = "load{}{}_where",
+      .unknown = "unknown",
       .begin = "wait_for_kernels_before",
       .let_next_begin = "let_next_kernel_begin();",
       .few_blocks = 16,

@@ -80,16 +80,28 @@ template <class T> HELPER T of_later_thread(T x, int distance) { return __shfl_d
 template <class T> HELPER T exchanged(T x, int distance, int threads) {
   return __shfl_xor_sync(threads == 32 ? 0xffffffffu : ((1u << threads) - 1) << (threadIdx.x & (32 - threads)), x, distance);
 }
+#ifndef EMULATED
+// Of what its block wrote before, all is there for those who count after it.
+HELPER unsigned counted_up(unsigned* at, unsigned most) {
+  unsigned before;
+  asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;" : "=r"(before) : "l"(at), "r"(most) : "memory");
+  return before;
+}
+#endif
 // Counters are 0 again when all blocks have been here.
 template <unsigned blocks> HELPER bool last_of_group(unsigned* counters) {
-  __threadfence();  // before others see that the block has come
   __syncthreads();
-  const bool last = threadIdx.x == 0 && atomicInc(counters + blockIdx.x / blocks, blocks - 1) == blocks - 1;
-  const bool goes_on = __syncthreads_or(last);
-  __threadfence();
-  return goes_on;
+  unsigned others = 0;
+  if (threadIdx.x == 0) others = counted_up(counters + blockIdx.x / blocks, blocks - 1);
+  return __syncthreads_or(others == blocks - 1);
 }
 #ifndef EMULATED
+// Compilers move the loads below in front of branches and loops around them, with what they know of conditions left out.
+HELPER bool unknown(bool x) {
+  unsigned y;
+  asm("mov.u32 %0, %1;" : "=r"(y) : "r"((unsigned)x));
+  return y;
+}
 // `kind`: what ld.global is called; .nc is for what nobody writes, and may be done before waiting for other kernels.
 #define LOADS_WHERE(name, kind) \
 HELPER float load1##name(bool inside, const float* p) { \
