@@ -6,7 +6,7 @@
 //                O.acc += depthwise(E) * weights        matrix instructions, whose operand is the depthwise sum
 //     O
 //
-// With few tiles, blocks share the expanded channels of one (`splits`), and add up what each has summed (slices.cpp), or in
+// With few tiles, blocks share the expanded channels of one (`splits`), and add up what each has summed as a cluster (slices.cpp), or in
 // a second kernel.
 //
 // The depthwise sums are made where an instruction wants them, in the registers of the thread that hands them over: a
@@ -255,8 +255,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     const std::vector<TileAxis> tile = {{roles->outer[0], c.high()}, {*roles->tile, c.columns}, {roles->vector, chain.channels}};
     Schedule u = t;
     u.pack(sums, parts_by_tiles(part, roles->unit, tile));
-    const auto adders = adders_of(g[*g.named(out)], tile, c.splits, d);
-    if (adders && by_slices(u, out, roles->unit, tile, *adders, c.threads()) && lowers(u)) {
+    if (d.sm >= clusters_from && c.splits <= c_like::kMostOfACluster && by_slices(u, out, roles->unit, tile, c.splits, c.threads()) && lowers(u)) {
       s = u;
       return true;
     }

@@ -10,14 +10,16 @@ namespace burnish::cuda_target {
 namespace {
 
 // Of a run: starting another kernel, which takes 790 where both run again and again, and more among others; meeting as a cluster, or going on
-// as the last; these assumed; reads of what was just written, by all blocks, and by one.
-constexpr double kAnotherKernel = 1600, kMeeting = 600, kGoingOn = 900, kBytesPerCycle = 1975, kBytesOfABlock = 40;
+// as the last, which is slower on the only GPU that measured it (H200, as an sm_80); reads of what was just written, by all blocks, and by one.
+constexpr double kAnotherKernel = 1600, kMeeting = 600, kGoingOn = 3300, kBytesPerCycle = 1975, kBytesOfABlock = 40;
 
-double adding_cycles(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d) {
+// The first of how parts may be added up, as a cluster or by a second kernel; then by the last block, where there are no clusters.
+std::vector<std::pair<bool, double>> ways_of_adding(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d) {
   const auto bytes = [&](int64_t results) { return static_cast<double>(parts * results * size_of(DType::F32)); };
-  const auto adders = adders_of(o, tile, parts, d);
-  if (adders == 1) return kGoingOn + bytes(points_of(tile)) / kBytesOfABlock;
-  return (adders ? kMeeting : kAnotherKernel) + bytes(points(o.axes)) / kBytesPerCycle;
+  const bool clusters = d.sm >= clusters_from;
+  std::vector<std::pair<bool, double>> all = {{false, (clusters && can_slice(o, tile, parts) ? kMeeting : kAnotherKernel) + bytes(points(o.axes)) / kBytesPerCycle}};
+  if (!clusters && can_slice(o, tile, 1)) all.emplace_back(true, kGoingOn + bytes(points_of(tile)) / kBytesOfABlock);
+  return all;
 }
 
 // The stage of the parts' sums, [part] outermost; the rest of `s` reads all of them where it read
@@ -74,8 +76,8 @@ std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Devi
     std::vector<MatrixTile> tiles = matrix_tiles(t, *roles, d);
     if (tiles.size() > of_each) tiles.resize(of_each);
     for (const MatrixTile& x : tiles) {
-      const double adding = adding_cycles(s.group()[r.out], tile_of(t, *roles, x).first, parts, d);
-      all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + adding});
+      for (const auto& [last, adding] : ways_of_adding(s.group()[r.out], tile_of(t, *roles, x).first, parts, d))
+        all.push_back({parts, x, matrix_cycles(t, *roles, x, d) + adding, last});
     }
   }
   std::ranges::stable_sort(all, {}, &SplitTile::cycles);
@@ -87,18 +89,20 @@ bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d) 
   const std::string out = t.group()[r.out].name, part = in_parts(t, r, x.parts);
   const auto roles = part.empty() ? std::nullopt : roles_of_parts(t, part);
   if (!roles) return false;
-  auto [tile, outside] = tile_of(t, *roles, x.tile);
-  if (const auto adders = tile.empty() ? std::nullopt : adders_of(t.group()[roles->out], tile, x.parts, d)) {
+  const bool cluster = d.sm >= clusters_from && x.parts <= c_like::kMostOfACluster;
+  if (cluster || x.last) {
     Schedule u = t;
+    auto [tile, outside] = tile_of(u, *roles, x.tile);
     const auto axis = static_cast<uint32_t>(u.group()[roles->out].axes.size() - 1);
     std::erase(outside, axis);
-    if (by_matrix(u, *roles, x.tile, d, axis)) {
+    if (!tile.empty() && by_matrix(u, *roles, x.tile, d, axis)) {
       u.pack(part, parts_by_tiles(axis, outside, tile));
-      if (by_slices(u, out, outside, tile, *adders, x.tile.threads()) && lowers(u)) {
+      if (by_slices(u, out, outside, tile, cluster ? x.parts : 1, x.tile.threads()) && lowers(u)) {
         s = u;
         return true;
       }
     }
+    if (x.last) return false;
   }
   if (!by_matrix(t, *roles, x.tile, d)) return false;
   const Stage o = t.group()[*t.group().named(out)];

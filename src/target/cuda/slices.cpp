@@ -1,5 +1,5 @@
-// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of it each, or the last of them all of it.
-// That takes one kernel (c_like/cluster.cpp), the parts going through the second-level cache, where they are no cluster's.
+// A tile whose sum is in parts, each another block's: these blocks, neighbours, add up a slice of it each, as a cluster, or the last of them
+// all of it. That takes one kernel (c_like/cluster.cpp).
 #include <algorithm>
 
 #include "target/cuda/tiles.h"
@@ -34,11 +34,8 @@ int64_t points_of(const std::vector<TileAxis>& tile) {
   return all;
 }
 
-std::optional<int64_t> adders_of(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d) {
-  constexpr int64_t most_alone = 64 << 10;  // bytes that one block reads while all others have ended
-  const int64_t adders = d.sm >= clusters_from ? parts : 1;
-  const bool may = adders == 1 ? parts * points_of(tile) * size_of(DType::F32) <= most_alone : parts <= c_like::kMostOfACluster;
-  return may && slice_of(o, tile, adders) ? std::optional(adders) : std::nullopt;
+bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t adders) {
+  return slice_of(o, tile, adders).has_value();
 }
 
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside,

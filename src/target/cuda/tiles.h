@@ -164,9 +164,8 @@ struct TileAxis {
 };
 // Sums in parts, an axis: those of a tile together, part by part. `outside`: axes of which a tile has one point.
 Layout parts_by_tiles(uint32_t part, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile);
-// How many of the blocks that have a part each of a tile of `o` add it up: all, as a cluster, or the last of them, where GPUs have no clusters.
-// None: another kernel does, since slices would not come out even or one block alone would have too much to read.
-std::optional<int64_t> adders_of(const Stage& o, const std::vector<TileAxis>& tile, int64_t parts, const Device& d);
+// Whether a tile of `o` comes out even in so many slices.
+bool can_slice(const Stage& o, const std::vector<TileAxis>& tile, int64_t adders);
 int64_t points_of(const std::vector<TileAxis>& tile);
 // What adds them up: the tiles as blocks, in that order, and a slice of the tile to each of `adders` neighbours.
 bool by_slices(Schedule& t, const std::string& out, const std::vector<uint32_t>& outside, const std::vector<TileAxis>& tile, int64_t adders,
@@ -198,11 +197,12 @@ bool by_matrix(Schedule& s, const Roles& r, const MatrixTile& t, const Device& d
 // What a block has of the axes of `r.out`: points, then channels; the axes outside.
 std::pair<std::vector<TileAxis>, std::vector<uint32_t>> tile_of(const Schedule& s, const Roles& r, const MatrixTile& t);
 
-// matrix_split.cpp. The same, blocks having parts of the reduction each, which meet in that kernel (adders_of) or a second one.
+// matrix_split.cpp. The same, blocks having parts of the reduction each, which meet as clusters, or in a second kernel.
 struct SplitTile {
   int64_t parts;
   MatrixTile tile;
   double cycles = 0;  // by estimate, as matrix_cycles
+  bool last = false;  // where GPUs have no clusters: the last of a tile's blocks adds them up, instead of that kernel
 };
 std::vector<SplitTile> split_tiles(const Schedule& s, const Roles& r, const Device& d);
 bool by_split(Schedule& s, const Roles& r, const SplitTile& x, const Device& d);

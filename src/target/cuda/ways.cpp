@@ -26,7 +26,7 @@ std::string text_of(const MatrixTile& t) {
                      t.stages > 2 ? fmt::format(",stages:{}", t.stages) : "", t.weights ? ",weights" : "");
 }
 std::string text_of(const SplitTile& x) {
-  return fmt::format("parts:{},{}", x.parts, text_of(x.tile));
+  return fmt::format("parts:{},{}{}", x.parts, text_of(x.tile), x.last ? ",last" : "");
 }
 std::string text_of(const PairTile& x) { return fmt::format("{},second:{}{}", text_of(x.first), x.columns, x.kept ? ",kept" : ""); }
 std::string text_of(const AttentionTile& x) { return fmt::format("rows:{},warps:{}{}", x.rows, x.warps, x.kept ? ",kept" : ""); }
