@@ -8,19 +8,34 @@
 
 namespace burnish::search {
 
-const Tensor& TaskData::tensor(size_t parameter, int seed) {
-  std::vector<Tensor>& all = tensors[seed];
+namespace {
+
+Tensor values_of(const Parameter& p, int seed) { return random_tensor(p, static_cast<uint64_t>(seed) + 1); }
+
+}  // namespace
+
+std::span<const std::byte> TaskData::input(size_t parameter, int seed) {
+  auto& all = inputs[seed];
+  all.resize(parameters.size());
+  const Parameter& p = parameters[parameter];
+  if (all[parameter].empty()) all[parameter] = *pack_constant(values_of(p, seed), p.layout);
+  return all[parameter];
+}
+
+std::shared_ptr<const std::vector<std::byte>> TaskData::packed_constant(size_t parameter, int seed, const Parameter& p) {
+  auto& all = constants_of[seed];
   all.resize(parameters.size());
   Tensor& t = all[parameter];
-  if (t.shape.empty() && t.bytes.empty()) t = random_tensor(parameters[parameter], static_cast<uint64_t>(seed) + 1);
-  return t;
+  if (t.shape.empty() && t.bytes.empty()) t = values_of(parameters[parameter], seed);
+  return pack_constant(t, p.layout);
 }
 
 size_t TaskData::bytes() const {
   size_t n = constants ? constants->size() : 0;
   for (const GuardedBuffer& b : buffers) n += b.size();
   for (int seed = 0; seed < check_seeds; ++seed) {
-    for (const Tensor& t : tensors[seed]) n += t.bytes.size();
+    for (const Tensor& t : constants_of[seed]) n += t.bytes.size();
+    for (const auto& i : inputs[seed]) n += i.size();
     for (const auto& a : answers[seed]) n += a.size();
   }
   return n;
@@ -59,8 +74,7 @@ TaskData& TaskCache::get(const std::string& hash, const std::vector<Parameter>& 
     d.buffers.emplace_back(p.constant ? 0 : bytes_of(p), GuardedBuffer::Place::Start, p.constant ? 0 : stagger);
     if (!p.constant) stagger = (stagger + 13) % 64;
     if (p.constant || p.output) continue;
-    const auto packed = pack_constant(d.tensor(i, 0), p.layout);
-    std::ranges::copy(*packed, d.buffers.back().data());
+    std::ranges::copy(d.input(i, 0), d.buffers.back().data());
     d.buffers.back().read_only();
   }
   tasks_.push_front(std::move(d));
@@ -85,7 +99,7 @@ void place_constants(TaskData& d, const std::vector<Parameter>& parameters, size
   d.constants = std::make_unique<GuardedBuffer>(d.stride * d.copies, GuardedBuffer::Place::Start);
   for (size_t i = 0; i < parameters.size(); ++i) {
     if (!parameters[i].constant) continue;
-    const auto packed = pack_constant(d.tensor(i, 0), parameters[i].layout);
+    const auto packed = d.packed_constant(i, 0, parameters[i]);
     std::ranges::copy(*packed, d.constants->data() + d.offset[i]);
   }
   for (size_t c = 1; c < d.copies; ++c) {

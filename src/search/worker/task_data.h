@@ -3,6 +3,7 @@
 
 #include <list>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -17,8 +18,9 @@ inline constexpr int check_seeds = 2;
 struct TaskData {
   std::string hash;
   std::vector<Parameter> parameters;
-  std::vector<Tensor> tensors[check_seeds];               // logical, by parameter; empty for outputs and until needed
-  std::vector<GuardedBuffer> buffers;                     // for timing, by parameter; constants: empty
+  std::vector<Tensor> constants_of[check_seeds];          // logical, by parameter; empty for others and until needed
+  std::vector<std::vector<std::byte>> inputs[check_seeds];  // as they lie in memory, likewise
+  std::vector<GuardedBuffer> buffers;                       // for timing, by parameter; constants: empty
   std::vector<std::vector<std::byte>> answers[check_seeds];  // of the reference, by parameter; empty until needed
 
   // The constants as the last candidate wanted them, several times over, so that they come from memory.
@@ -27,7 +29,9 @@ struct TaskData {
   size_t stride = 0, copies = 1;
   std::vector<size_t> offset;  // by parameter, in one copy
 
-  const Tensor& tensor(size_t parameter, int seed);
+  std::span<const std::byte> input(size_t parameter, int seed);
+  // As its layout in `p` wants it.
+  std::shared_ptr<const std::vector<std::byte>> packed_constant(size_t parameter, int seed, const Parameter& p);
   std::byte* constant(size_t parameter, size_t copy) const {
     return constants->data() + (copy % copies) * stride + offset[parameter];
   }
