@@ -70,6 +70,7 @@ class Printer {
   void close_if();
 
  private:
+  // branches.cpp
   // A branch, in front of which a mark with its number stands in the text: for a variable of its condition, where that is used.
   static constexpr char branch_mark = '\x01';
   struct Branch {

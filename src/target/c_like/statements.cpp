@@ -50,43 +50,6 @@ void Printer::close(std::string_view text) {
   line(text);
 }
 
-void Printer::open_if(const std::string& condition) {
-  out_ += fmt::format("{}{}\n", branch_mark, branches_.size());
-  open_branches_.push_back({branches_.size(), true});
-  branches_.push_back({fmt::format("{:{}}const bool branch_{} = {}({});\n", "", 2 * indent_, branches_.size(), d_.unknown, condition)});
-  open(fmt::format("if ({}) {{", condition));
-}
-void Printer::open_else() {
-  open_branches_.back().holds = false;
-  --indent_;
-  open("} else {");
-}
-void Printer::close_if() {
-  open_branches_.pop_back();
-  close();
-}
-
-std::string Printer::and_branches(std::string condition) {
-  if (d_.unknown.empty()) return condition;
-  for (const OpenBranch& b : open_branches_) {
-    branches_[b.number].used = true;
-    condition = fmt::format("({}) & {}branch_{}", condition, b.holds ? "" : "!", b.number);
-  }
-  return condition;
-}
-
-std::string Printer::take() {
-  std::string all;
-  size_t from = 0;
-  for (size_t mark; (mark = out_.find(branch_mark, from)) != std::string::npos;) {
-    all.append(out_, from, mark - from);
-    from = out_.find('\n', mark) + 1;
-    const Branch& b = branches_[std::stoul(out_.substr(mark + 1, from - mark - 2))];
-    if (b.used) all += b.declaration;
-  }
-  return all.append(out_, from);
-}
-
 std::vector<BufferId> Printer::args() const {
   std::vector<BufferId> out;
   for (BufferId b : f_.params)
