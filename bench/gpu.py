@@ -214,8 +214,13 @@ def main():
         for engine, format in engines_of((options.models[0],), options):
             prepare(engine, format, (options.models[0], options.precisions[0], options.batches[0]), options)()
         return 0
+
+    def key_of(case):
+        return {"model": Path(case[0]).stem, "precision": case[1], "batch": case[2]}
+
     cases = [(name, precision, batch) for name in options.models or MODELS for batch in options.batches for precision in options.precisions
              if batch == 1 or name not in BATCH_OF_ONE]
+    cases = list({tuple(key_of(case).values()): case for case in reversed(cases)}.values())[::-1]  # each row once
     if options.jobs > 1 and {"compile", "autotune"} & set(options.engines):
         compile_ahead(cases, options)
     if options.json:
@@ -223,9 +228,6 @@ def main():
     kept, rows = Rows(options.json, gpu()), []
     print(f"{gpu()}; milliseconds of interleaved runs between CUDA events, caches warm")
     print_head(options.engines)
-
-    def key_of(case):
-        return {"model": Path(case[0]).stem, "precision": case[1], "batch": case[2]}
 
     def engines_for(case):
         """Begins the engines of a case, or says what is missing."""

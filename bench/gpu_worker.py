@@ -27,7 +27,9 @@ def find_model(name, shapes, write=False):
         if write:
             path = ROOT / "build/gpu" / path.name
             path.parent.mkdir(parents=True, exist_ok=True)
-            onnx.save(model, path)
+            written = path.with_name(f"{os.getpid()}-{path.name}")  # others may be reading the one that is there
+            onnx.save(model, written)
+            written.replace(path)
     return model, path, known
 
 

@@ -11,11 +11,13 @@ test=${TEST:-$root/build/release/tests/test_cuda} filter=${FILTER:-*/Gpu} jobs=$
 folder=${1:-$root/build/gpu-tests}
 mkdir -p "$folder"
 export BURNISH_TEST_GPU=1
-failed=0
+failed=0 found=()
 
 check() {  # NAME COMMAND...: the tests' shares, side by side
   local name=$1 begin=$SECONDS share status=0 processes=()
   shift
+  rm -f "$folder/$name".*txt
+  found+=("$folder/$name.txt")
   for ((share = 0; share < jobs; ++share)); do
     GTEST_TOTAL_SHARDS=$jobs GTEST_SHARD_INDEX=$share "$@" "$test" --gtest_filter="$filter" > "$folder/$name.$share.txt" 2>&1 &
     processes+=($!)
@@ -42,5 +44,5 @@ for tool in ${TOOLS:-native memcheck racecheck synccheck}; do
     exit 1
   fi
 done
-grep -h "^=\+ ERROR SUMMARY\|^\[  PASSED\|^\[  FAILED\|RACECHECK SUMMARY" "$folder"/*.txt
+grep -h "^=\+ ERROR SUMMARY\|^\[  PASSED\|^\[  FAILED\|RACECHECK SUMMARY" "${found[@]}"
 exit $failed

@@ -17,7 +17,7 @@ struct Roles {
   uint32_t vector = 0;            // axis of the lanes: contiguous in the stage's layout
   std::optional<uint32_t> tile{}; // axis whose points share a load of weights: the rows of the tile
   std::vector<uint32_t> outer{};  // the other axes with more than one point, outermost first
-  std::vector<uint32_t> unit{};   // axes with one point
+  std::vector<uint32_t> unit{};   // axes with one point, or of which who lays out a tile takes one at a time
   bool broadcast = false;         // an operand does not move with the lanes (conv, matmul); else depthwise, pooling
   int64_t grouped = 0;            // it is another one every so many elements of the vector axis: grouped convolutions
 };

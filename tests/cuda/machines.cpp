@@ -76,8 +76,9 @@ std::vector<std::vector<std::byte>> run_program(On machine, const Program& p, cu
     if (tensors[i].size) std::memcpy(tensors[i].at, inputs[i], tensors[i].size);
   }
   for (uint32_t t : p.outputs) place(t);
-  if (!launched(machine, cuda_target::launches_of(p, precision, cluster), precision, tensors, {arena, arena_bytes}, {weights, section.size()}, reversed))
-    return outputs;
+  const cuda_target::Launches launches = cuda_target::launches_of(p, precision, cluster);
+  for (int runs = counters.empty() ? 1 : 2; runs > 0; --runs)  // the next one finds counters as the one before has left them
+    if (!launched(machine, launches, precision, tensors, {arena, arena_bytes}, {weights, section.size()}, reversed)) return outputs;
   EXPECT_TRUE(std::ranges::all_of(counters, [](std::byte b) { return b == std::byte{0}; })) << "counters are not left as they were found";
   for (size_t o = 0; o < p.outputs.size(); ++o) {
     const ProgramTensor& t = p.tensors[p.outputs[o]];

@@ -97,7 +97,9 @@ TEST(Clusters, AreOneKernelWhereThereAreClusters) {
 TEST(Clusters, OrTheLastBlockOfAGroupGoesOn) {
   EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "32*m + 2*t")), 2);
   EXPECT_EQ(gather(two_loops(8, 2, "16*n + i", "64*m + 4*t + 3")), 4);
-  EXPECT_EQ(gather(two_loops(8, 1, "16*n + i", "m + 8*t")), 8);
+  EXPECT_EQ(gather(two_loops(16, 2, "16*n + i", "128*m + 8*t")), 8);
+  EXPECT_EQ(gather(two_loops(32, 2, "16*n + i", "256*m + 16*t")), 0) << "one block would have too much to do";
+  EXPECT_EQ(gather(two_loops(8, 1, "16*n + i", "m + 8*t")), 0) << "it is all the work there is";
   EXPECT_EQ(gather(two_loops(8, 8, "16*n + i", "16*m + t")), 0) << "they are as many";
   EXPECT_EQ(gather(two_loops(8, 3, "16*n + i", "16*m + t")), 0) << "they do not come out even";
   EXPECT_EQ(gather(two_loops(8, 4, "16*n + i", "32*m + 2*t + 2")), 0) << "others' values";

@@ -312,6 +312,20 @@ void expect_random_chains(int times, int fewest_parts, int most_parts, int fewes
 // Parts of the expanded channels to blocks of their own.
 TEST(Schedules, ChainsInParts) { expect_random_chains(12, 2, 4, 1); }
 
+// A region of 65 rows, of which a thread copies more than are constants of its instructions.
+TEST(Schedules, TallRegionsOfChains) {
+  GroupBuilder b("chain");
+  const StageId x = target_test::image(b, 32, 70, 5);
+  const StageId e = target_test::conv(b, "E", x, {70, 5, 32, 96}), d = target_test::conv(b, "D", e, {70, 5, 96, 96, 3, 2, true});
+  b.output(target_test::conv(b, "O", d, {35, 3, 96, 32}));
+  const StageGroup g = b.group();
+  Schedule s(g);
+  inline_cheap(s);
+  const cuda_target::ChainTile t{.columns = 3, .warps_y = 2, .warps_n = 2, .expand_y = 2, .expand_n = 2, .weights = 1, .splits = 3, .rows = 2};
+  ASSERT_TRUE(cuda_target::by_chain(s, t, {}));
+  expect_same(Case(g, s), "tall");
+}
+
 // Two neighbouring rows to a thread, which share what it reads.
 TEST(Schedules, ChainsOfTwoRows) { expect_random_chains(16, 1, 2, 2); }
 

@@ -252,6 +252,22 @@ TEST(Gpu, OwnMemoryOfTheGpu) {
   EXPECT_EQ(calls("cuMemcpyDtoHAsync_v2"), copies);
 }
 
+// Kernels may have counters in the arena, which they find zero.
+TEST(Gpu, ArenasAreZeroAtFirst) {
+  const Bytes model_bytes = device_model({{"sm_90", "cubin", plain_image()}}, [](std::string m) {
+    const std::string of_add = R"("args":[[-1,256],[-2,256],[1,0]])";
+    const std::size_t at = m.find(of_add);
+    return m.substr(0, at) + R"("args":[[-1,512],[-2,256],[1,0]])" + m.substr(at + of_add.size());  // what nobody writes
+  });
+  const ModelHandle model = load(model_bytes);
+  std::vector<float> offsets;
+  for (std::size_t i = 0; i < count; ++i) offsets.push_back(offset(i));
+  for (int i = 0; i < 2; ++i) {
+    const SessionHandle session = new_session(model, 1);
+    EXPECT_EQ(host_run(session.get(), input(1)), offsets);
+  }
+}
+
 TEST(Gpu, GraphsAreCapturedOnceForEverySetOfAddresses) {
   const ModelHandle model = load(plain_model());
   const SessionHandle session = new_session(model, 1);

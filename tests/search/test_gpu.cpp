@@ -1,5 +1,6 @@
 // Candidates for GPUs, on the fake driver and the fake NVRTC: timed, checked, and blamed for what
 // they do.
+#include <dlfcn.h>
 #include <gtest/gtest.h>
 #include <stdlib.h>
 
@@ -8,6 +9,7 @@
 #include "search/measure/crew.h"
 #include "search/measure/kernel.h"
 #include "search/measurer.h"
+#include "search/worker/worker.h"
 
 namespace burnish::search {
 namespace {
@@ -112,6 +114,31 @@ TEST_F(Gpu, TensorsThatStayOnTheDevice) {
       EXPECT_EQ(bad.status, Status::Wrong) << "what others have written there is not its own";
     }
   }
+}
+
+// And none but the first of a task allocates them.
+TEST_F(Gpu, TensorsOfATaskAreAllocatedOnce) {
+  struct Quiet : Teller {
+    void phase(Phase) override {}
+  } teller;
+  const auto host = make_target("native", 2);
+  const StageGroup other = parse_stages(std::regex_replace(product, std::regex("y:6"), "y:7"));
+  const Built small = built(), larger = *build_kernel(target->default_schedule(other), *target, true);
+  Runner runner({.target = target->text(), .threads = 2, .memory_bytes = uint64_t{2} << 30, .min_time = 0.001, .min_repeats = 3, .device = true}, teller);
+  void* const driver = dlopen(BURNISH_FAKE_CUDA, RTLD_NOW);
+  const auto calls = reinterpret_cast<int (*)(const char*)>(dlsym(driver, "fake_cuda_calls"));
+  ASSERT_NE(calls, nullptr);
+  const auto allocated_by = [&](const char* hash, const Built& b) {
+    const int before = calls("cuMemAlloc_v2");
+    const RunReply r = runner.run({.hash = hash, .candidate = b, .reference = {}, .check = false});
+    EXPECT_EQ(r.status, Status::Ok) << r.message;
+    return calls("cuMemAlloc_v2") - before;
+  };
+  const int first = allocated_by("p", small), second = allocated_by("p", small);
+  EXPECT_EQ(second, first - 2) << "the product's input and output";
+  EXPECT_EQ(allocated_by("p", small), second);
+  EXPECT_EQ(allocated_by("q", larger), first) << "another task's are others";
+  EXPECT_EQ(allocated_by("q", larger), second);
 }
 
 TEST_F(Gpu, PointsOfTheSpace) {

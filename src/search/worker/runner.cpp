@@ -214,9 +214,9 @@ struct Runner::State {
   }
 
   void run(const RunRequest& r, RunReply& reply) {
+    if (on_device && !same_task(on_device->parameters, r.candidate.parameters)) on_device.reset();  // before others want memory
     KernelLibrary k(r.candidate, pool.get());
     TaskData& d = cache.get(r.hash, r.candidate.parameters);
-    if (on_device && !same_task(on_device->parameters, r.candidate.parameters)) on_device.reset();
     reply.timing = time(k, d, r);
     if (!r.reference.library.empty() && (r.check || reply.timing.median < r.check_below)) {
       check_answers(k, d, r);

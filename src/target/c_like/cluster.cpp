@@ -64,14 +64,16 @@ class Handing {
     if (!plain(before) || !plain(after) || std::max(before->loop.extent, after->loop.extent) > kMostBlocksThatMeet ||
         std::min(before->loop.extent, after->loop.extent) < 1)
       return;
-    for (int64_t n = 0; n < before->loop.extent; ++n) first_.push_back(accesses_of(f, before, n));
-    for (int64_t n = 0; n < after->loop.extent; ++n) second_.push_back(accesses_of(f, after, n));
+    first_ = {accesses_of(f, before, 0)}, second_ = {accesses_of(f, after, 0)};
     // All iterations have the same buffers. What is written twice, or after it was read, is not
     // looked into.
     for (const auto& [b, where] : second_[0].written)
       if (first_[0].read.contains(b) || first_[0].written.contains(b)) return;
     for (const auto& [b, where] : first_[0].written)
       if (second_[0].read.contains(b)) shared_.push_back(b);
+    if (shared_.empty()) return;
+    for (int64_t n = 1; n < before->loop.extent; ++n) first_.push_back(accesses_of(f, before, n));
+    for (int64_t n = 1; n < after->loop.extent; ++n) second_.push_back(accesses_of(f, after, n));
   }
 
   // Each group of `second` blocks reads what those `first` have written before that are as far behind the beginning, and nothing that
@@ -117,9 +119,8 @@ int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& afte
 }
 
 int64_t blocks_that_gather(const Function& f, const Stmt& before, const Stmt& after) {
-  const int64_t groups = after->loop.extent;
-  if (groups < 1 || before->loop.extent <= groups || before->loop.extent % groups) return 0;
-  const int64_t n = before->loop.extent / groups;
+  const int64_t groups = after->loop.extent, n = groups ? before->loop.extent / groups : 0;
+  if (groups < 2 || n < 2 || n > kMostOfACluster || before->loop.extent % groups) return 0;
   return Handing(f, before, after).apart(n, 1) ? n : 0;
 }
 

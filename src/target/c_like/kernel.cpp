@@ -97,6 +97,7 @@ class Splitter {
     p.expect(before);
     p.expect(after);
     p.block_loop(before, std::string(d_.block));
+    // No `open_if`, which would name the condition, and this one counts.
     p.open(fmt::format("if ({}({})) {{", fmt::format(fmt::runtime(d_.last_of_group), n), counters));
     p.block_loop(after, fmt::format("{} / {}", d_.block, n));
     p.close();

@@ -111,7 +111,8 @@ inline constexpr int64_t kMostBlocksThatMeet = 1 << 14;  // others are not looke
 // Two loops over equally many blocks, one after the other: each group of so many neighbouring blocks, `most` of them, reads in the second
 // only what it has itself written in the first. 0: there are no such groups.
 int64_t blocks_that_meet(const Function& f, const Stmt& before, const Stmt& after, int64_t most = kLargestCluster);
-// The second loop has fewer blocks: each reads what as many neighbours of the first have written, and nothing that others have. 0: it is not so.
+// The second loop has fewer blocks, at least two: each reads what so many neighbours of the first have written, kMostOfACluster of them, and
+// nothing that others have. 0: it is not so.
 int64_t blocks_that_gather(const Function& f, const Stmt& before, const Stmt& after);
 // What they hand on so that the n-th block writes the `piece` elements from n * piece on, and nobody else.
 struct Handed {

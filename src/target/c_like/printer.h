@@ -81,7 +81,7 @@ class Printer {
     size_t number;
     bool holds;  // or it is what is done otherwise
   };
-  std::string and_branches(std::string condition);  // with those of all open branches, of which compilers do not know that they hold
+  std::string and_branches(std::string condition);  // with those of all branches by open_if, of which compilers do not know that they hold
 
   // statements.cpp
   void statement(const Stmt& s);

@@ -95,6 +95,9 @@ std::optional<Chain> chain_of(const Schedule& s) {
   const int64_t deep = dout.axes[d.vector].extent;
   if ((c.expanded && c.expanded != deep) || deep % (2 * kMatrixDepth)) return std::nullopt;
   c.expanded = deep;
+  // Rows and columns are the same axes everywhere: of images with one row another axis seems to be theirs.
+  const auto of_the_same = [&](const std::optional<Link>& l) { return !l || (l->roles.outer == d.outer && l->roles.tile == d.tile); };
+  if (!of_the_same(c.project)) return std::nullopt;
   c.height = dout.axes[d.outer[0]].extent;
   c.width = dout.axes[*d.tile].extent;
   for (const uint32_t u : d.unit) c.images *= dout.axes[u].extent;
@@ -114,7 +117,7 @@ std::optional<Chain> chain_of(const Schedule& s) {
   });
   if (g[c.depthwise.input].is_compute()) {
     c.expand = link_of(s, c.depthwise.input);
-    if (!c.expand || !c.expand->roles.broadcast || g[c.expand->input].is_compute()) return std::nullopt;
+    if (!c.expand || !of_the_same(c.expand) || !c.expand->roles.broadcast || g[c.expand->input].is_compute()) return std::nullopt;
     found += stages_of(*c.expand);
     c.input_channels = lone_extent(g[c.expand->roles.acc]);
     if (c.input_channels == 0 || c.input_channels % kMatrixDepth) c.first = window_of(s, *c.expand);

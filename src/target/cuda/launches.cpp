@@ -194,7 +194,7 @@ int64_t counters_begin(const Program& p) {
 
 int64_t arena_bytes(const Program& p, int64_t cluster) {
   const int64_t end = counters_begin(p);
-  if (cluster == 0) return end + counter_bytes;
+  if (cluster == 0) return end + counter_bytes;  // whether or not a kernel has any, which printing them would tell
   return end == aligned(p.arena_bytes) ? p.arena_bytes : end;
 }
 
