@@ -159,7 +159,7 @@ TEST_F(Gpu, PointsOfTheSpace) {
     candidates.push_back({.task = &task, .trace = t, .check = true});
   candidates.push_back({.task = &task, .trace = "no step", .check = true});
   const auto m = local_measurer(
-      target, {.builders = 2, .build_timeout = 60, .min_time = 0.001, .device = true});
+      target, {.builders = 2, .build_timeout = 60, .run_timeout = 60, .min_time = 0.001, .device = true});
   const auto outcomes = m->measure(candidates);
   for (size_t i = 0; i < traces.size(); ++i) {
     EXPECT_EQ(outcomes[i].status, Status::Ok) << traces[i] << ": " << outcomes[i].message;
