@@ -238,14 +238,15 @@ def main():
                   file=sys.stderr)
             return {}
 
-    to_measure = [case for case in cases if not kept.find(key_of(case), "ms", options.engines)]
-    upcoming = engines_for(to_measure[0]) if to_measure else {}
+    known = {case: kept.find(key_of(case), "ms", options.engines) for case in cases}
+    to_measure = [case for case in cases if known[case] is None]
+    upcoming = engines_for(to_measure.pop(0)) if to_measure else {}
     try:
         for case in cases:
-            row = kept.find(key_of(case), "ms", options.engines)
+            row = known[case]
             if row is None:
-                engines, to_measure = upcoming, to_measure[1:]
-                upcoming = engines_for(to_measure[0]) if to_measure else {}
+                engines = upcoming
+                upcoming = engines_for(to_measure.pop(0)) if to_measure else {}
                 if not engines:
                     continue
                 row = kept.put(key_of(case), compare(engines, upcoming, options))

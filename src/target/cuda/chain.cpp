@@ -57,7 +57,7 @@ bool expanded(Schedule& t, const Chain& chain, const std::string& e_out, const s
   const std::string e_acc = sum_of(t, e_out);
   const int64_t columns = c.chunk / 8 / (c.in_registers() ? c.warps_k : c.expand_n);
   if (chain.first && !e_acc.empty()) flatten_window(t, e_acc, g[*g.named(e_acc)].axes[chain.expand->roles.vector].var, columns, d);
-  const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : roles_of_images(t, *g.named(e_out));
+  const auto e_roles = e_acc.empty() || t.failure() ? std::nullopt : of_images(roles_of(t, *g.named(e_out)));
   if (!e_roles) return false;
   const Roles r = *e_roles;
   // Instructions add to what they are given; not where the error of f32 is wanted, of which a large bias would cost digits.
@@ -227,7 +227,7 @@ bool by_chain(Schedule& s, const ChainTile& c, const Device& d) {
     expand_depthwise(t, chain.depthwise, d);
     t.inline_stage(d_out);
     reader = t.failure() ? "" : sum_of(t, out);
-    roles = reader.empty() || t.failure() ? std::nullopt : roles_of_images(t, *g.named(out));
+    roles = reader.empty() || t.failure() ? std::nullopt : of_images(roles_of(t, *g.named(out)));
     if (!roles) return false;
     if (c.splits > 1) sums = reader = in_parts(t, reader, *roles, c.splits);
     if (t.failure()) return false;

@@ -42,8 +42,8 @@ struct Chain {
 // chain_links.cpp. What `out` is, or finishes.
 std::optional<Link> product_of(const Schedule& s, StageId out, bool scaled = false);  // or of scaled data (is_scaled)
 std::optional<Chain> chain_of(const Schedule& s);
-// Roles with rows as the only outer axis: those of more images are among the axes of one point, since a block has of one alone.
-std::optional<Roles> roles_of_images(const Schedule& s, StageId out);
+// The same with rows as the only outer axis: that of more images is among the axes of one point, since a block has of one alone.
+std::optional<Roles> of_images(std::optional<Roles> r);
 
 // chain_banks.cpp. What brings vectors of `depth` / 4 elements of places `apart` times `size` from one another to different banks.
 int64_t bank_padding(int64_t size, int64_t depth, DType t, int64_t apart = 1);

@@ -13,7 +13,7 @@ bool is_load_of(const Expr& e, StageId s) { return e.kind() == ExprKind::Load &&
 // Of images.
 std::optional<Link> link_of(const Schedule& s, StageId out) {
   auto l = product_of(s, out);
-  const auto roles = l ? roles_of_images(s, out) : std::nullopt;
+  const auto roles = l ? of_images(l->roles) : std::nullopt;
   if (!roles) return std::nullopt;
   l->roles = *roles;
   return l;
@@ -33,8 +33,7 @@ int64_t lone_extent(const Stage& s) {
 
 }  // namespace
 
-std::optional<Roles> roles_of_images(const Schedule& s, StageId out) {
-  auto r = roles_of(s, out);
+std::optional<Roles> of_images(std::optional<Roles> r) {
   if (!r || !r->tile || r->outer.empty()) return std::nullopt;
   r->unit.insert(r->unit.end(), r->outer.begin(), r->outer.end() - 1);
   r->outer.erase(r->outer.begin(), r->outer.end() - 1);
