@@ -80,6 +80,9 @@ struct TuneResult {
   std::vector<TunedTask> tasks;     ///< heaviest first
   std::int64_t trials = 0;
   double seconds = 0, search_seconds = 0;        ///< in all; until the last comparison
+  /// Of the search: choosing candidates, training the cost model, and measuring them (compiling counts); of that, the
+  /// time in which the process that runs candidates was at work.
+  double proposing_seconds = 0, learning_seconds = 0, measuring_seconds = 0, running_seconds = 0;
   std::string stopped;              ///< why the search ended
   std::vector<std::string> notes;   ///< for people: no XGBoost, tasks left out
   /// Nodes whose chain is cut otherwise, or that are computed by another algorithm, since that was faster inside the

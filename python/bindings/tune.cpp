@@ -208,6 +208,10 @@ void bind_results(nb::module_& module) {
       .def_ro("trials", &TuneResult::trials)
       .def_ro("seconds", &TuneResult::seconds, "In all.")
       .def_ro("search_seconds", &TuneResult::search_seconds, "Until the last comparison.")
+      .def_ro("proposing_seconds", &TuneResult::proposing_seconds, "Of the search: choosing candidates.")
+      .def_ro("learning_seconds", &TuneResult::learning_seconds, "Of the search: training the cost model.")
+      .def_ro("measuring_seconds", &TuneResult::measuring_seconds, "Of the search: compiling and running candidates.")
+      .def_ro("running_seconds", &TuneResult::running_seconds, "Of measuring: the process that runs candidates at work.")
       .def_ro("stopped", &TuneResult::stopped, "Why the search ended.")
       .def_ro("notes", &TuneResult::notes, "For people.")
       .def_ro("changed", &TuneResult::changed,

@@ -140,6 +140,10 @@ class TuneJob {
                        [&](const search::Snapshot& s) { return tell(s); });
     result.trials = found.trials;
     result.search_seconds = since(start_);
+    result.proposing_seconds = found.proposing_seconds;
+    result.learning_seconds = found.learning_seconds;
+    result.measuring_seconds = found.measuring_seconds;
+    result.running_seconds = found.running_seconds;
     result.stopped = found.stopped;
     tell_phase("compare", found.tasks, found.trials);
     compare(found, result);
@@ -197,14 +201,16 @@ class TuneJob {
   }
 
   // The last comparison needs its share of the time: some libraries are built, then runs are counted.
-  double comparison_seconds() const { return std::clamp(seconds_ * 0.08, 2.0, 20.0); }
+  static double comparison_seconds(double of) { return std::clamp(of * 0.08, 2.0, 20.0); }
 
   search::SearchOptions search_options() const {
     search::SearchOptions s;
-    const double reserve = comparison_seconds() + 0.06 * seconds_;
+    const double reserve = comparison_seconds(seconds_) + 0.06 * seconds_;
     s.seconds = seconds_ > 0 ? std::max(1.0, seconds_ - reserve - since(start_))
                                      : std::numeric_limits<double>::infinity();
     s.trials = options_.trials;
+    constexpr size_t on_device = 4;
+    if (model_.target->machine().device) s.tasks_a_round = on_device;
     s.tuner = options_.tuner;
     s.seed = options_.seed;
     s.resume = options_.resume;
@@ -238,8 +244,8 @@ class TuneJob {
   void compare(const search::SearchResult& found, TuneResult& result) {
     std::vector<std::vector<search::Finalist>> finalists(model_.tasks.size());
     for (size_t i = 0; i < number_.size(); ++i) finalists[number_[i]] = found.finalists[i];
-    // Who has ended the search early does not want to wait long.
-    const double seconds = found.stopped == "stopped" ? 2 : comparison_seconds();
+    // Who has ended the search early does not want to wait long, nor where it has ended by itself.
+    const double seconds = found.stopped == "stopped" ? 2 : comparison_seconds(std::min(seconds_, since(start_)));
     std::optional<ModelTasks> plain;
     if (!model_.avoided.empty()) plain = avoiding(model_, {});
     const ModelRace race = race_in_model(model_, finalists, plain ? &*plain : nullptr, seconds, measure_);

@@ -36,6 +36,8 @@ std::string head_section(const std::string& model, const TuneResult& r, const Ro
   if (r.search_seconds > 0)
     trials += fmt::format(" ({:.1f} a second)", static_cast<double>(r.trials) / r.search_seconds);
   out += entry("trials", trials) + entry("time in all", fmt::format("{:.1f} s", r.seconds)) +
+         entry("of it", fmt::format("{:.1f} s choosing candidates, {:.1f} s learning, {:.1f} s measuring (their own process "
+                                    "{:.1f} s)", r.proposing_seconds, r.learning_seconds, r.measuring_seconds, r.running_seconds)) +
          entry("ended because", r.stopped);
   if (roofs.macs_per_second > 0 && roofs.bytes_per_second > 0) {
     out += entry("measured roofs",

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
+#include <utility>
 
 namespace burnish::search {
 
@@ -60,31 +62,26 @@ double expected_gain(const Progress& p) {
   return weighted(p) * std::max(by_history, promised) * std::clamp(left, 0.0, 1.0);
 }
 
-std::optional<size_t> next_task(std::span<const Progress> tasks, double least_gain) {
-  std::optional<size_t> first, best;
-  double heaviest = -1, most = 0, total = 0;
+std::vector<size_t> next_tasks(std::span<const Progress> tasks, double least_gain, size_t most) {
+  double total = 0;
+  std::vector<std::pair<double, size_t>> first, next;  // to begin with, by weight; to go on with, by gain
   for (size_t i = 0; i < tasks.size(); ++i) {
     const Progress& p = tasks[i];
     total += weighted(p);
     if (nothing_left(p)) continue;
-    if (p.history.empty()) {
-      // Of unknown time: before all that are known, since it may be the heaviest.
-      const double weight =
-          seconds_of(p) > 0 ? weighted(p) : std::numeric_limits<double>::infinity();
-      if (weight > heaviest) {
-        heaviest = weight;
-        first = i;
-      }
-      continue;
-    }
-    const double gain = expected_gain(p);
-    if (gain > most) {
-      most = gain;
-      best = i;
+    // Of unknown time: before all that are known, since it may be the heaviest.
+    if (p.history.empty()) first.emplace_back(seconds_of(p) > 0 ? weighted(p) : std::numeric_limits<double>::infinity(), i);
+    else next.emplace_back(expected_gain(p), i);
+  }
+  std::erase_if(next, [&](const auto& n) { return !(n.first > least_gain * total); });
+  std::vector<size_t> chosen;
+  for (auto* tier : {&first, &next}) {
+    std::ranges::stable_sort(*tier, std::greater{}, &std::pair<double, size_t>::first);
+    for (const auto& [worth, i] : *tier) {
+      if (chosen.size() < most) chosen.push_back(i);
     }
   }
-  if (first) return first;
-  return best && most > least_gain * total ? best : std::nullopt;
+  return chosen;
 }
 
 }  // namespace burnish::search

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -21,10 +20,10 @@ struct Progress {
   bool exhausted = false;  // nothing more to ask
 };
 
-// The task whose next batch is expected to save most time of a run of the model; nothing when no
-// task is expected to save more than `least_gain` of the model's time (its weighted sum of best
-// times).
-std::optional<size_t> next_task(std::span<const Progress> tasks, double least_gain);
+// The tasks, `most` at most, whose next batches are expected to save most time of a run of the
+// model, the first most of all; none when no task is expected to save more than `least_gain` of the
+// model's time (its weighted sum of best times).
+std::vector<size_t> next_tasks(std::span<const Progress> tasks, double least_gain, size_t most = 1);
 
 // Expected saving of another batch, in seconds of a run of the model.
 double expected_gain(const Progress& p);

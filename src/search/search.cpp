@@ -105,11 +105,11 @@ class Searcher {
   }
 
   SearchResult run() {
-    start_ = std::chrono::steady_clock::now();
-    SearchResult result;
+    start_ = Clock::now();
     measure_defaults();
     load_records();
     train(true);
+    SearchResult result;
     result.stopped = explore();
     race();
     for (const auto& t : tasks_) {
@@ -119,12 +119,25 @@ class Searcher {
     }
     result.trials = trials_;
     result.seconds = elapsed();
+    result.proposing_seconds = proposing_;
+    result.learning_seconds = learning_;
+    result.measuring_seconds = measuring_;
+    result.running_seconds = running_;
     return result;
   }
 
  private:
-  double elapsed() const {
-    return std::chrono::duration<double>(std::chrono::steady_clock::now() - start_).count();
+  using Clock = std::chrono::steady_clock;
+
+  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+  double elapsed() const { return since(start_); }
+
+  std::vector<Outcome> measure(std::span<const Candidate> candidates) {
+    const auto start = Clock::now();
+    std::vector<Outcome> outcomes = measurer_.measure(candidates);
+    measuring_ += since(start);
+    for (const Outcome& o : outcomes) running_ += o.measure_seconds;
+    return outcomes;
   }
 
   // Schedules that the target takes without tuning: what everything is compared with.
@@ -134,7 +147,7 @@ class Searcher {
       t->fallback.trace = target_.default_schedule(t->task().group).to_text();
       all.push_back({.task = &t->task(), .trace = t->fallback.trace, .check = true});
     }
-    const std::vector<Outcome> outcomes = measurer_.measure(all);
+    const std::vector<Outcome> outcomes = measure(all);
     std::vector<Record> records;
     for (size_t i = 0; i < tasks_.size(); ++i) {
       TaskSearch& t = *tasks_[i];
@@ -215,7 +228,9 @@ class Searcher {
     // Anew when there is a fifth more to learn from; a few dozen samples already order better than the draft.
     const size_t least = first ? 24 : trained_on_ + std::max<size_t>(32, trained_on_ / 5);
     if (all.size() < least) return;
+    const auto start = Clock::now();
     model_->train(all);
+    learning_ += since(start);
     trained_on_ = all.size();
   }
 
@@ -253,52 +268,96 @@ class Searcher {
       std::vector<Progress> progress;
       for (const auto& t : tasks_) progress.push_back(t->state.progress);
       // A number of trials that was asked for is made, while there are points left.
-      const auto next = next_task(progress, options_.trials > 0 ? 0 : options_.least_gain);
-      if (!next) {
+      const std::vector<size_t> next = next_tasks(progress, options_.trials > 0 ? 0 : options_.least_gain, tasks_a_round());
+      if (next.empty()) {
         const bool all = std::ranges::all_of(progress, [](const Progress& p) { return p.exhausted; });
         return all ? "every point is tried" : "no task is expected to gain more";
       }
-      round(*tasks_[*next]);
-      if (!tell_observer(*next)) return "stopped";
+      round(next);
+      if (!tell_observer(next.front())) return "stopped";
     }
   }
 
-  void round(TaskSearch& t) {
-    size_t n = options_.batch;
-    if (options_.trials > 0) n = std::min<size_t>(n, static_cast<size_t>(options_.trials - trials_));
+  // As many as are asked for, while a round takes no large part of the time.
+  size_t tasks_a_round() const {
+    constexpr double share = 0.05;
+    const double each = elapsed() / static_cast<double>(trials_ + std::ssize(tasks_)) * static_cast<double>(options_.batch);
+    const double affordable = share * options_.seconds / each;
+    return affordable < static_cast<double>(options_.tasks_a_round) ? std::max<size_t>(1, static_cast<size_t>(affordable))
+                                                                    : options_.tasks_a_round;
+  }
+
+  // What a task tries in a round.
+  struct Batch {
+    TaskSearch* task;
+    std::vector<Trial> trials;
+    std::vector<double> predicted;  // by trial
+    std::vector<size_t> measured;   // trials that are legal
+    std::vector<Candidate> candidates;  // by measured trial
+  };
+
+  void round(const std::vector<size_t>& tasks) {
+    std::vector<Batch> batches;
+    std::vector<Candidate> all;
+    int64_t left = options_.trials > 0 ? options_.trials - trials_ : std::numeric_limits<int64_t>::max();
+    for (const size_t i : tasks) {
+      const auto n = static_cast<size_t>(std::min<int64_t>(left, static_cast<int64_t>(options_.batch)));
+      if (n == 0) break;
+      const Batch& b = batches.emplace_back(propose(*tasks_[i], n));
+      all.insert(all.end(), b.candidates.begin(), b.candidates.end());
+      left -= std::ssize(b.trials);
+    }
+    const std::vector<Outcome> outcomes = measure(all);
+    auto first = outcomes.begin();
+    for (Batch& b : batches) {
+      if (b.trials.empty()) continue;
+      absorb(b, std::span<const Outcome>(first, b.candidates.size()));
+      first += std::ssize(b.candidates);
+    }
+    train(false);
+    for (const Batch& b : batches) {
+      if (learned()) b.task->state.progress.predicted_gain = predicted_gain(*b.task);
+    }
+  }
+
+  // No trials, and the task is done, where there are no more points.
+  Batch propose(TaskSearch& t, size_t n) {
+    Batch b{.task = &t};
+    const auto start = Clock::now();
     const std::vector<Point> points = t.tuner->ask(n, oracle_of(t));
     if (points.empty()) {
       t.exhaust("every point is tried");
-      return;
+      return b;
     }
-    const std::vector<double> predicted = oracle_of(t).score(points);
-    std::vector<Candidate> candidates;
-    std::vector<Trial> trials(points.size());
-    std::vector<size_t> measured;
+    b.predicted = oracle_of(t).score(points);
+    proposing_ += since(start);
+    b.trials.resize(points.size());
     for (size_t i = 0; i < points.size(); ++i) {
       const auto& entry = t.candidates.at(points[i]);
-      trials[i].point = points[i];
-      trials[i].trace = entry.trace;
+      b.trials[i].point = points[i];
+      b.trials[i].trace = entry.trace;
       if (entry.trace.empty()) {
-        trials[i].status = Status::Illegal;
-        trials[i].message = entry.refusal;
+        b.trials[i].status = Status::Illegal;
+        b.trials[i].message = entry.refusal;
         continue;
       }
       const bool check = std::generate_canonical<double, 32>(random_) < options_.checked_share;
-      candidates.push_back({.task = &t.task(), .trace = entry.trace, .check = check,
-                            .check_below = t.state.progress.best_seconds});
-      measured.push_back(i);
+      b.candidates.push_back({.task = &t.task(), .trace = entry.trace, .check = check,
+                              .check_below = t.state.progress.best_seconds});
+      b.measured.push_back(i);
     }
-    const std::vector<Outcome> outcomes = measurer_.measure(candidates);
-    for (size_t k = 0; k < measured.size(); ++k) static_cast<Outcome&>(trials[measured[k]]) = outcomes[k];
+    return b;
+  }
+
+  void absorb(Batch& b, std::span<const Outcome> outcomes) {
+    TaskSearch& t = *b.task;
+    for (size_t k = 0; k < outcomes.size(); ++k) static_cast<Outcome&>(b.trials[b.measured[k]]) = outcomes[k];
     const auto round = static_cast<int64_t>(t.state.progress.history.size());
-    for (size_t i = 0; i < trials.size(); ++i) {
-      note(t, trials[i], round, predicted[i], learned(), text_of(*t.task().space, trials[i].point));
+    for (size_t i = 0; i < b.trials.size(); ++i) {
+      note(t, b.trials[i], round, b.predicted[i], learned(), text_of(*t.task().space, b.trials[i].point));
     }
-    commit(t, trials);
-    for (size_t k = 0; k < candidates.size(); ++k) note_proof(t, candidates[k], outcomes[k]);
-    train(false);
-    if (learned()) t.state.progress.predicted_gain = predicted_gain(t);
+    commit(t, b.trials);
+    for (size_t k = 0; k < outcomes.size(); ++k) note_proof(t, b.candidates[k], outcomes[k]);
   }
 
   bool learned() const { return model_ && model_->trained() && options_.tuner == "xgb"; }
@@ -392,7 +451,7 @@ class Searcher {
       all.push_back({.task = &t.task(), .trace = trace, .check = !t.measured[trace].proved});
     }
     for (size_t i = all.size(); i > 1; --i) std::swap(all[i - 1], all[random_() % i]);
-    const std::vector<Outcome> outcomes = measurer_.measure(all);
+    const std::vector<Outcome> outcomes = measure(all);
     // What slows a whole round down, a clock or a neighbour, says nothing of who is faster.
     std::vector<double> drifts;
     for (size_t k = 0; k < all.size(); ++k) {
@@ -483,7 +542,8 @@ class Searcher {
   std::set<std::string> wrong_;  // traces that failed in the race
   size_t trained_on_ = 0;
   int64_t trials_ = 0;
-  std::chrono::steady_clock::time_point start_;
+  Clock::time_point start_;
+  double proposing_ = 0, learning_ = 0, measuring_ = 0, running_ = 0;  // seconds, as SearchResult has them
 };
 
 }  // namespace

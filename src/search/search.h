@@ -20,7 +20,8 @@ struct SearchOptions {
   int64_t trials = 0;          // 0: as many as the time allows
   std::string tuner = "xgb";
   uint64_t seed = 0;
-  size_t batch = 16;           // candidates a round
+  size_t batch = 16;           // candidates of a task in a round
+  size_t tasks_a_round = 1;    // more where candidates are compiled while others run
   double least_gain = 0.0001;  // stop when no round is expected to save more than this share of the model's time
   double checked_share = 0.05; // of the candidates that are not the best: their answers are compared as well
   bool resume = false;         // go on from the explorers' saved states
@@ -66,6 +67,8 @@ struct SearchResult {
   std::vector<std::vector<TrialNote>> notes;     // by task: what was measured, in order
   int64_t trials = 0;
   double seconds = 0;
+  // Of these: choosing candidates, training the model, and measuring, of which the runner's own time.
+  double proposing_seconds = 0, learning_seconds = 0, measuring_seconds = 0, running_seconds = 0;
   std::string stopped;                           // why it ended
   std::string model_note;                        // why there is no learned model; empty: there is one
 };

@@ -15,6 +15,11 @@
 namespace burnish::search {
 namespace {
 
+std::optional<size_t> next_task(std::span<const Progress> tasks, double least_gain) {
+  const std::vector<size_t> next = next_tasks(tasks, least_gain);
+  return next.empty() ? std::nullopt : std::optional(next.at(0));
+}
+
 Progress task(double weight, double seconds) {
   Progress p;
   p.weight = weight;
@@ -36,6 +41,19 @@ TEST(Scheduler, GivesEveryTaskAFirstBatchTheHeaviestFirst) {
   EXPECT_EQ(order,
             (std::vector<size_t>{3, 1, 2, 0}));  // the one of unknown time may be the heaviest
   EXPECT_FALSE(next_task(tasks, 0.9));
+}
+
+TEST(Scheduler, SeveralTasksAreTheHeaviestThenThoseWithMostToGain) {
+  std::vector<Progress> tasks = {task(1, 1e-3), task(4, 1e-3), task(1, 2e-3), task(2, 1e-3), task(9, 1e-3)};
+  for (const size_t begun : {1, 2, 4}) {
+    tasks[begun].trials = 16;
+    tasks[begun].history = {tasks[begun].best_seconds *= begun == 2 ? 0.7 : 0.95};
+  }
+  tasks[4].exhausted = true;
+  EXPECT_EQ(next_tasks(tasks, 0, 1), (std::vector<size_t>{3}));
+  EXPECT_EQ(next_tasks(tasks, 0, 3), (std::vector<size_t>{3, 0, 2}));
+  EXPECT_EQ(next_tasks(tasks, 0, 9), (std::vector<size_t>{3, 0, 2, 1}));
+  EXPECT_EQ(next_tasks(tasks, 0.9, 9), (std::vector<size_t>{3, 0}));  // to begin with, whatever they gain
 }
 
 TEST(Scheduler, ASlopeIsWorthMoreThanNone) {

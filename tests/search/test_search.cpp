@@ -68,10 +68,12 @@ class FakeTarget final : public BasicTarget {
   Machine machine_;
 };
 
-Task matmul_task(double weight = 1) {
+Task matmul_task(double weight = 1, const std::string& depth = "64") {
   Task t;
   t.name = "matmul";
-  t.group = parse_stages(matmul_text);
+  std::string text = matmul_text;
+  for (size_t at = 0; (at = text.find("64", at)) != text.npos; at += depth.size()) text.replace(at, 2, depth);
+  t.group = parse_stages(text);
   t.workload = to_text(t.group);
   t.hash = hash_text(t.workload);
   t.weight = weight;
@@ -94,6 +96,8 @@ class FakeMeasurer final : public Measurer {
   }
 
   std::vector<Outcome> measure(std::span<const Candidate> candidates) override {
+    rounds.emplace_back();
+    for (const Candidate& c : candidates) ++rounds.back()[c.task];
     std::vector<Outcome> all;
     for (const Candidate& c : candidates) {
       ++measured;
@@ -110,6 +114,7 @@ class FakeMeasurer final : public Measurer {
   }
 
   int measured = 0;
+  std::vector<std::map<const Task*, int>> rounds;  // candidates by task
   bool checks = true;
   std::vector<std::string> traces;
   std::set<std::string> proved;  // those whose answers were asked to be checked
@@ -152,6 +157,44 @@ TEST(Search, NeverAsksTwiceAndKeepsToTheTrials) {
   EXPECT_LE(m.measured, 1 + 20 + 38 + 6);
   const std::vector<std::string> asked(m.traces.begin(), m.traces.begin() + 21);
   EXPECT_EQ(std::set<std::string>(asked.begin(), asked.end()).size(), 21u);
+}
+
+TEST(Search, SeveralTasksAreMeasuredTogether) {
+  const std::vector<Task> tasks = {matmul_task(1), matmul_task(3, "32"), matmul_task(2, "16")};
+  FakeMeasurer m;
+  SearchOptions o = options("random", 40);
+  o.tasks_a_round = 2;
+  const auto r = search(tasks, FakeTarget(), m, nullptr, nullptr, o);
+  ASSERT_GE(m.rounds.size(), 4u);
+  using Round = std::map<const Task*, int>;
+  EXPECT_EQ(m.rounds[0], (Round{{&tasks[0], 1}, {&tasks[1], 1}, {&tasks[2], 1}}));  // defaults
+  EXPECT_EQ(m.rounds[1], (Round{{&tasks[1], 8}, {&tasks[2], 8}}));
+  EXPECT_EQ(m.rounds[2].size(), 2u);
+  EXPECT_EQ(m.rounds[2].at(&tasks[0]), 8);
+  EXPECT_EQ(m.rounds[3].size(), 1u);  // the trials that are left
+  EXPECT_EQ(r.trials, 40);
+  int64_t trials = 0;
+  for (size_t t = 0; t < tasks.size(); ++t) {
+    trials += r.tasks[t].progress.trials;
+    for (const Finalist& f : r.finalists[t]) EXPECT_EQ(f.seconds, FakeMeasurer::seconds(tasks[t], f.trace));
+  }
+  EXPECT_EQ(trials, 40);
+}
+
+TEST(Search, ARoundOfSeveralTasksTakesNoLargePartOfTheTime) {
+  const std::vector<Task> tasks = {matmul_task(1), matmul_task(3, "32"), matmul_task(2, "16")};
+  FakeMeasurer m;
+  SearchOptions o = options("random", 0);
+  o.tasks_a_round = 3;
+  o.batch = 1;
+  m.scale = [&](const Candidate&) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
+    return 1;
+  };
+  o.seconds = 0.1;
+  search(tasks, FakeTarget(), m, nullptr, nullptr, o);
+  ASSERT_GE(m.rounds.size(), 3u);
+  for (size_t i = 1; i < 3; ++i) EXPECT_EQ(m.rounds[i].size(), 1u) << i;  // 5 of 100 milliseconds
 }
 
 TEST(Search, WrongAndCrashingCandidatesNeverWin) {

@@ -118,6 +118,8 @@ std::string summary_text(const TuneResult& r, const std::string& records) {
   text += fmt::format("\n{} trials in {:.0f} s ({:.1f} a second), {} of {} tasks use what was found; {}\n", r.trials,
                       r.search_seconds, r.search_seconds > 0 ? static_cast<double>(r.trials) / r.search_seconds : 0, used,
                       r.tasks.size(), r.stopped);
+  text += fmt::format("{:.0f} s choosing candidates, {:.0f} s learning, {:.0f} s measuring (running them {:.0f} s)\n",
+                      r.proposing_seconds, r.learning_seconds, r.measuring_seconds, r.running_seconds);
   for (const std::string& change : r.changed) text += change + "\n";
   for (const std::string& note : r.notes) text += note + "\n";
   text += fmt::format("model, measured in turns: default {} -> tuned {}: {:.3f}x +- {:.3f}\n", time_text(r.default_seconds),
