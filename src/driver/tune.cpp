@@ -117,6 +117,7 @@ class TuneJob {
     select();
     if (model_.target->machine().device) {
       measure_.device = true;
+      measure_.min_time = 0.003;  // nobody else works there
       measure_.build_timeout = 60;  // NVRTC, beside as many others
     }
     measure_.cold_weights = model_.weights_bytes + model_.arena_bytes > model_.target->machine().l2_bytes;

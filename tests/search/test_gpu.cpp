@@ -158,6 +158,11 @@ TEST_F(Gpu, PointsOfTheSpace) {
   for (const std::string& t : traces)
     candidates.push_back({.task = &task, .trace = t, .check = true});
   candidates.push_back({.task = &task, .trace = "no step", .check = true});
+  Task other;
+  other.workload = std::regex_replace(product, std::regex("y:6"), "y:7");
+  other.group = parse_stages(other.workload);
+  other.hash = hash_text(other.workload);
+  candidates.push_back({.task = &other, .trace = target->default_schedule(other.group).to_text(), .check = true});
   const auto m = local_measurer(
       target, {.builders = 2, .build_timeout = 60, .run_timeout = 60, .min_time = 0.001, .device = true});
   const auto outcomes = m->measure(candidates);
@@ -165,7 +170,9 @@ TEST_F(Gpu, PointsOfTheSpace) {
     EXPECT_EQ(outcomes[i].status, Status::Ok) << traces[i] << ": " << outcomes[i].message;
     EXPECT_TRUE(outcomes[i].checked);
   }
-  EXPECT_EQ(outcomes.back().status, Status::Illegal);
+  EXPECT_EQ(outcomes[traces.size()].status, Status::Illegal);
+  EXPECT_EQ(outcomes.back().status, Status::Ok) << outcomes.back().message;
+  EXPECT_TRUE(outcomes.back().checked);
 }
 
 TEST_F(Gpu, WhatDoesNotCompile) {

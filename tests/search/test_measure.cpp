@@ -6,15 +6,47 @@
 
 #include <algorithm>
 #include <fstream>
+#include <numeric>
+#include <random>
 
 #include "base/temporary_folder.h"
 #include "base/text.h"
 #include "search/measure/crew.h"
 #include "search/measure/kernel.h"
+#include "search/measure/task_by_task.h"
 #include "search/measurer.h"
 
 namespace burnish::search {
 namespace {
+
+TEST(TaskByTask, EverythingOnceAndNoTaskBeforeThoseBeforeIt) {
+  const Task tasks[3];
+  std::mt19937 random(5);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<Candidate> candidates;
+    for (const Task& t : tasks)
+      for (unsigned n = random() % 4; n > 0; --n) candidates.push_back({.task = &t, .trace = {}});
+    std::vector<size_t> ready(candidates.size()), order;
+    std::iota(ready.begin(), ready.end(), 0);
+    std::ranges::shuffle(ready, random);
+    TaskByTask<size_t> t(candidates, [&](size_t i, size_t& r) {
+      EXPECT_EQ(r, i + 100);
+      order.push_back(i);
+    });
+    size_t given = 0, at_once = 0;  // the first task's candidates do not wait
+    for (const size_t i : ready) {
+      t.add(i, i + 100);
+      ++given;
+      if (candidates[i].task == candidates[0].task) ++at_once;
+      EXPECT_GE(order.size(), at_once) << given;
+    }
+    ASSERT_EQ(order.size(), candidates.size());
+    EXPECT_TRUE(std::ranges::is_sorted(order, {}, [&](size_t i) { return candidates[i].task; }));
+    std::ranges::sort(order);
+    std::ranges::sort(ready);
+    EXPECT_EQ(order, ready);
+  }
+}
 
 Task conv_task() {
   Task t;

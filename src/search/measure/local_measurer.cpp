@@ -1,5 +1,6 @@
 // Measuring on this machine: all candidates of a batch are compiled, by several processes; then they are run one after
-// the other by one process, while nothing else works. On a device, each is run as soon as it is compiled.
+// the other by one process, while nothing else works. On a device, each is run as soon as it is compiled and those of the
+// tasks before it have run.
 #include <burnish/runtime.h>
 #include <fmt/format.h>
 
@@ -9,6 +10,7 @@
 
 #include "base/error.h"
 #include "search/measure/crew.h"
+#include "search/measure/task_by_task.h"
 #include "search/measurer.h"
 
 namespace burnish::search {
@@ -46,7 +48,8 @@ class LocalMeasurer : public Measurer {
       if (o.status == Status::Ok && below > 0 && o.timing.median < below) best[candidates[i].task] = o.timing.median;
     };
     if (setup_.device) {
-      build(candidates, time);  // the builders do not disturb it
+      TaskByTask<BuildReply> order(candidates, time);
+      build(candidates, [&](size_t i, BuildReply& b) { order.add(i, std::move(b)); });  // the builders do not disturb it
     } else {
       std::vector<BuildReply> built(candidates.size());
       build(candidates, [&](size_t i, BuildReply& b) { built[i] = std::move(b); });

@@ -83,7 +83,7 @@ struct Runner::State {
   std::optional<DeviceTensors> on_device;
 
   State(const Setup& s, Teller& t)
-      : setup(s), teller(t), pool(new_pool(s.threads)), cache(std::max<size_t>(s.memory_bytes / 8, size_t{1} << 27)) {}
+      : setup(s), teller(t), pool(new_pool(s.threads)), cache(std::max<size_t>(s.memory_bytes / (s.device ? 4 : 8), size_t{1} << 27)) {}
 
   void compute_answers(TaskData& d, const Built& reference) {
     teller.phase(Phase::Reference);

@@ -1,4 +1,5 @@
 // The worker's side of the talk: one request at a time, each answered.
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -73,6 +74,8 @@ void serve(Talk& talk) {
         // A GPU's driver maps all memory that there is, and starts programs of its own; candidates are code for the GPU.
         limit_memory(setup.device && setup.role == Role::Runner ? 0 : setup.memory_bytes);
         if (setup.role == Role::Builder) {
+          constexpr int politeness = 5;  // to the runner of candidates on a device, who works meanwhile
+          if (setup.device) setpriority(PRIO_PROCESS, 0, politeness);
           builder.emplace(setup);
         } else {
           runner.emplace(setup, talk);
