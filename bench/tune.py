@@ -7,19 +7,22 @@
     bench/tune.py ablation              explorers at equal numbers of trials, and how well the models rank
     bench/tune.py faults                a search killed 20 times loses nothing
     bench/tune.py replay                the same seed with recorded times is the same search
-    bench/tune.py all
+    bench/tune.py gpu                   CenterFace on the NVIDIA GPU here: from nothing, and with kernels on disk (about 4 minutes)
+    bench/tune.py all                   all but the GPU's
 
 Databases are kept in build/tune (--keep: those that exist are used again).
 """
 
 import argparse
 import json
+import os
 import random
 import re
 import signal
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -40,8 +43,8 @@ def model(name):
     return ROOT / "build/models" / f"{name}.onnx"
 
 
-def burnish(*arguments, check=True):
-    return subprocess.run([BURNISH, *map(str, arguments)], text=True, capture_output=True, check=check)
+def burnish(*arguments, check=True, **environment):
+    return subprocess.run([BURNISH, *map(str, arguments)], text=True, capture_output=True, check=check, env={**os.environ, **environment})
 
 
 def bench_program(name):
@@ -114,6 +117,26 @@ def speed(options):
     print(f"{options.short} s (median of three seeds) takes {median / long:.3f} of what {options.long} s find "
           f"(wanted: at most 1.05); gain on the default {default / median:.3f}x, long {default / long:.3f}x")
     return median / long <= 1.05 and max(found) <= default * 1.01
+
+
+def gpu(options):
+    """CenterFace on a GPU: a search from nothing, then with the kernels that it has compiled on disk, but none of its records."""
+    good, first = True, 0
+    with tempfile.TemporaryDirectory() as cache:
+        for name, wanted, arguments in (("from nothing", 180, []), ("kernels on disk", None, []), ("the same, 50 s", 60, ["--time", "50s"])):
+            path = FOLDER / "gpu.db"
+            remove_database(path)
+            begin = time.perf_counter()
+            done = burnish("tune", model("centerface"), *CENTERFACE, "--target", options.target, "--precision", options.precision, "--records", path,
+                           *arguments, BURNISH_CACHE=cache)
+            seconds = time.perf_counter() - begin
+            trials, rate, gain, noise = summary_figures(done.stdout)
+            spent = re.search(r"^.* choosing candidates,.*$", done.stdout, re.M)[0]
+            print(f"{name:<16} {seconds:5.1f} s{f' (wanted: at most {wanted})' if wanted else ''}: {trials} trials, {rate:.1f} a second; {gain:.3f}x +- {noise:.3f}; {spent}",
+                  flush=True)
+            first = first or gain
+            good &= seconds <= (wanted or seconds) and gain >= 0.98 * first
+    return good
 
 
 def tasks_of(name, shapes):
@@ -210,19 +233,22 @@ def replay(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    figures = {f.__name__: f for f in (speed, exhaustive, ablation, faults, replay)}
+    figures = {f.__name__: f for f in (speed, exhaustive, ablation, faults, replay, gpu)}
     parser.add_argument("figure", choices=[*figures, "all"])
     parser.add_argument("--short", type=int, default=60, help="seconds of a short search")
     parser.add_argument("--long", type=int, default=900, help="seconds of the long one")
     parser.add_argument("--trials", type=int, default=120, help="of a search in `exhaustive`")
     parser.add_argument("--points", type=int, default=1500, help="the largest space that `exhaustive` enumerates")
     parser.add_argument("--landscape", type=int, default=600, help="random points a task in `ablation`")
+    parser.add_argument("--target", default="cuda", help="of `gpu`")
+    parser.add_argument("--precision", default="tf32", help="of `gpu`: strict, tf32, fp16 or bf16")
     parser.add_argument("--keep", action="store_true", help="use databases that exist already")
     options = parser.parse_args()
     reexecute_in_venv()
     FOLDER.mkdir(parents=True, exist_ok=True)
     print(machine())
-    chosen = figures if options.figure == "all" else {options.figure: figures[options.figure]}
+    everywhere = {name: figure for name, figure in figures.items() if figure is not gpu}
+    chosen = everywhere if options.figure == "all" else {options.figure: figures[options.figure]}
     results = {}
     for name, figure in chosen.items():
         results[name] = figure(options)

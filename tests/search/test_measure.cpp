@@ -8,6 +8,7 @@
 #include <fstream>
 #include <numeric>
 #include <random>
+#include <thread>
 
 #include "base/temporary_folder.h"
 #include "base/text.h"
@@ -18,6 +19,23 @@
 
 namespace burnish::search {
 namespace {
+
+// What a worker says while something is sent to it ends the next wait at once: a builder that answered so soon was waited for until its
+// time was over.
+TEST(Worker, WhatCameBeforeSomethingWasSentIsNotWaitedFor) {
+  const TemporaryFolder folder;
+  const auto started = std::make_unique<Worker>(find_worker({}), (folder.path / "w").string());
+  Worker* const one[] = {started.get()};
+  std::this_thread::sleep_for(std::chrono::milliseconds(2000));  // its greeting has come
+  ASSERT_EQ(kill(started->pid(), SIGSTOP), 0);
+  started->send({MessageType::Phase, 0, {}});
+  const auto begin = Clock::now();
+  wait_for(one, begin + std::chrono::seconds(20));
+  EXPECT_LT(Clock::now() - begin, std::chrono::seconds(10));
+  const auto m = started->next();
+  ASSERT_TRUE(m);
+  EXPECT_EQ(m->type, MessageType::Hello);
+}
 
 TEST(TaskByTask, EverythingOnceAndNoTaskBeforeThoseBeforeIt) {
   const Task tasks[3];

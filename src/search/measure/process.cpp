@@ -162,17 +162,20 @@ void Worker::send(const Message& m) {
     sent_ = 0;
   }
   out_ += frame(m);
-  pump();
+  write();  // and not read: what has come would wake wait_for no more
 }
 
-void Worker::pump() {
+void Worker::write() {
   while (!gone_ && sent_ < out_.size()) {
     const ssize_t n = ::send(socket_, out_.data() + sent_, out_.size() - sent_, MSG_NOSIGNAL);
     if (n > 0) sent_ += static_cast<size_t>(n);
     else if (errno == EINTR) continue;
     else if (errno == EAGAIN) break;
-    else break;  // its end is closed: what it still said is read below, then comes the end
+    else break;  // its end is closed: what it still said is read, then comes the end
   }
+}
+
+void Worker::read() {
   char buffer[1 << 16];
   while (!gone_) {
     const ssize_t n = recv(socket_, buffer, sizeof buffer, 0);
@@ -249,7 +252,9 @@ void wait_for(std::span<Worker* const> workers, Clock::time_point until) {
   const int ready = poll(fds.data(), fds.size(), static_cast<int>(std::clamp<int64_t>(left + 1, 0, 60'000)));
   if (ready <= 0) return;
   for (size_t i = 0; i < fds.size(); ++i) {
-    if (fds[i].revents) workers[i]->pump();
+    if (!fds[i].revents) continue;
+    workers[i]->write();
+    workers[i]->read();
   }
 }
 

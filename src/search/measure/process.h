@@ -46,7 +46,8 @@ class Worker {
 
  private:
   friend void wait_for(std::span<Worker* const> workers, Clock::time_point until);
-  void pump();
+  void write();
+  void read();
   void collect(bool killed);
   std::string last_words() const;
 
