@@ -48,7 +48,7 @@ struct TaskState {
 
 struct Snapshot {
   std::span<const TaskState> tasks;
-  size_t current = 0;           // the task of the round that has just ended
+  size_t current = 0;           // the task of the round that has just ended, the first of several
   int64_t trials = 0;
   double elapsed = 0, limit = 0;              // seconds
   double default_seconds = 0, best_seconds = 0;  // of a run of the model: sums over its tasks
