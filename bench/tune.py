@@ -58,13 +58,13 @@ def remove_database(path):
         Path(f"{path}{suffix}").unlink(missing_ok=True)
 
 
-def tune(path, name, shapes, options, keep):
+def tune(path, name, shapes, options, keep, **environment):
     """Runs a search with a database of its own; its printed summary as text."""
     summary = path.with_suffix(".txt")
     if keep and path.exists() and summary.exists():
         return summary.read_text()
     remove_database(path)
-    done = burnish("tune", model(name), *shapes, "--records", path, *options)
+    done = burnish("tune", model(name), *shapes, "--records", path, *options, **environment)
     summary.write_text(done.stdout)
     return done.stdout
 
@@ -124,14 +124,12 @@ def gpu(options):
     good, first = True, 0
     with tempfile.TemporaryDirectory() as cache:
         for name, wanted, arguments in (("from nothing", 180, []), ("kernels on disk", None, []), ("the same, 50 s", 60, ["--time", "50s"])):
-            path = FOLDER / "gpu.db"
-            remove_database(path)
             begin = time.perf_counter()
-            done = burnish("tune", model("centerface"), *CENTERFACE, "--target", options.target, "--precision", options.precision, "--records", path,
-                           *arguments, BURNISH_CACHE=cache)
+            text = tune(FOLDER / "gpu.db", "centerface", CENTERFACE, ["--target", options.target, "--precision", options.precision, *arguments],
+                        keep=False, BURNISH_CACHE=cache)
             seconds = time.perf_counter() - begin
-            trials, rate, gain, noise = summary_figures(done.stdout)
-            spent = re.search(r"^.* choosing candidates,.*$", done.stdout, re.M)[0]
+            trials, rate, gain, noise = summary_figures(text)
+            spent = re.search(r"^.* choosing candidates,.*$", text, re.M)[0]
             print(f"{name:<16} {seconds:5.1f} s{f' (wanted: at most {wanted})' if wanted else ''}: {trials} trials, {rate:.1f} a second; {gain:.3f}x +- {noise:.3f}; {spent}",
                   flush=True)
             first = first or gain
@@ -233,7 +231,8 @@ def replay(options):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    figures = {f.__name__: f for f in (speed, exhaustive, ablation, faults, replay, gpu)}
+    everywhere = {f.__name__: f for f in (speed, exhaustive, ablation, faults, replay)}
+    figures = {**everywhere, "gpu": gpu}
     parser.add_argument("figure", choices=[*figures, "all"])
     parser.add_argument("--short", type=int, default=60, help="seconds of a short search")
     parser.add_argument("--long", type=int, default=900, help="seconds of the long one")
@@ -247,7 +246,6 @@ def main():
     reexecute_in_venv()
     FOLDER.mkdir(parents=True, exist_ok=True)
     print(machine())
-    everywhere = {name: figure for name, figure in figures.items() if figure is not gpu}
     chosen = everywhere if options.figure == "all" else {options.figure: figures[options.figure]}
     results = {}
     for name, figure in chosen.items():

@@ -1,13 +1,13 @@
 #include "driver/alternatives.h"
 
 #include <algorithm>
-#include <chrono>
 #include <iterator>
 #include <map>
 #include <optional>
 #include <set>
 #include <utility>
 
+#include "base/clock.h"
 #include "base/error.h"
 
 namespace burnish {
@@ -117,7 +117,6 @@ bool has_alternatives(const ModelTasks& m) { return !m.avoided.empty() || !untri
 
 Alternatives race_alternatives(const ModelTasks& m, const Scheduler& scheduler, double seconds,
                                double deadline, const search::MeasureOptions& options) {
-  using Clock = std::chrono::steady_clock;
   const auto start = Clock::now();
   LibraryRace race(m.target->machine().threads, options);
   const auto library = [&](const ModelTasks& of) {
@@ -127,7 +126,7 @@ Alternatives race_alternatives(const ModelTasks& m, const Scheduler& scheduler, 
   GroupHashes tried;
   std::string first, path;
   for (int round = 0; round < most_rounds; ++round) {
-    if (round > 0 && std::chrono::duration<double>(Clock::now() - start).count() > deadline) break;
+    if (round > 0 && since(start) > deadline) break;
     const bool again = round == 0 && !m.avoided.empty();
     const GroupHashes toggled = again ? m.avoided : untried(now.model, tried);
     if (toggled.empty()) break;

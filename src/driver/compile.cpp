@@ -4,11 +4,11 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <map>
 #include <optional>
 #include <span>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "target/metadata.h"
@@ -56,9 +56,9 @@ Graph with_every_output(Graph g) {
 
 template <class F>
 auto timed(const char* what, std::vector<PassTime>& times, F f) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   auto result = f();
-  times.push_back({what, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count()});
+  times.push_back({what, since(start)});
   return result;
 }
 

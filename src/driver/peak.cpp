@@ -1,5 +1,6 @@
 // Independent FMAs in registers, nothing else; and sums over memory as large as a cache, or larger
 // than all.
+#include "base/clock.h"
 #include "driver/peak.h"
 
 #include <burnish/runtime.h>
@@ -8,7 +9,6 @@
 
 #include <algorithm>
 #include <barrier>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstdlib>
@@ -19,12 +19,6 @@
 namespace burnish {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) {
-  return std::chrono::duration<double>(Clock::now() - start).count();
-}
 
 // Threads that take turns on a CPU would each be measured in their own turn, and counted as if at
 // once.

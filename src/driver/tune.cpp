@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <cmath>
 #include <ctime>
 #include <filesystem>
@@ -13,6 +12,7 @@
 #include <optional>
 #include <regex>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "base/version.h"
@@ -28,10 +28,6 @@
 namespace burnish {
 
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 // Of the first GPU, by NVIDIA's driver.
 std::string gpu_text() {

@@ -3,9 +3,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <map>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 
@@ -42,12 +42,9 @@ template <class IR, class F>
 auto guarded(const Context& c, Place at, const IR& before, F run) {
   const std::string pass(at.pass);
   try {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     auto after = run();
-    if (c.times != nullptr) {
-      const std::chrono::duration<double> spent = std::chrono::steady_clock::now() - start;
-      c.times->push_back({pass, spent.count()});
-    }
+    if (c.times != nullptr) c.times->push_back({pass, since(start)});
     if (c.options.verify) verify(after);
     return after;
   } catch (const InternalError& e) {

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cmath>
 #include <ctime>
 #include <functional>
@@ -13,11 +12,10 @@
 #include <random>
 #include <set>
 
+#include "base/clock.h"
 #include "base/error.h"
-#include "search/candidates.h"
-#include "search/model/remaining_gain.h"
 #include "search/statistics.h"
-#include "search/tuner.h"
+#include "search/task_search.h"
 
 namespace burnish::search {
 
@@ -25,73 +23,6 @@ namespace {
 
 constexpr double infinity = std::numeric_limits<double>::infinity();
 constexpr size_t most_base_samples = 3000;  // of other tasks' records: more make training slow and teach little
-
-double seconds_of(const Outcome& o) { return o.status == Status::Ok ? o.timing.median : infinity; }
-
-// One task with its explorer and what is known of its points.
-class TaskSearch {
- public:
-  TaskSearch(const Task& task, const Target& target, uint32_t group, const SearchOptions& o)
-      : candidates(task, target.machine()), group_(group) {
-    state.task = &task;
-    state.progress.weight = task.weight;
-    state.progress.points = task.space ? size_of(*task.space) : 0;
-    if (task.space) {
-      tuner = make_tuner(o.tuner, task.space, o.seed ^ hash_seed(task.hash));
-      state_key = fmt::format("{}|{}|{}|{}", task.hash, target.text(), o.tuner, o.seed);
-    } else {
-      exhaust("there is one schedule");
-    }
-  }
-
-  const Task& task() const { return *state.task; }
-  double default_draft() const { return task().space ? task().space->draft_us(task().space->default_point()) : 1; }
-
-  void exhaust(std::string why) {
-    state.progress.exhausted = true;
-    state.stopped = std::move(why);
-  }
-
-  // Counts a trial, whoever asked for it.
-  void learn(const Trial& t, const std::string& knobs, const Features& features) {
-    if (!features.empty()) {
-      samples.push_back({features, seconds_of(t), group_});
-    }
-    if (t.status != Status::Ok) {
-      ++state.failed;
-      return;
-    }
-    auto& times = measured[t.trace];
-    times.seconds.push_back(t.timing.median);
-    times.knobs = knobs;
-    if (state.best_trace.empty() || t.timing.median < state.progress.best_seconds) {
-      state.progress.best_seconds = t.timing.median;
-      state.best_knobs = knobs;
-      state.best_trace = t.trace;
-    }
-  }
-
-  struct Times {
-    std::vector<double> seconds;
-    std::string knobs;
-    bool proved = false;  // in this search: its loops, and its answer
-    double median() const { return search::median(seconds); }
-  };
-
-  TaskState state;
-  Candidates candidates;
-  std::unique_ptr<Tuner> tuner;
-  std::string state_key;
-  std::vector<Sample> samples;
-  std::vector<TrialNote> notes;           // for the report
-  std::map<std::string, Times> measured;  // by trace
-  std::set<std::string> raced;            // traces
-  Trial fallback;                         // the default schedule
-
- private:
-  static uint64_t hash_seed(const std::string& hash) { return std::stoull(hash, nullptr, 16); }
-  uint32_t group_;
-};
 
 class Searcher {
  public:
@@ -109,34 +40,25 @@ class Searcher {
     measure_defaults();
     load_records();
     train(true);
-    SearchResult result;
-    result.stopped = explore();
+    result_.stopped = explore();
     race();
     for (const auto& t : tasks_) {
-      result.tasks.push_back(t->state);
-      result.notes.push_back(std::move(t->notes));
-      result.finalists.push_back(finalists(*t));
+      result_.tasks.push_back(t->state);
+      result_.notes.push_back(std::move(t->notes));
+      result_.finalists.push_back(finalists(*t));
     }
-    result.trials = trials_;
-    result.seconds = elapsed();
-    result.proposing_seconds = proposing_;
-    result.learning_seconds = learning_;
-    result.measuring_seconds = measuring_;
-    result.running_seconds = running_;
-    return result;
+    result_.seconds = elapsed();
+    return std::move(result_);
   }
 
  private:
-  using Clock = std::chrono::steady_clock;
-
-  static double since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
   double elapsed() const { return since(start_); }
 
   std::vector<Outcome> measure(std::span<const Candidate> candidates) {
     const auto start = Clock::now();
     std::vector<Outcome> outcomes = measurer_.measure(candidates);
-    measuring_ += since(start);
-    for (const Outcome& o : outcomes) running_ += o.measure_seconds;
+    result_.measuring_seconds += since(start);
+    for (const Outcome& o : outcomes) result_.running_seconds += o.measure_seconds;
     return outcomes;
   }
 
@@ -175,7 +97,7 @@ class Searcher {
     db_->each_record({.target = target_.text()}, [&](const Record& r) {
       if (r.trial.status == Status::Illegal || r.trial.status == Status::Lost || r.tuner == "default") return true;
       if (auto it = by_hash.find(r.workload_hash); it != by_hash.end()) {
-        if (it->second->task().workload == r.workload) recall(*it->second, r);
+        if (it->second->task().workload == r.workload) it->second->recall(r, target_.machine());
         return true;
       }
       if (!model_ || base_samples_.size() >= most_base_samples) return true;
@@ -199,27 +121,6 @@ class Searcher {
     }
   }
 
-  void recall(TaskSearch& t, const Record& r) {
-    Trial trial = r.trial;
-    Features features;
-    if (t.task().space) {
-      if (const auto p = parse_point(*t.task().space, r.knobs)) {
-        const auto& entry = t.candidates.at(*p);
-        if (entry.trace == trial.trace) {  // else the space has changed its meaning since
-          trial.point = *p;
-          features = entry.features;
-          t.tuner->tell({&trial, 1});
-        }
-      }
-    }
-    if (features.empty()) {
-      auto f = features_of_trace(t.task().group, trial.trace, target_.machine(), t.default_draft());
-      if (!f) return;
-      features = std::move(*f);
-    }
-    t.learn(trial, r.knobs, features);
-  }
-
   void train(bool first) {
     if (!model_) return;
     std::vector<Sample> all;
@@ -230,40 +131,14 @@ class Searcher {
     if (all.size() < least) return;
     const auto start = Clock::now();
     model_->train(all);
-    learning_ += since(start);
+    result_.learning_seconds += since(start);
     trained_on_ = all.size();
-  }
-
-  Oracle oracle_of(TaskSearch& t) {
-    Oracle o;
-    o.space = t.task().space.get();
-    o.legal = [&t](const Point& p) { return !t.candidates.at(p).trace.empty(); };
-    o.score = [this, &t](std::span<const Point> points) {
-      std::vector<double> scores(points.size(), -infinity);
-      if (!learned()) {
-        for (size_t i = 0; i < points.size(); ++i) scores[i] = -t.candidates.draft_us(points[i]);
-        return scores;
-      }
-      t.candidates.prepare(points);
-      std::vector<Features> features;
-      std::vector<size_t> legal;
-      for (size_t i = 0; i < points.size(); ++i) {
-        const auto& entry = t.candidates.at(points[i]);
-        if (entry.trace.empty()) continue;
-        features.push_back(entry.features);
-        legal.push_back(i);
-      }
-      const std::vector<float> predicted = model_->predict(features);
-      for (size_t i = 0; i < legal.size(); ++i) scores[legal[i]] = predicted[i];
-      return scores;
-    };
-    return o;
   }
 
   // Why it ended.
   std::string explore() {
     for (;;) {
-      if (options_.trials > 0 && trials_ >= options_.trials) return "all trials are made";
+      if (options_.trials > 0 && result_.trials >= options_.trials) return "all trials are made";
       if (elapsed() >= options_.seconds) return "the time is over";
       std::vector<Progress> progress;
       for (const auto& t : tasks_) progress.push_back(t->state.progress);
@@ -281,7 +156,7 @@ class Searcher {
   // As many as are asked for, while a round takes no large part of the time.
   size_t tasks_a_round() const {
     constexpr double share = 0.05;
-    const double each = elapsed() / static_cast<double>(trials_ + std::ssize(tasks_)) * static_cast<double>(options_.batch);
+    const double each = elapsed() / static_cast<double>(result_.trials + std::ssize(tasks_)) * static_cast<double>(options_.batch);
     const double affordable = share * options_.seconds / each;
     return affordable < static_cast<double>(options_.tasks_a_round) ? std::max<size_t>(1, static_cast<size_t>(affordable))
                                                                     : options_.tasks_a_round;
@@ -299,38 +174,40 @@ class Searcher {
   void round(const std::vector<size_t>& tasks) {
     std::vector<Batch> batches;
     std::vector<Candidate> all;
-    int64_t left = options_.trials > 0 ? options_.trials - trials_ : std::numeric_limits<int64_t>::max();
+    int64_t left = options_.trials > 0 ? options_.trials - result_.trials : std::numeric_limits<int64_t>::max();
     for (const size_t i : tasks) {
       const auto n = static_cast<size_t>(std::min<int64_t>(left, static_cast<int64_t>(options_.batch)));
       if (n == 0) break;
-      const Batch& b = batches.emplace_back(propose(*tasks_[i], n));
+      Batch b = propose(*tasks_[i], n);
+      if (b.trials.empty()) continue;
       all.insert(all.end(), b.candidates.begin(), b.candidates.end());
       left -= std::ssize(b.trials);
+      batches.push_back(std::move(b));
     }
+    if (batches.empty()) return;
     const std::vector<Outcome> outcomes = measure(all);
     auto first = outcomes.begin();
     for (Batch& b : batches) {
-      if (b.trials.empty()) continue;
       absorb(b, std::span<const Outcome>(first, b.candidates.size()));
       first += std::ssize(b.candidates);
     }
     train(false);
-    for (const Batch& b : batches) {
-      if (learned()) b.task->state.progress.predicted_gain = predicted_gain(*b.task);
-    }
+    if (!learned()) return;
+    for (const Batch& b : batches) b.task->state.progress.predicted_gain = b.task->predicted_gain(*model_);
   }
 
   // No trials, and the task is done, where there are no more points.
   Batch propose(TaskSearch& t, size_t n) {
     Batch b{.task = &t};
     const auto start = Clock::now();
-    const std::vector<Point> points = t.tuner->ask(n, oracle_of(t));
+    const Oracle oracle = t.oracle(learned() ? model_ : nullptr);
+    const std::vector<Point> points = t.tuner->ask(n, oracle);
     if (points.empty()) {
       t.exhaust("every point is tried");
       return b;
     }
-    b.predicted = oracle_of(t).score(points);
-    proposing_ += since(start);
+    b.predicted = oracle.score(points);
+    result_.proposing_seconds += since(start);
     b.trials.resize(points.size());
     for (size_t i = 0; i < points.size(); ++i) {
       const auto& entry = t.candidates.at(points[i]);
@@ -373,22 +250,6 @@ class Searcher {
     t.notes.push_back({round, predicted, learned, seconds, std::move(knobs), trial.status});
   }
 
-  // What the model promises of the points that were looked at and not measured.
-  double predicted_gain(TaskSearch& t) const {
-    std::vector<Features> measured, unmeasured;
-    std::vector<double> seconds;
-    for (const Sample& s : t.samples) {
-      if (!std::isfinite(s.seconds)) continue;
-      measured.push_back(s.features);
-      seconds.push_back(s.seconds);
-    }
-    t.candidates.each([&](const Candidates::Entry& e) {
-      if (!e.trace.empty() && !t.measured.contains(e.trace)) unmeasured.push_back(e.features);
-    });
-    if (measured.size() < 2 || unmeasured.empty()) return 0;
-    return remaining_gain(model_->predict(measured), seconds, model_->predict(unmeasured));
-  }
-
   void commit(TaskSearch& t, std::span<const Trial> trials) {
     std::vector<Record> records;
     for (const Trial& trial : trials) {
@@ -397,7 +258,7 @@ class Searcher {
       records.push_back(record(t, trial, knobs, options_.tuner));
     }
     t.tuner->tell(trials);
-    trials_ += static_cast<int64_t>(trials.size());
+    result_.trials += static_cast<int64_t>(trials.size());
     t.state.progress.trials += static_cast<int64_t>(trials.size());
     t.state.progress.history.push_back(t.state.progress.best_seconds);
     if (db_) db_->add(records, t.state_key, t.tuner->state());
@@ -414,7 +275,7 @@ class Searcher {
     std::ranges::stable_sort(heaviest, std::greater{}, share);
     // About a tenth of the time, as the trials so far cost it: the heaviest tasks have long races, others short ones. Of
     // those left out the fastest runs once more, beyond that time: whatever can win is proved.
-    const double each = elapsed() / static_cast<double>(std::max<int64_t>(1, trials_ + std::ssize(tasks_)));
+    const double each = elapsed() / static_cast<double>(std::max<int64_t>(1, result_.trials + std::ssize(tasks_)));
     double afforded = std::isfinite(options_.seconds) ? 0.1 * options_.seconds / each : 1e9;
     size_t left = heaviest.size();
     for (TaskSearch* t : heaviest) {
@@ -520,7 +381,7 @@ class Searcher {
   bool tell_observer(size_t current) {
     if (!observer_) return true;
     std::vector<TaskState> states;
-    Snapshot s{.current = current, .trials = trials_, .elapsed = elapsed(), .limit = options_.seconds};
+    Snapshot s{.current = current, .trials = result_.trials, .elapsed = elapsed(), .limit = options_.seconds};
     for (const auto& t : tasks_) {
       states.push_back(t->state);
       s.default_seconds += t->task().weight * t->state.progress.default_seconds;
@@ -541,9 +402,8 @@ class Searcher {
   std::vector<Sample> base_samples_;
   std::set<std::string> wrong_;  // traces that failed in the race
   size_t trained_on_ = 0;
-  int64_t trials_ = 0;
+  SearchResult result_;
   Clock::time_point start_;
-  double proposing_ = 0, learning_ = 0, measuring_ = 0, running_ = 0;  // seconds, as SearchResult has them
 };
 
 }  // namespace

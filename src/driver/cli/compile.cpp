@@ -6,12 +6,12 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <filesystem>
 #include <iterator>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
@@ -57,7 +57,7 @@ void compile_command(const CompileArgs& args) {
   options.library = args.emit == "so";
   if (!args.output.empty() && args.output != "-") require_writable(args.output);
   show_progress(options);
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   const CompiledModel model = compile(args.model.path, options);
   const std::string text = model.emit(args.emit);
   if (args.output.empty() || args.output == "-") {
@@ -65,9 +65,9 @@ void compile_command(const CompileArgs& args) {
   } else {
     write_file(args.output, text);
   }
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
+  const double seconds = since(start);
   if (!args.output.empty() && args.output != "-") {
-    spdlog::info("wrote {} ({:.2f} MB) in {:.1f} s", args.output, text.size() / 1e6, seconds.count());
+    spdlog::info("wrote {} ({:.2f} MB) in {:.1f} s", args.output, text.size() / 1e6, seconds);
   }
   for (const std::string& note : model.notes()) spdlog::warn("note: {}", note);
   for (const auto& [pass, time] : model.pass_times()) spdlog::info("{:9.1f} ms  {}", time * 1e3, pass);

@@ -4,13 +4,13 @@
 #include <unistd.h>
 
 #include <charconv>
-#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <map>
 #include <random>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
@@ -135,12 +135,11 @@ Model open_model(const ModelArgs& args) {
     require_usage(args.shapes.empty(), "{} is compiled already: --shape belongs to `burnish compile`", args.path);
     return Model::load(args.path);
   }
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   CompileOptions options = compile_options(args);
   show_progress(options);
   const CompiledModel compiled = compile(args.path, options);
-  const std::chrono::duration<double> seconds = std::chrono::steady_clock::now() - start;
-  spdlog::info("compiled {} in {:.1f} s", args.path, seconds.count());
+  spdlog::info("compiled {} in {:.1f} s", args.path, since(start));
   return Model::load(compiled.library().data(), compiled.library().size());
 }
 

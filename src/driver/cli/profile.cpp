@@ -3,11 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <chrono>
 #include <filesystem>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/text.h"
 #include "driver/cli/commands.h"
@@ -37,7 +37,6 @@ struct Times {
 };
 
 Times measure(Session& session, size_t steps, int runs) {
-  using Clock = std::chrono::steady_clock;
   std::vector<std::vector<double>> samples(steps);
   std::vector<double> whole, totals;
   for (int i = 0; i < 5; ++i) session.run();
@@ -47,7 +46,7 @@ Times measure(Session& session, size_t steps, int runs) {
     totals.push_back(static_cast<double>(p.total_ns) * 1e-9);
     const auto start = Clock::now();
     session.run();
-    whole.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+    whole.push_back(since(start));
   }
   Times t;
   for (const std::vector<double>& s : samples) {

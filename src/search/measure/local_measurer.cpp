@@ -8,6 +8,7 @@
 #include <map>
 #include <set>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "search/measure/crew.h"
 #include "search/measure/task_by_task.h"
@@ -113,7 +114,7 @@ class LocalMeasurer : public Measurer {
     }
     const auto start = Clock::now();
     RunReply reply = runner_.run(r);
-    o.measure_seconds = std::chrono::duration<double>(Clock::now() - start).count();
+    o.measure_seconds = since(start);
     o.status = reply.status;
     if (!reply.message.empty()) o.message = std::move(reply.message);
     o.timing = reply.timing;

@@ -3,16 +3,14 @@
 
 #include <sys/types.h>
 
-#include <chrono>
 #include <optional>
 #include <span>
 #include <string>
 
+#include "base/clock.h"
 #include "search/measure/protocol.h"
 
 namespace burnish::search {
-
-using Clock = std::chrono::steady_clock;
 
 // The program of workers: `wanted`, or BURNISH_WORKER, or "burnish-worker" beside this program or library, in ../bin,
 // or where the build puts it. UserError when there is none.

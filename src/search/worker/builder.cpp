@@ -1,10 +1,10 @@
 // The worker that turns schedules into libraries.
 #include <fmt/format.h>
 
-#include <chrono>
 #include <map>
 #include <new>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "search/measure/kernel.h"
 #include "search/worker/worker.h"
@@ -24,7 +24,7 @@ Builder::Builder(const Setup& setup) : state_(std::make_unique<State>()) {
 Builder::~Builder() = default;
 
 BuildReply Builder::build(const BuildRequest& r) {
-  const auto start = std::chrono::steady_clock::now();
+  const auto start = Clock::now();
   BuildReply reply;
   const auto fail = [&](Status status, std::string why) {
     reply.status = status;
@@ -57,7 +57,7 @@ BuildReply Builder::build(const BuildRequest& r) {
   } catch (const std::exception& e) {
     fail(Status::BuildFailed, e.what());
   }
-  reply.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  reply.seconds = since(start);
   return reply;
 }
 

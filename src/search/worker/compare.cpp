@@ -5,6 +5,7 @@
 #include <chrono>
 #include <limits>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "expr/dtype.h"
 #include "search/statistics.h"
@@ -36,13 +37,13 @@ struct Contestant {
   void run(bool with_steps, bool counts) {
     if (device) run_on_device(warming_runs);
     const bool in_a_row = device && !with_steps;
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     if (in_a_row) run_on_device(runs_in_a_row);
     else
       succeed(with_steps ? burnish_session_profile(session.get(), last.data(), static_cast<uint32_t>(last.size()), nullptr)
                          : burnish_session_run(session.get()));
     const double seconds =
-        std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count() / (in_a_row ? runs_in_a_row : 1);
+        since(start) / (in_a_row ? runs_in_a_row : 1);
     if (!counts) return;
     runs.push_back(seconds);
     for (size_t i = 0; with_steps && i < last.size(); ++i) steps[i].push_back(static_cast<double>(last[i]) * 1e-9);
@@ -147,7 +148,6 @@ CompareReply compare(const CompareRequest& r) {
       reply.comparison.deviation.push_back(deviation(outputs, expected));
       leave_on_device(all[i]);
     }
-    using Clock = std::chrono::steady_clock;
     const auto end = Clock::now() + std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(r.seconds));
     for (int round = 0; round < least_rounds || Clock::now() < end; ++round) {
       // Every other round backwards: nobody always runs after the same neighbour.

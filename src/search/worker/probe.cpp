@@ -1,7 +1,7 @@
+#include "base/clock.h"
 #include "search/worker/probe.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -40,10 +40,10 @@ double probe() {
   volatile uint64_t keep = 0;  // what is not used may not be computed
   double best = 1e9;
   for (int i = 0; i < 3; ++i) {
-    const auto start = std::chrono::steady_clock::now();
+    const auto start = Clock::now();
     const float f = arithmetic(static_cast<float>(words[0]));
     keep = keep + memory(words) + static_cast<uint64_t>(f);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    best = std::min(best, since(start));
   }
   return best;
 }
